@@ -1,0 +1,1 @@
+"""HOW AN OPERATOR TALKS TO A RUNNING FLEET: protocol, server, client."""

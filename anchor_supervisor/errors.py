@@ -1,0 +1,113 @@
+"""Every deliberate error. Whoever raises one says what, which and why; only `cli` prints and exits.
+
+The tree, with the exit code of `anchor-supervise`::
+
+    AnchorError                 1
+    ├── FleetError              2   the user's file is wrong: every problem found, with its place
+    ├── HostError               3   this machine cannot do it; names the missing thing and the remedy
+    │   ├── KernelError         3   a system call failed (also an OSError: errno, call, object)
+    │   ├── ImageError          3   an image is missing, malformed or hostile
+    │   └── NetworkError        3   addresses, links or the firewall
+    ├── ControlError            1   a running fleet could not be reached, or refused
+    └── SupervisionBug         70   our mistake, never the user's
+
+A message is lower case, without a full stop, and puts the value in back-quotes. Advice that a
+person can act on goes into `hint`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class AnchorError(Exception):
+    """Base of every error we raise on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        """Keep the message and the advice apart, so that a renderer can set them apart."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the message alone; the hint is the renderer's."""
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a fleet file.
+
+    `file` and `line` (1-based) are None where the fleet did not come from a file. `key` is the
+    dotted key path, such as ``containers.web.depends_on.db``.
+    """
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        """Return `file:line: key: message`, leaving out what is not known."""
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class FleetError(AnchorError):
+    """The fleet file is wrong. Carries every problem found, not only the first."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Take at least one problem; the message is all of them, a line each."""
+        self.problems = tuple(problems)
+        super().__init__(
+            "\n".join(str(problem) for problem in self.problems),
+            hint=self.problems[0].hint if len(self.problems) == 1 else None,
+        )
+
+
+class HostError(AnchorError):
+    """This machine cannot do what was asked; the hint is the remedy."""
+
+    exit_code = 3
+
+
+class KernelError(HostError, OSError):
+    """A system call failed: `errno`, the call's name (or the step's words) and its object."""
+
+    def __init__(
+        self, number: int, call: str, subject: str | None = None, *, hint: str | None = None
+    ) -> None:
+        """Build ``call `subject`: strerror`` and keep the errno."""
+        what = f"{call} `{subject}`" if subject is not None else call
+        super().__init__(f"{what}: {os.strerror(number)}", hint=hint)
+        self.errno = number
+        self.call = call
+        self.subject = subject
+
+
+class ImageError(HostError):
+    """An image is missing, malformed, or tries to reach outside its root."""
+
+
+class NetworkError(HostError):
+    """No free subnet, a port in use, a link or a rule that could not be made."""
+
+
+class ControlError(AnchorError):
+    """A running fleet could not be reached, did not answer, or refused the request."""
+
+
+class SupervisionBug(AnchorError):  # noqa: N818 - names whose fault it is, as the others do
+    """An internal promise was broken. Never the user's fault; please report it."""
+
+    exit_code = 70

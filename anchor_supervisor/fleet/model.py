@@ -1,0 +1,326 @@
+"""The fleet as frozen values: what `fleet.toml` means once every name and unit is resolved.
+
+Durations are seconds (float), sizes are bytes (int), modes and ids are ints. Nothing here reads a
+file, a clock or the kernel.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, final
+
+from attrs import field, frozen
+
+EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class LimitsMode(enum.StrEnum):
+    """What to do with a limit that this kernel cannot enforce."""
+
+    STRICT = "strict"
+    BEST_EFFORT = "best-effort"
+
+
+class Kind(enum.StrEnum):
+    """A service is meant to run for ever, a job to end with exit code 0."""
+
+    SERVICE = "service"
+    JOB = "job"
+
+
+class RootStrategy(enum.StrEnum):
+    """How a container gets its root file system from its image."""
+
+    OVERLAY = "overlay"
+    COPY = "copy"
+    REFLINK = "reflink"
+    BIND = "bind"
+
+
+class ImageKind(enum.StrEnum):
+    """Where an image's content comes from."""
+
+    HOST = "host"
+    DIRECTORY = "directory"
+    ARCHIVE = "archive"
+    STORE = "store"
+
+
+@final
+@frozen
+class Image:
+    """`image = ...`: `reference` is the absolute path, or the name in the store, or `host`."""
+
+    kind: ImageKind
+    reference: str
+
+
+class Condition(enum.StrEnum):
+    """The state a dependency must be in before its dependent starts."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    COMPLETED = "completed"
+
+
+class RestartWhen(enum.StrEnum):
+    """After which exits a container is started again."""
+
+    NO = "no"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+class OnUnhealthy(enum.StrEnum):
+    """What happens to a container whose probe has failed `retries` times in a row."""
+
+    RESTART = "restart"
+    STOP = "stop"
+    NONE = "none"
+
+
+class UserNamespace(enum.StrEnum):
+    """`auto`: a private range of 65,536 ids; `host`: root inside is root outside."""
+
+    AUTO = "auto"
+    HOST = "host"
+
+
+@final
+@frozen
+class RestartPolicy:
+    """`restart = ...`. Durations in seconds; `max` None means without end."""
+
+    when: RestartWhen = RestartWhen.ON_FAILURE
+    delay: float = 0.1
+    factor: float = 2.0
+    max_delay: float = 60.0
+    jitter: float = 0.1
+    max: int | None = None
+    window: float = 600.0
+    reset_after: float = 10.0
+
+
+@final
+@frozen
+class ExecProbe:
+    """Healthy when the command, run inside the container, exits 0."""
+
+    command: tuple[str, ...]
+
+
+@final
+@frozen
+class TcpProbe:
+    """Healthy when something accepts on this port of the container's loopback or own address."""
+
+    port: int
+
+
+@final
+@frozen
+class HttpProbe:
+    """Healthy when GET `path` on this port of the container answers 200 to 399."""
+
+    port: int
+    path: str = "/"
+
+
+Probe = ExecProbe | TcpProbe | HttpProbe
+
+
+@final
+@frozen
+class Health:
+    """`health = {...}`. Durations in seconds."""
+
+    probe: Probe
+    interval: float = 30.0
+    timeout: float = 5.0
+    retries: int = 3
+    start_period: float = 0.0
+    on_failure: OnUnhealthy = OnUnhealthy.RESTART
+
+
+@final
+@frozen
+class StopPolicy:
+    """`stop = {...}`: `signal` without SIG, `grace` in seconds before the kill."""
+
+    signal: str = "TERM"
+    grace: float = 10.0
+
+
+@final
+@frozen
+class Limits:
+    """`limits = {...}`. Sizes in bytes. None: not limited. `cpus` in processors (0.5 is half of one).
+
+    `pids` has a default, which is best-effort; a limit that the file declares is as strict as
+    `[fleet].limits` says. `declared` holds the keys that the file wrote.
+    """
+
+    memory: int | None = None
+    memory_high: int | None = None
+    swap: int | None = None
+    cpus: float | None = None
+    cpu_weight: int | None = None
+    cpuset: str | None = None
+    pids: int | None = 4096
+    io_weight: int | None = None
+    declared: frozenset[str] = frozenset()
+
+
+class VolumeKind(enum.StrEnum):
+    """Where a volume's content lives."""
+
+    NAMED = "named"
+    BIND = "bind"
+    TMPFS = "tmpfs"
+
+
+@final
+@frozen
+class Volume:
+    """One entry of `volumes`. `source`: name, absolute host path, or None for tmpfs.
+
+    `size` in bytes and `mode` are for tmpfs only.
+    """
+
+    kind: VolumeKind
+    target: str
+    source: str | None = None
+    read_only: bool = False
+    size: int | None = None
+    mode: int | None = None
+
+
+@final
+@frozen
+class Port:
+    """One published port: `host_address:host_port` on the machine leads to `container_port`."""
+
+    host_address: str
+    host_port: int
+    container_port: int
+    protocol: str = "tcp"
+
+
+@final
+@frozen
+class Attachment:
+    """How a container sits on a network: more names for it, and a fixed address if one is asked."""
+
+    aliases: tuple[str, ...] = ()
+    address: str | None = None
+
+
+class NetworkMode(enum.StrEnum):
+    """`bridge`: on the declared networks; `none`: loopback only; `host`: the machine's own."""
+
+    BRIDGE = "bridge"
+    NONE = "none"
+    HOST = "host"
+
+
+@final
+@frozen
+class Capabilities:
+    """`capabilities = {...}`: names without CAP_, upper case; `ALL` is allowed in either list."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@final
+@frozen
+class Container:
+    """One `[containers.NAME]` table, complete with its defaults.
+
+    `entrypoint` and `command` are None where the file does not say: the image's own, or nothing.
+    """
+
+    name: str
+    image: Image
+    kind: Kind = Kind.SERVICE
+    root: RootStrategy = RootStrategy.OVERLAY
+    read_only: bool = False
+    user: str | None = None
+    working_dir: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = EMPTY
+    volumes: tuple[Volume, ...] = ()
+    network_mode: NetworkMode = NetworkMode.BRIDGE
+    networks: Mapping[str, Attachment] = field(factory=lambda: MappingProxyType({}))
+    init: bool = True
+    essential: bool = False
+    limits: Limits = Limits()
+    health: Health | None = None
+    restart: RestartPolicy = RestartPolicy()
+    stop: StopPolicy = StopPolicy()
+    depends_on: Mapping[str, Condition] = field(factory=lambda: MappingProxyType({}))
+    ports: tuple[Port, ...] = ()
+    replicas: int = 1
+    hostname: str | None = None
+    extra_hosts: Mapping[str, str] = EMPTY
+    ulimits: Mapping[str, tuple[int, int]] = field(factory=lambda: MappingProxyType({}))
+    sysctls: Mapping[str, str] = EMPTY
+    capabilities: Capabilities = Capabilities()
+    user_namespace: UserNamespace = UserNamespace.AUTO
+    no_new_privileges: bool = True
+    masked_paths: bool = True
+    labels: Mapping[str, str] = EMPTY
+
+
+@final
+@frozen
+class Network:
+    """One `[networks.NAME]` table. `subnet` None: a free /24 of 10.88.0.0/16 is taken."""
+
+    name: str
+    subnet: str | None = None
+    internal: bool = False
+
+
+@final
+@frozen
+class Fleet:
+    """A whole fleet file. Mappings keep the file's order.
+
+    `lines` maps a dotted key path to its 1-based line in `file`, for errors that are found later
+    (a port in use, a missing image). `directory` is what relative paths were resolved against.
+    """
+
+    name: str
+    containers: Mapping[str, Container]
+    networks: Mapping[str, Network]
+    volumes: frozenset[str] = frozenset()
+    limits: LimitsMode = LimitsMode.STRICT
+    file: str | None = None
+    directory: str = "/"
+    lines: Mapping[str, int] = field(factory=lambda: MappingProxyType({}), repr=False, eq=False)
+
+
+@final
+@frozen(order=True)
+class InstanceId:
+    """One replica of one container. Replicas count from 1."""
+
+    container: str
+    replica: int = 1
+
+    def __str__(self) -> str:
+        """Return `web.1`: unambiguous everywhere a kernel object or a file is named."""
+        return f"{self.container}.{self.replica}"
+
+
+def instances(fleet: Fleet) -> tuple[InstanceId, ...]:
+    """Every instance the fleet wants, in file order."""
+    return tuple(
+        InstanceId(container.name, replica)
+        for container in fleet.containers.values()
+        for replica in range(1, container.replicas + 1)
+    )

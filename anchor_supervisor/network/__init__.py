@@ -1,0 +1,1 @@
+"""HOW CONTAINERS REACH EACH OTHER: a pure plan, netlink, the firewall, names."""

@@ -1,0 +1,1 @@
+"""WHAT HAPPENED: log store, terminal output, structlog set-up."""

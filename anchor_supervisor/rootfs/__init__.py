@@ -1,0 +1,1 @@
+"""WHAT A CONTAINER SEES AS /: images, copy-on-write strategies, volumes, the mount plan."""

@@ -1,0 +1,1 @@
+"""WHERE TRIO LIVES: one inbox, one core, one writer."""

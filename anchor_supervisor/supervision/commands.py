@@ -1,0 +1,89 @@
+"""What the core wants done. Every command is a value; the runtime performs it and reports events."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import frozen
+
+from anchor_supervisor.fleet.model import InstanceId, Probe
+from anchor_supervisor.supervision.states import ExitStatus, HealthState, State
+
+
+@final
+@frozen
+class Spawn:
+    """Start this instance; answer with Spawned or SpawnFailed, and after Spawned with Exited.
+
+    `attempt` counts from 1 and starts afresh on an operator's request.
+    """
+
+    instance: InstanceId
+    attempt: int
+
+
+@final
+@frozen
+class Signal:
+    """Send the stop signal (a name without SIG) to the instance's main process."""
+
+    instance: InstanceId
+    signal: str
+
+
+@final
+@frozen
+class Kill:
+    """End the whole instance now, every process of it. Harmless if it has ended already."""
+
+    instance: InstanceId
+
+
+@final
+@frozen
+class RunProbe:
+    """Probe the instance; answer with ProbeFinished and this number within `timeout` seconds."""
+
+    instance: InstanceId
+    number: int
+    probe: Probe
+    timeout: float
+
+
+@final
+@frozen
+class CancelProbe:
+    """Give up the probe under way, if any; no answer is needed."""
+
+    instance: InstanceId
+
+
+@final
+@frozen
+class Report:
+    """A state or health has changed: tell the log, the operators and the notify socket."""
+
+    instance: InstanceId
+    before: State
+    state: State
+    health: HealthState
+    reason: str
+    exit: ExitStatus | None = None
+
+
+@final
+@frozen
+class FleetReady:
+    """Every container is up (ready where it has a health check, done where it is a job). Once."""
+
+
+@final
+@frozen
+class FleetDone:
+    """Nothing runs and nothing will: the supervisor ends with this exit code (0 or 1)."""
+
+    exit_code: int
+    reason: str
+
+
+Command = Spawn | Signal | Kill | RunProbe | CancelProbe | Report | FleetReady | FleetDone

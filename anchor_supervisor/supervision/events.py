@@ -1,0 +1,115 @@
+"""What can happen to a fleet. Every event is a value; the time it happened is passed beside it."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import frozen
+
+from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.supervision.states import ExitStatus
+
+
+@final
+@frozen
+class FleetStartRequested:
+    """Bring everything up, as the dependencies allow."""
+
+
+@final
+@frozen
+class FleetStopRequested:
+    """Stop everything, dependents first."""
+
+
+@final
+@frozen
+class FleetKillRequested:
+    """Stop everything at once, without grace or order."""
+
+
+@final
+@frozen
+class StartRequested:
+    """An operator wants this instance up (again); its counters start afresh."""
+
+    instance: InstanceId
+
+
+@final
+@frozen
+class StopRequested:
+    """An operator wants this instance down, and to stay down."""
+
+    instance: InstanceId
+
+
+@final
+@frozen
+class RestartRequested:
+    """An operator wants this instance stopped and started again; its counters start afresh."""
+
+    instance: InstanceId
+
+
+@final
+@frozen
+class Spawned:
+    """The command of this instance has been executed."""
+
+    instance: InstanceId
+    pid: int
+
+
+@final
+@frozen
+class SpawnFailed:
+    """The instance could not be started; nothing of it runs.
+
+    `permanent`: trying again cannot help (command not found, image gone).
+    """
+
+    instance: InstanceId
+    reason: str
+    permanent: bool = False
+
+
+@final
+@frozen
+class Exited:
+    """The main process of this instance has ended and everything in its cgroup with it."""
+
+    instance: InstanceId
+    status: ExitStatus
+
+
+@final
+@frozen
+class ProbeFinished:
+    """A health probe of this instance, numbered as it was asked for, has an answer."""
+
+    instance: InstanceId
+    number: int
+    ok: bool
+    output: str
+
+
+@final
+@frozen
+class Tick:
+    """Time has passed: sent at or after `Core.next_deadline()`."""
+
+
+Event = (
+    FleetStartRequested
+    | FleetStopRequested
+    | FleetKillRequested
+    | StartRequested
+    | StopRequested
+    | RestartRequested
+    | Spawned
+    | SpawnFailed
+    | Exited
+    | ProbeFinished
+    | Tick
+)
