@@ -1,0 +1,58 @@
+"""One supervisor a fleet: a lock file in the fleet's run directory, held for the supervisor's life.
+
+flock(2) dies with its holder, so a lock is never stale. The holder's pid is written into the file
+for whoever is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from anchor_supervisor.errors import HostError
+
+
+@contextmanager
+def fleet_lock(directory: Path, fleet: str) -> Iterator[None]:
+    """Hold the lock of the fleet whose run directory is `directory`, making the directory.
+
+    Raises HostError naming the holder where another supervisor has it.
+    """
+    descriptor = _acquire(directory, fleet)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(directory: Path, fleet: str) -> int:
+    path = directory / "lock"
+    while True:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            continue  # the last holder is removing the directory: make it again
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            message = f"fleet `{fleet}` is already running (supervisor pid {holder})"
+            raise HostError(message, hint=f"stop it with `anchor -p {fleet} down`") from None
+        if _is_at(descriptor, path):
+            return descriptor
+        # The last holder removed the file between our open and our flock; that one guards nothing.
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

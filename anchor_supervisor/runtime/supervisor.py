@@ -1,0 +1,210 @@
+"""The loop: one inbox, one core, one writer.
+
+Tasks watch the world and post events; this loop alone hands them to the core and performs what
+the core commands. So nothing here needs a lock, and whatever a container does is one line in one
+place. The acting side is a `Machine`, given from outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol, final
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.fleet.model import InstanceId, Probe
+from anchor_supervisor.supervision import commands, events
+from anchor_supervisor.supervision.core import Core
+from anchor_supervisor.supervision.states import ExitStatus
+
+log = structlog.get_logger("supervisor")
+
+
+@final
+@frozen
+class ProbeAnswer:
+    """What a health probe found; `output` is what it printed, or why it failed."""
+
+    ok: bool
+    output: str
+
+
+class Run(Protocol):
+    """One run of one instance, from exec to exit."""
+
+    @property
+    def pid(self) -> int:
+        """The main process, as the host numbers it."""
+        ...
+
+    async def wait(self) -> ExitStatus:
+        """Return how it ended, once its every process is gone and its output is stored."""
+        ...
+
+    def signal(self, name: str) -> None:
+        """Send a signal, by its name without SIG; harmless when the run has ended."""
+        ...
+
+
+class Machine(Protocol):
+    """The acting side: what the loop needs of the host."""
+
+    async def start(self, instance: InstanceId) -> Run:
+        """Start a run. Raises AnchorError, and then nothing of the run is left."""
+        ...
+
+    def kill(self, instance: InstanceId) -> None:
+        """End every process of the instance now; harmless when there is none."""
+        ...
+
+    async def probe(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
+        """Ask once whether the instance is healthy; cancelled at its time limit."""
+        ...
+
+    def permanent(self, error: AnchorError) -> bool:
+        """Whether trying the same start again cannot help."""
+        ...
+
+
+@final
+@frozen
+class Outcome:
+    """How the fleet ended: the supervisor's exit code, and the words for it."""
+
+    exit_code: int
+    reason: str
+
+
+Observer = Callable[[commands.Command], None]
+
+
+@final
+@define(eq=False)
+class Supervisor:
+    """Feeds a core until the fleet is done. `observer` sees every command, before it is performed."""
+
+    core: Core
+    machine: Machine
+    observer: Observer
+    _outcome: Outcome | None = field(default=None, init=False)
+    _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
+    _probes: dict[InstanceId, trio.CancelScope] = field(factory=dict, init=False)
+    _changed: trio.Event = field(factory=trio.Event, init=False)
+    _send: trio.MemorySendChannel[events.Event] = field(init=False)
+    _inbox: trio.MemoryReceiveChannel[events.Event] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Open the inbox: unbounded, because every sender is a bounded set of our own tasks."""
+        self._send, self._inbox = trio.open_memory_channel[events.Event](math.inf)
+
+    def post(self, event: events.Event) -> None:
+        """Put an event into the inbox. Never blocks."""
+        self._send.send_nowait(event)
+
+    async def changed(self) -> None:
+        """Return after the next event has been handled."""
+        await self._changed.wait()
+
+    async def run(
+        self,
+        background: Callable[[trio.Nursery], Awaitable[None]] | None = None,
+    ) -> Outcome:
+        """Bring the fleet up and keep it so, until it is done.
+
+        `background` may start tasks of its own beside the loop (signals, control socket, logs);
+        they are cancelled when the fleet is done.
+        """
+        async with trio.open_nursery() as nursery:
+            if background is not None:
+                await background(nursery)
+            self.post(events.FleetStartRequested())
+            outcome = await self._loop(nursery)
+            nursery.cancel_scope.cancel()
+        return outcome
+
+    async def _loop(self, nursery: trio.Nursery) -> Outcome:
+        while self._outcome is None:
+            event = await self._next_event()
+            for command in self.core.handle(event, trio.current_time()):
+                self.observer(command)
+                self._perform(command, nursery)
+            self._changed.set()
+            self._changed = trio.Event()
+        return self._outcome
+
+    async def _next_event(self) -> events.Event:
+        """Wait for an event, or for the core's deadline. No deadline: no wake-up."""
+        with suppress(trio.WouldBlock):
+            return self._inbox.receive_nowait()
+        deadline = self.core.next_deadline()
+        with trio.move_on_at(math.inf if deadline is None else deadline):
+            return await self._inbox.receive()
+        return events.Tick()
+
+    def _perform(self, command: commands.Command, nursery: trio.Nursery) -> None:
+        match command:
+            case commands.Spawn(instance=instance):
+                nursery.start_soon(self._live, instance, name=f"live {instance}")
+            case commands.Signal(instance=instance, signal=signal):
+                if instance in self._runs:
+                    self._runs[instance].signal(signal)
+            case commands.Kill(instance=instance):
+                self.machine.kill(instance)
+            case commands.RunProbe():
+                nursery.start_soon(self._probe, command, name=f"probe {command.instance}")
+            case commands.CancelProbe(instance=instance):
+                if instance in self._probes:
+                    self._probes[instance].cancel()
+            case commands.FleetDone(exit_code=exit_code, reason=reason):
+                self._outcome = Outcome(exit_code, reason)
+            case commands.Report() | commands.FleetReady() | commands.FleetUnready():
+                pass  # the observer's business
+
+    async def _live(self, instance: InstanceId) -> None:
+        """One run of one instance. Whatever goes wrong here stays here."""
+        try:
+            run = await self.machine.start(instance)
+        except AnchorError as error:
+            permanent = self.machine.permanent(error)
+            self.post(events.SpawnFailed(instance, str(error), permanent=permanent))
+            return
+        except Exception as bug:
+            log.exception("bug", container=str(instance))
+            self.post(events.SpawnFailed(instance, f"internal error: {bug!r}"))
+            return
+        self._runs[instance] = run
+        self.post(events.Spawned(instance, run.pid))
+        try:
+            status = await run.wait()
+        except Exception:
+            log.exception("bug", container=str(instance))
+            self.machine.kill(instance)
+            status = ExitStatus()
+        finally:
+            del self._runs[instance]
+        self.post(events.Exited(instance, status))
+
+    async def _probe(self, command: commands.RunProbe) -> None:
+        """One probe, with its time limit; one that is cancelled by the core gives no answer."""
+        instance = command.instance
+        answer = ProbeAnswer(ok=False, output=f"no answer within {command.timeout:g}s")
+        with trio.CancelScope() as scope:
+            self._probes[instance] = scope
+            try:
+                with trio.move_on_after(command.timeout):
+                    answer = await self.machine.probe(instance, command.probe)
+            except AnchorError as error:
+                answer = ProbeAnswer(ok=False, output=str(error))
+            except Exception as bug:
+                log.exception("bug", container=str(instance))
+                answer = ProbeAnswer(ok=False, output=f"internal error: {bug!r}")
+            finally:
+                if self._probes.get(instance) is scope:
+                    del self._probes[instance]
+        if not scope.cancelled_caught:
+            self.post(events.ProbeFinished(instance, command.number, answer.ok, answer.output))
