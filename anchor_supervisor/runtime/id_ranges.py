@@ -71,6 +71,4 @@ class IdRanges:
                 if entry.read_text() == self.fleet_id:
                     entry.unlink(missing_ok=True)
                     released += 1
-            with suppress(OSError):  # not empty: another fleet's
-                self.directory.rmdir()
         return released

@@ -1,0 +1,101 @@
+"""`--detach`: the supervisor goes on in the background, and the one who asked learns how it went.
+
+The process forks before any thread, trio loop or descriptor of ours exists, so the child is a
+whole supervisor and nothing has to be started twice. News travel to the waiting parent over a
+pipe, one JSON object a line; the end of the pipe is the child's end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, final
+
+from attrs import define, field
+
+
+@final
+@define
+class Reporter:
+    """The child's end: tells the parent, for as long as the parent listens."""
+
+    _descriptor: int | None
+
+    def tell(self, **news: Any) -> None:
+        """Send one piece of news. A parent that went away is no failure of ours."""
+        if self._descriptor is None:
+            return
+        try:
+            os.write(self._descriptor, json.dumps(news).encode() + b"\n")
+        except BrokenPipeError:
+            self.close()
+
+    def close(self) -> None:
+        """Let the parent go; later news are dropped."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@final
+@define
+class Background:
+    """The parent's end: the supervisor's pid, and its news."""
+
+    pid: int
+    _descriptor: int
+    _rest: bytes = field(default=b"", init=False)
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when there is news, or when the supervisor has ended."""
+        return self._descriptor
+
+    def read(self) -> Iterator[dict[str, Any]] | None:
+        """Return the news that has come, waiting for some; None at the end of the pipe."""
+        data = os.read(self._descriptor, 65536)
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return (json.loads(line) for line in lines)
+
+    def cancel(self) -> None:
+        """Ask the supervisor to stop its fleet, and wait until it has."""
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+
+    def exit_code(self) -> int:
+        """Wait for the supervisor's end; its exit code, or 128+N when signal N ended it."""
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if code < 0 else code
+
+
+def fork_supervisor(log: Path) -> Background | Reporter:
+    """Split in two: the parent gets a Background, the child (in its own session) a Reporter.
+
+    The child's standard output and error go to the file `log`, its input is empty.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pid = os.fork()  # noqa: TID251 - the whole supervisor moves on; no container is started so
+    if pid:
+        os.close(writer)
+        return Background(pid, reader)
+    os.close(reader)
+    os.setsid()
+    _redirect(log)
+    return Reporter(writer)
+
+
+def _redirect(log: Path) -> None:
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(null)
+    os.close(output)
