@@ -1,0 +1,94 @@
+"""A container's standard output and error: two FIFOs, read into its log and to whoever listens.
+
+The container opens each FIFO for reading and writing, so a dead supervisor neither breaks it
+(no SIGPIPE: a reader is left) nor loses a line (the pipe keeps it). The supervisor does the same
+for its own end: without a writer of its own it would be told of a hang-up for ever (poll(2),
+POLLHUP) while no container runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, final
+
+import trio
+from attrs import define, field
+
+from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.observability.log_store import LogWriter
+
+STREAMS: Final = ("stdout", "stderr")
+CHUNK: Final = 65536  # the default capacity of a pipe, pipe(7)
+
+Listener = Callable[[InstanceId, str, bytes], None]
+
+
+@final
+@define(eq=False)
+class OutputPump:
+    """Owns the FIFOs in `directory` and the read ends; `listener` sees each chunk once stored."""
+
+    instance: InstanceId
+    directory: Path
+    log: LogWriter
+    listener: Listener
+    _readers: dict[str, int] = field(factory=dict, init=False)
+
+    def open(self) -> None:
+        """Make the FIFOs and open the read ends."""
+        for stream in STREAMS:
+            path = self.directory / stream
+            os.mkfifo(path, 0o600)
+            self._readers[stream] = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def writer_ends(self, uid: int, gid: int) -> tuple[int, int]:
+        """Open the ends for a container's run, and give the FIFOs to its user (host ids).
+
+        The caller closes both. They belong to the user so that it can open /dev/stdout anew.
+        """
+        ends = []
+        for stream in STREAMS:
+            os.fchown(self._readers[stream], uid, gid)
+            ends.append(os.open(self.directory / stream, os.O_RDWR | os.O_CLOEXEC))
+        return ends[0], ends[1]
+
+    async def run(self) -> None:
+        """Carry output until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for stream, reader in self._readers.items():
+                nursery.start_soon(self._carry, stream, reader)
+
+    async def _carry(self, stream: str, reader: int) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(reader)
+            self._read_once(stream, reader)
+
+    def _read_once(self, stream: str, reader: int) -> bool:
+        try:
+            data = os.read(reader, CHUNK)
+        except BlockingIOError:
+            return False
+        self.log.write(stream, data, time.time_ns())
+        self.listener(self.instance, stream, data)
+        return True
+
+    def drain(self) -> None:
+        """Take what is in the FIFOs now: after an exit, everything the container has said.
+
+        Bounded by the pipes' capacity, so that a process that outlives the run cannot hold us.
+        """
+        for stream, reader in self._readers.items():
+            for _ in range(32):  # 32 chunks: a pipe enlarged to 1 MiB, the largest unprivileged one, twice
+                if not self._read_once(stream, reader):
+                    break
+
+    def close(self) -> None:
+        """Close the read ends and the log."""
+        self.drain()
+        for reader in self._readers.values():
+            os.close(reader)
+        self._readers.clear()
+        self.log.close()

@@ -1,0 +1,178 @@
+"""What a container's first process does, from clone to exec, as one readable list of steps.
+
+Pure: everything it needs is an argument, so `--plan` prints exactly what a start performs.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping, Sequence
+from typing import Final, final
+
+from attrs import frozen
+
+from anchor_supervisor.fleet.model import Container
+from anchor_supervisor.kernel import capabilities
+from anchor_supervisor.kernel.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    Sandbox,
+)
+from anchor_supervisor.kernel.steps import (
+    ChangeDirectory,
+    CloneAgain,
+    ControllingTerminal,
+    Execute,
+    JoinNamespace,
+    NewSession,
+    NoNewPrivileges,
+    SetBounding,
+    SetCapabilities,
+    SetHostname,
+    SetIds,
+    SetLimit,
+    SetStdio,
+    Step,
+)
+
+NEW_NAMESPACES: Final = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWCGROUP
+EVERY_NAMESPACE: Final = (
+    NEW_NAMESPACES | CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+)
+DEFAULT_ULIMITS: Final[Mapping[str, tuple[int, int]]] = {"nofile": (1024, 524288)}
+
+
+@final
+@frozen
+class Process:
+    """The process a container (or an exec in one) becomes. Ids as the container numbers them."""
+
+    argv: tuple[str, ...]
+    candidates: tuple[str, ...]
+    environment: Mapping[str, str]
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    working_dir: str
+    stdio: tuple[int, int, int]
+    terminal: bool = False
+
+
+def container_steps(
+    container: Container,
+    hostname: str,
+    sandbox: Sandbox,
+    root_steps: Sequence[Step],
+    process: Process,
+    *,
+    init: int | None,
+    status: int | None,
+) -> tuple[Step, ...]:
+    """Every step of a start. `init` and `status` are as in `Execute`."""
+    return (
+        *_raised_limits(container),
+        *_join(sandbox),
+        NewSession(),
+        SetHostname(hostname),
+        *root_steps,
+        *_become(container, process),
+        _execute(process, init=init, status=status),
+    )
+
+
+def exec_steps(container: Container, pidfd: int, process: Process) -> tuple[Step, ...]:
+    """Every step of a command run in the container whose main process is `pidfd`."""
+    joined = EVERY_NAMESPACE if _private_users(container) else EVERY_NAMESPACE & ~CLONE_NEWUSER
+    return (
+        JoinNamespace(pidfd, joined, "container's namespaces"),
+        SetIds(0, 0),
+        CloneAgain(0, "process of the container"),
+        NewSession(),
+        *_become(container, process),
+        _execute(process, init=None, status=None),
+    )
+
+
+def _private_users(container: Container) -> bool:
+    return container.user_namespace != "host"
+
+
+def _join(sandbox: Sandbox) -> tuple[Step, ...]:
+    """The user namespace comes last: joining it gives up the right to join the others."""
+    steps: list[Step] = []
+    if sandbox.net is not None:
+        steps.append(JoinNamespace(sandbox.net, CLONE_NEWNET, "network namespace"))
+    steps.append(JoinNamespace(sandbox.ipc, CLONE_NEWIPC, "ipc namespace"))
+    steps.append(JoinNamespace(sandbox.uts, CLONE_NEWUTS, "uts namespace"))
+    if sandbox.user is not None:
+        steps.append(JoinNamespace(sandbox.user, CLONE_NEWUSER, "user namespace"))
+        steps.append(SetIds(0, 0))
+    steps.append(CloneAgain(NEW_NAMESPACES, "pid, mount and cgroup namespaces"))
+    return tuple(steps)
+
+
+def _ulimits(container: Container) -> Mapping[str, tuple[int, int]]:
+    """The declared limits, and the default ones as far as this process's own hard limits allow."""
+    limits = dict(container.ulimits)
+    for name, (soft, hard) in DEFAULT_ULIMITS.items():
+        if name not in limits:
+            _, allowed = resource.getrlimit(limit_number(name))
+            highest = hard if allowed == resource.RLIM_INFINITY else min(hard, allowed)
+            limits[name] = (min(soft, highest), highest)
+    return limits
+
+
+def limit_number(name: str) -> int:
+    """The RLIMIT_* number of a name such as `nofile`."""
+    number: int = getattr(resource, f"RLIMIT_{name.upper()}")
+    return number
+
+
+def _raised_limits(container: Container) -> tuple[SetLimit, ...]:
+    """Hard limits above our own: raised while we still hold CAP_SYS_RESOURCE on the machine.
+
+    Soft limits are lowered only at the end: a low nofile would starve the steps between.
+    """
+    steps = []
+    for name, (_, hard) in _ulimits(container).items():
+        _, own = resource.getrlimit(limit_number(name))
+        if own != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > own):
+            steps.append(SetLimit(name, limit_number(name), hard, hard))
+    return tuple(steps)
+
+
+def _become(container: Container, process: Process) -> tuple[Step, ...]:
+    """Shed every power that the command shall not have, in the one order that works.
+
+    The bounding set needs CAP_SETPCAP, which SetIds to another user gives up (capabilities(7)).
+    """
+    bounding = capabilities.resolve(container.capabilities.add, container.capabilities.drop)
+    held = bounding if process.uid == 0 else 0
+    steps: list[Step] = [
+        ChangeDirectory(process.working_dir),
+        SetStdio(*process.stdio),
+    ]
+    if process.terminal:
+        steps.append(ControllingTerminal())
+    steps += [
+        SetLimit(name, limit_number(name), soft, hard)
+        for name, (soft, hard) in _ulimits(container).items()
+    ]
+    steps += [
+        SetBounding(bounding, capabilities.words(bounding)),
+        SetIds(process.uid, process.gid, process.groups),
+        SetCapabilities(held, capabilities.words(held)),
+    ]
+    if container.no_new_privileges:
+        steps.append(NoNewPrivileges())
+    return tuple(steps)
+
+
+def _execute(process: Process, *, init: int | None, status: int | None) -> Execute:
+    environment = tuple(f"{key}={value}" for key, value in process.environment.items())
+    return Execute(process.candidates, process.argv, environment, init, status)
