@@ -1,0 +1,41 @@
+"""The shapes that travel over a control socket: HTTP/1.1 with JSON bodies, beneath `/v1`.
+
+::
+
+    GET  /v1/fleet                              FleetInfo
+    GET  /v1/containers                         [ContainerRow]
+    GET  /v1/containers/NAME                    everything known (an object)
+    GET  /v1/containers/NAME/why                [Why], one for each replica meant
+    GET  /v1/containers/NAME/exec-context       ExecContext
+    GET  /v1/logs?name=&tail=&since=&follow=1&previous=1    LogLine, a line of JSON each
+    POST /v1/containers/NAME/VERB  {signal, wait}           [ContainerRow], as they are afterwards
+    POST /v1/down                  {volumes}                DownResult
+
+VERB is start, stop, restart or kill; NAME is a container (all its replicas) or `NAME.REPLICA`.
+Errors are `{"error": {"message", "hint", "kind"}}` with a status of 400 or more. The values are
+spelled out in `shapes`. Standard library only; no I/O.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from anchor_supervisor.errors import ControlError
+
+ACTIONS: Final = ("start", "stop", "restart", "kill")
+MAX_HEAD: Final = 16 * 1024
+MAX_BODY: Final = 64 * 1024
+JSON_TYPE: Final = "application/json"
+LINES_TYPE: Final = "application/x-ndjson"
+
+
+class NotFound(ControlError):  # noqa: N818 - it is what happened
+    """There is no such container, or no such page."""
+
+
+class Refused(ControlError):  # noqa: N818
+    """The request is understood, and cannot be granted in the present state."""
+
+
+class Malformed(ControlError):  # noqa: N818
+    """The request itself is wrong."""

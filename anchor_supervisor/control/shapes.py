@@ -1,0 +1,183 @@
+"""The JSON values of the control protocol, field by field. Types only; see `protocol` for the routes.
+
+Times are RFC 3339 with milliseconds (log lines: nanoseconds); durations are seconds, sizes bytes;
+an absent fact is null.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class FleetInfo(TypedDict):
+    """A running fleet. `ready`: every container is up."""
+
+    name: str
+    pid: int
+    file: str | None
+    since: str
+    containers: int
+    ready: bool
+
+
+class PortRow(TypedDict):
+    """One published port."""
+
+    host_address: str
+    host_port: int
+    container_port: int
+    protocol: str
+
+
+class LimitsRow(TypedDict):
+    """The limits in force; null where there is none."""
+
+    memory: int | None
+    cpus: float | None
+    pids: int | None
+
+
+class ContainerRow(TypedDict):
+    """One instance: an element of `anchor ps --json`.
+
+    `name` is `<container>.<replica>`; `next` says what happens next (`start`, `probe`,
+    `kill` ...) and `next_at` when; `oom` carries the words of an out-of-memory kill.
+    """
+
+    fleet: str
+    container: str
+    replica: int
+    name: str
+    kind: str
+    image: str
+    state: str
+    health: str
+    reason: str
+    since: str
+    next: str | None
+    next_at: str | None
+    pid: int | None
+    address: str | None
+    ports: list[PortRow]
+    restarts: int
+    exit_code: int | None
+    signal: int | None
+    oom: str | None
+    started_at: str | None
+    finished_at: str | None
+    limits: LimitsRow | None
+
+
+class Dependency(TypedDict):
+    """What an instance waits for, and what that waits for in turn."""
+
+    name: str
+    condition: str
+    met: bool
+    state: str
+    health: str
+    reason: str
+    dependencies: list[Dependency]
+
+
+class ProbeResult(TypedDict):
+    """One answer of the health probe."""
+
+    at: str
+    ok: bool
+    duration: float | None
+    output: str
+
+
+class ProbeStory(TypedDict):
+    """The health probe in words, failures in a row, and its last answers, oldest first."""
+
+    probe: str
+    failures: int
+    retries: int
+    results: list[ProbeResult]
+
+
+class RestartStory(TypedDict):
+    """The restart policy, and where the counting stands."""
+
+    when: str
+    in_window: int
+    max: int | None
+    window: float
+    delay: float | None
+
+
+class Exit(TypedDict):
+    """How a run ended. `ran` is its length in seconds."""
+
+    code: int | None
+    signal: int | None
+    oom: str | None
+    at: str | None
+    ran: float | None
+
+
+class HistoryEntry(TypedDict):
+    """One transition."""
+
+    time: str
+    state: str
+    health: str
+    reason: str
+
+
+class LogLine(TypedDict):
+    """One record of output. `base64` is there where `text` could not hold the bytes exactly."""
+
+    name: str
+    time: str
+    stream: str
+    partial: bool
+    text: str
+    base64: NotRequired[str]
+
+
+class Why(TypedDict):
+    """The whole story of one instance. Lists are oldest first."""
+
+    container: ContainerRow
+    dependencies: list[Dependency]
+    last_exit: Exit | None
+    probe: ProbeStory | None
+    restarts: RestartStory | None
+    log: list[LogLine]
+    history: list[HistoryEntry]
+
+
+class ExecContext(TypedDict):
+    """What `exec` needs to become a process of a running instance. Ids are the container's own.
+
+    `capabilities` is a mask; `pid` the main process as the host numbers it; `cgroup` an
+    absolute path.
+    """
+
+    name: str
+    pid: int
+    cgroup: str
+    environment: list[str]
+    uid: int
+    gid: int
+    groups: list[int]
+    capabilities: int
+    working_dir: str
+    no_new_privileges: bool
+
+
+class DownResult(TypedDict):
+    """What a fleet's end has removed, in words, a line each."""
+
+    removed: list[str]
+
+
+class ErrorBody(TypedDict):
+    """The inside of an error answer; `kind` is a class of our errors."""
+
+    message: str
+    hint: str | None
+    kind: str

@@ -1,0 +1,75 @@
+"""Where things are on disk. Standard library only: the client imports this before anything else.
+
+`ANCHOR_RUN_DIR` (default /run/anchor) holds what a reboot should forget, `ANCHOR_DATA_DIR`
+(default /var/lib/anchor) what it should not. Nothing here touches the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from anchor_supervisor.errors import ControlError
+
+RUN_DIR_VARIABLE = "ANCHOR_RUN_DIR"
+DATA_DIR_VARIABLE = "ANCHOR_DATA_DIR"
+DEFAULT_RUN_DIR = Path("/run/anchor")
+DEFAULT_DATA_DIR = Path("/var/lib/anchor")
+
+_FLEET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+
+
+def run_dir() -> Path:
+    """Give the directory of all running fleets of this invocation, absolute."""
+    return _directory(RUN_DIR_VARIABLE, DEFAULT_RUN_DIR)
+
+
+def data_dir() -> Path:
+    """Give the directory of images, layers, volumes and logs, absolute."""
+    return _directory(DATA_DIR_VARIABLE, DEFAULT_DATA_DIR)
+
+
+def _directory(variable: str, default: Path) -> Path:
+    given = os.environ.get(variable)
+    return Path(given).absolute() if given else default
+
+
+def checked_fleet_name(name: str) -> str:
+    """Return `name` when it is a fleet's name, for it becomes a part of paths.
+
+    Raises ControlError where it is not.
+    """
+    if _FLEET_NAME.fullmatch(name):
+        return name
+    message = f"`{name}` is not a fleet's name"
+    raise ControlError(
+        message, hint="lower-case letters, digits and `-`, at most 31, not beginning with `-`"
+    )
+
+
+def fleet_run_dir(fleet: str, *, beneath: Path | None = None) -> Path:
+    """Give `<run>/<fleet>`: control.sock, lock, state."""
+    return (beneath or run_dir()) / fleet
+
+
+def control_socket(fleet: str, *, beneath: Path | None = None) -> Path:
+    """Give the fleet's control socket."""
+    return fleet_run_dir(fleet, beneath=beneath) / "control.sock"
+
+
+def fleet_log_dir(fleet: str) -> Path:
+    """Give `<data>/logs/<fleet>`: a directory for each instance, and the journal."""
+    return data_dir() / "logs" / fleet
+
+
+def log_dir(fleet: str, instance: object) -> Path:
+    """Give the log directory of one instance, whose `str()` is `<container>.<replica>`."""
+    return fleet_log_dir(fleet) / str(instance)
+
+
+def fleet_id(fleet: str) -> str:
+    """Give seven hex digits that keep equal fleet names in other run directories apart."""
+    import hashlib  # here, because it loads OpenSSL and the client does not need it
+
+    return hashlib.sha256(f"{run_dir()}\0{fleet}".encode()).hexdigest()[:7]
