@@ -1,1 +1,1 @@
-"""WHAT TO DO NEXT: events in, commands out. No clock, no I/O, no log, no random: time is an argument."""
+"""WHAT TO DO NEXT: events in, commands out. No clock, no I/O, no log, no random."""

@@ -1,4 +1,4 @@
-"""What the core wants done. Every command is a value; the runtime performs it and reports events."""
+"""What the core wants done. Every command is a value; the runtime performs it and reports back."""
 
 from __future__ import annotations
 
@@ -61,7 +61,11 @@ class CancelProbe:
 @final
 @frozen
 class Report:
-    """A state or health has changed: tell the log, the operators and the notify socket."""
+    """A state or health has changed: tell the log, the operators and the notify socket.
+
+    `before` equals `state` where only the health has changed, or where a stop went further (to
+    its next kill). `exit` is how the last run ended, where there has been one.
+    """
 
     instance: InstanceId
     before: State
@@ -79,6 +83,17 @@ class FleetReady:
 
 @final
 @frozen
+class FleetUnready:
+    """A fleet that was never ready cannot become so: a container gave up or was stopped. Once.
+
+    Nothing is stopped because of it, and FleetReady may still follow if an operator helps.
+    """
+
+    reason: str
+
+
+@final
+@frozen
 class FleetDone:
     """Nothing runs and nothing will: the supervisor ends with this exit code (0 or 1)."""
 
@@ -86,4 +101,6 @@ class FleetDone:
     reason: str
 
 
-Command = Spawn | Signal | Kill | RunProbe | CancelProbe | Report | FleetReady | FleetDone
+Command = (
+    Spawn | Signal | Kill | RunProbe | CancelProbe | Report | FleetReady | FleetUnready | FleetDone
+)

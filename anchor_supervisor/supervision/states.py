@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import signal
 from typing import final
 
 from attrs import frozen
@@ -19,6 +20,15 @@ class State(enum.StrEnum):
     BACKOFF = "backoff"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+class Phase(enum.StrEnum):
+    """Where in its life the whole fleet is."""
+
+    IDLE = "idle"
+    UP = "up"
+    STOPPING = "stopping"
+    DONE = "done"
 
 
 class HealthState(enum.StrEnum):
@@ -47,3 +57,31 @@ class ExitStatus:
     def success(self) -> bool:
         """True only for exit code 0."""
         return self.code == 0
+
+    def __str__(self) -> str:
+        """Return ``exited (1)``, ``killed by SIGKILL`` or ``ended (...)``, then the oom words."""
+        if self.code is not None:
+            words = f"exited ({self.code})"
+        elif self.signal is not None:
+            words = f"killed by {_signal_name(self.signal)}"
+        else:
+            words = "ended (nobody saw how)"
+        return f"{words}, {self.oom}" if self.oom else words
+
+
+@final
+@frozen
+class Transition:
+    """One change of state or health. `at` in monotonic seconds."""
+
+    at: float
+    state: State
+    health: HealthState
+    reason: str
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals between SIGRTMIN and SIGRTMAX have no names of their own
+        return f"signal {number}"

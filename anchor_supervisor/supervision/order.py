@@ -1,0 +1,90 @@
+"""Who comes before whom: the dependency graph, and when a dependency is satisfied.
+
+It looks at states that it is given; it holds none.
+"""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Mapping
+from typing import final
+
+from attrs import frozen
+
+from anchor_supervisor.errors import SupervisionBug
+from anchor_supervisor.fleet.model import Condition, Fleet, InstanceId
+from anchor_supervisor.supervision.states import HealthState, State
+
+
+@final
+@frozen
+class Wait:
+    """One thing that an instance waits for.
+
+    `present` is the state of the dependency in words. `dead`: it cannot come true without an
+    operator, because the dependency has failed, was stopped, or itself waits for such a one.
+    """
+
+    container: str
+    condition: Condition
+    instance: InstanceId
+    present: str
+    dead: bool
+
+    @property
+    def goal(self) -> str:
+        """The condition as something that becomes true: ``is healthy``."""
+        return f"is {self.condition}"
+
+    def __str__(self) -> str:
+        """Return ``waiting for `db` to be healthy (db is starting)``."""
+        verdict = ", which needs an operator" if self.dead else ""
+        return f"waiting for `{self.container}` to be {self.condition} ({self.present}){verdict}"
+
+
+@final
+class Order:
+    """The graph of one fleet. Built once; raises SupervisionBug where the fleet was not checked."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        """Sort the containers; among equals the file's order stays."""
+        graph = {name: tuple(c.depends_on) for name, c in fleet.containers.items()}
+        try:
+            self.containers = tuple(graphlib.TopologicalSorter(graph).static_order())
+        except graphlib.CycleError as error:
+            message = f"the dependencies of fleet `{fleet.name}` are a circle: {error.args[1]}"
+            raise SupervisionBug(message) from error
+        if unknown := set(self.containers) - set(graph):
+            message = f"fleet `{fleet.name}` depends on unknown containers: {sorted(unknown)}"
+            raise SupervisionBug(message)
+        self.dependents: Mapping[str, tuple[str, ...]] = {
+            name: tuple(other for other, needs in graph.items() if name in needs) for name in graph
+        }
+
+
+def holds(condition: Condition, state: State, health: HealthState) -> bool:
+    """Whether an instance in this state satisfies the condition."""
+    match condition:
+        case Condition.STARTED:
+            return state in {State.RUNNING, State.COMPLETED}
+        case Condition.HEALTHY:
+            return state is State.RUNNING and health is HealthState.HEALTHY
+        case Condition.COMPLETED:
+            return state is State.COMPLETED
+
+
+def present(name: str, state: State, health: HealthState) -> str:
+    """Return the state of a dependency in words: ``db is running, not yet healthy``."""
+    match state, health:
+        case State.RUNNING, HealthState.NONE:
+            return f"{name} is running without a health check"
+        case State.RUNNING, HealthState.STARTING:
+            return f"{name} is running, not yet healthy"
+        case State.RUNNING, _:
+            return f"{name} is running, {health}"
+        case State.FAILED, _:
+            return f"{name} has failed"
+        case State.BACKOFF, _:
+            return f"{name} is between attempts"
+        case _:
+            return f"{name} is {state}"

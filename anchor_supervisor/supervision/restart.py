@@ -1,0 +1,94 @@
+"""Whether and when a run that ended is tried again: the arithmetic of `restart = {...}`.
+
+It keeps the counters of one instance and answers questions; it starts nothing and arms nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from typing import Final, final
+
+from anchor_supervisor.fleet.model import InstanceId, RestartPolicy, RestartWhen
+
+KEPT: Final = 1000
+"""How many restarts are remembered where the policy sets no `max`; more would only cost memory."""
+
+
+@final
+class Ledger:
+    """The restarts of one instance since it was last asked for.
+
+    `starts` counts launches, `streak` the runs in a row that ended before `reset_after`.
+    """
+
+    def __init__(self, instance: InstanceId, policy: RestartPolicy) -> None:
+        """Begin with nothing counted."""
+        self._instance = instance
+        self._policy = policy
+        self.starts = 0
+        self.streak = 0
+        self._restarted_at: deque[float] = deque()
+
+    @property
+    def restarts(self) -> int:
+        """Launches after the first one."""
+        return max(0, self.starts - 1)
+
+    def reset(self) -> None:
+        """Forget everything: an operator has asked, so the next launch is a first one."""
+        self.starts = 0
+        self.streak = 0
+        self._restarted_at.clear()
+
+    def launched(self, now: float) -> int:
+        """Count a launch and return which one it is, from 1."""
+        self.starts += 1
+        if self.starts > 1:
+            self._restarted_at.append(now)
+            if self._policy.max is None and len(self._restarted_at) > KEPT:
+                self._restarted_at.popleft()
+        return self.starts
+
+    def wants_again(self, *, success: bool) -> bool:
+        """Whether the policy restarts after such an end at all, counters aside."""
+        match self._policy.when:
+            case RestartWhen.ALWAYS:
+                return True
+            case RestartWhen.ON_FAILURE:
+                return not success
+            case RestartWhen.NO:
+                return False
+
+    def next_delay(self, now: float, ran: float) -> float | None:
+        """Count a run of `ran` seconds that ended now; return the seconds to wait before the next.
+
+        None means that the window holds `max` restarts already: give up.
+        """
+        self.streak = 1 if ran >= self._policy.reset_after else self.streak + 1
+        if self._policy.max is not None and self.in_window(now) >= self._policy.max:
+            return None
+        return self._delay() * (1 + self._policy.jitter * self._fraction())
+
+    def in_window(self, now: float) -> int:
+        """Restarts within the last `window` seconds."""
+        while self._restarted_at and self._restarted_at[0] <= now - self._policy.window:
+            self._restarted_at.popleft()
+        return len(self._restarted_at)
+
+    def _delay(self) -> float:
+        """Return ``delay * factor ** (streak - 1)``, at most `max_delay`."""
+        try:
+            grown = self._policy.delay * self._policy.factor ** (self.streak - 1)
+        except OverflowError:  # a float that grew for a thousand failures
+            return self._policy.max_delay
+        return min(grown, self._policy.max_delay)
+
+    def _fraction(self) -> float:
+        """Return a number in [-1, 1) that differs per instance and attempt, and is ever the same.
+
+        Replicas that fell together must not come back together; a random number would do that
+        too, but could be neither tested nor explained.
+        """
+        digest = hashlib.blake2b(f"{self._instance}:{self.starts}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest) / 2**31 - 1
