@@ -1,0 +1,81 @@
+"""What a fleet's kernel objects are called, so that one fleet's can be told from all others'.
+
+Pure. Every name fits IFNAMSIZ (15 bytes and a NUL, netdevice(7)), and carries seven hexadecimal
+digits made of the run directory and the fleet's name: fleets in different run directories never
+meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv4Address
+from typing import Final
+
+ID_DIGITS: Final = 7
+LONGEST_LINK_NAME: Final = 15
+
+_BRIDGE, _VETH, _TABLE = "an", "av", "anchor_"
+_VETH_NAMES: Final = 16 ** (LONGEST_LINK_NAME - len(_VETH) - ID_DIGITS - 1)
+
+# Locally administered unicast prefixes (the low two bits of the first byte are 10).
+_INSIDE, _OUTSIDE = b"\x02\xac", b"\x06\xac"
+
+
+def fleet_id(run_directory: str, fleet: str) -> str:
+    """Seven hexadecimal digits, the same for the same run directory and fleet name."""
+    return hashlib.sha256(f"{run_directory}\0{fleet}".encode()).hexdigest()[:ID_DIGITS]
+
+
+def bridge_name(identity: str, index: int) -> str:
+    """Name the bridge of the fleet's `index`-th network, such as `an0c1d2e3-0`."""
+    return f"{_BRIDGE}{identity}-{index}"
+
+
+def veth_name(identity: str, index: int) -> str:
+    """Name a veth's end on the machine, such as `av0c1d2e3-1f`; wraps after 16^5."""
+    return f"{_VETH}{identity}-{index % _VETH_NAMES:x}"
+
+
+def veth_index(name: str) -> int:
+    """Tell the index that `veth_name` put into `name`."""
+    return int(name.rpartition("-")[2], 16)
+
+
+def bridge_prefix(identity: str) -> str:
+    """Return how the names of all of the fleet's bridges begin."""
+    return f"{_BRIDGE}{identity}-"
+
+
+def veth_prefix(identity: str) -> str:
+    """Return how the names of all of the fleet's veths begin."""
+    return f"{_VETH}{identity}-"
+
+
+def table_name(identity: str) -> str:
+    """Name the fleet's nft table."""
+    return f"{_TABLE}{identity}"
+
+
+def link_group(identity: str) -> int:
+    """Return the IFLA_GROUP of all the fleet's links. Never 0, the group of everybody else's."""
+    return (1 << 4 * ID_DIGITS) | int(identity, 16)
+
+
+def inside_mac(address: IPv4Address) -> bytes:
+    """Return the MAC address of the interface that has `address`.
+
+    Made of the address, so that a replaced container leaves no neighbour entry wrong.
+    """
+    return _INSIDE + address.packed
+
+
+def outside_mac(address: IPv4Address) -> bytes:
+    """Return the MAC address of the veth end that leads to `address` from the bridge."""
+    return _OUTSIDE + address.packed
+
+
+def address_behind(mac: bytes) -> IPv4Address | None:
+    """Tell which address the veth end with this MAC address leads to; None: not made by us."""
+    if len(mac) != len(_OUTSIDE) + 4 or not mac.startswith(_OUTSIDE):
+        return None
+    return IPv4Address(mac[len(_OUTSIDE) :])
