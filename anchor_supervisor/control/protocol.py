@@ -18,9 +18,13 @@ spelled out in `shapes`. Standard library only; no I/O.
 
 from __future__ import annotations
 
-from typing import Final
+import binascii
+from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.errors import ControlError
+
+if TYPE_CHECKING:
+    from anchor_supervisor.control.shapes import LogLine
 
 ACTIONS: Final = ("start", "stop", "restart", "kill")
 MAX_HEAD: Final = 16 * 1024
@@ -39,3 +43,24 @@ class Refused(ControlError):  # noqa: N818
 
 class Malformed(ControlError):  # noqa: N818
     """The request itself is wrong."""
+
+
+def log_line(name: str, time: str, stream: str, data: bytes, *, partial: bool) -> LogLine:
+    """Give a record of output as JSON can hold it: exactly, whatever the bytes are."""
+    line: LogLine = {
+        "name": name,
+        "time": time,
+        "stream": stream,
+        "partial": partial,
+        "text": data.decode("utf-8", "replace"),
+    }
+    if "\N{REPLACEMENT CHARACTER}" in line["text"]:
+        line["base64"] = binascii.b2a_base64(data, newline=False).decode()
+    return line
+
+
+def log_bytes(line: LogLine) -> bytes:
+    """Give back the bytes that `log_line` was given."""
+    if "base64" in line:
+        return binascii.a2b_base64(line["base64"])
+    return line["text"].encode()

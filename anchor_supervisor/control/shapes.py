@@ -1,4 +1,4 @@
-"""The JSON values of the control protocol, field by field. Types only; see `protocol` for the routes.
+"""The control protocol's JSON values, field by field. Types only; `protocol` has the routes.
 
 Times are RFC 3339 with milliseconds (log lines: nanoseconds); durations are seconds, sizes bytes;
 an absent fact is null.

@@ -23,6 +23,7 @@ MAX_FILES = 5
 MAX_PIECE = 16 * 1024
 HEADER = len("2026-01-02T03:04:05.123456789Z stdout F ")
 STREAMS = ("stdout", "stderr")
+HEADS = frozenset(f" {stream} {tag} ".encode() for stream in STREAMS for tag in "FP")
 RUNS_FILE = "runs"
 _RUNS_KEPT = 100
 _SECOND = 1_000_000_000
@@ -150,10 +151,7 @@ def _pieces(line: bytes) -> list[bytes]:
 
 def _worth_keeping(torn: bytes) -> bool:
     """Say whether a torn record has a whole head, and so some text to keep."""
-    return len(torn) >= HEADER and torn[30:HEADER] in _HEADS
-
-
-_HEADS = frozenset(f" {stream} {tag} ".encode() for stream in STREAMS for tag in "FP")
+    return len(torn) >= HEADER and torn[30:HEADER] in HEADS
 
 
 def _unfinished_streams(directory: Path) -> dict[str, bool]:

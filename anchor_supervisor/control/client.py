@@ -1,0 +1,204 @@
+"""Speaks to a running fleet. Standard library only: `anchor ps` must be there at once.
+
+The framing is HTTP/1.0, a connection for each request, read by hand: `http.client` alone would
+cost a third of the time that `anchor ps` may take (it imports `email` and `ssl`).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, final
+
+from anchor_supervisor.control import protocol
+from anchor_supervisor.control.address import socket_address
+from anchor_supervisor.errors import (
+    AnchorError,
+    ControlError,
+    HostError,
+    ImageError,
+    NetworkError,
+    SupervisionBug,
+)
+
+ANSWER_TIME: Final = 10.0
+_MAX_HEADERS: Final = 100
+_MAX_HEADER: Final = 8192
+_KINDS: Final[dict[str, type[AnchorError]]] = {
+    kind.__name__: kind
+    for kind in (
+        protocol.NotFound,
+        protocol.Refused,
+        protocol.Malformed,
+        ControlError,
+        HostError,
+        ImageError,
+        NetworkError,
+        SupervisionBug,
+    )
+}
+
+
+class NotRunning(ControlError):  # noqa: N818 - it is what is the case
+    """Nobody answers at the fleet's control socket."""
+
+
+class Interrupted(ControlError):  # noqa: N818
+    """The supervisor went away before it had answered."""
+
+
+@final
+class Pending:
+    """A request that is under way; `result` waits for its answer."""
+
+    def __init__(self, fleet: str, connection: socket.socket) -> None:
+        """Take the connection over."""
+        self._fleet = fleet
+        self._connection = connection
+        self._answer = connection.makefile("rb")
+
+    def result(self) -> Any:  # noqa: ANN401 - JSON; the routes say which shape
+        """Return the answer's value. Raises the error that the supervisor raised."""
+        with self._connection, self._answer:
+            status, length = self._head()
+            body = self._guarded_read(-1 if length is None else length)
+        if length is not None and len(body) < length:
+            raise self._interrupted()
+        return self._value(status, body)
+
+    def lines(self) -> Iterator[Any]:
+        """Yield the values of a stream of JSON lines, as they come."""
+        with self._connection, self._answer:
+            status, _ = self._head()
+            if status >= 400:
+                self._value(status, self._guarded_read(-1))
+            while (line := self._guarded_readline()).endswith(b"\n"):
+                yield json.loads(line)
+
+    def peer_pid(self) -> int:
+        """Say which process listens, as this one numbers it (SO_PEERCRED, unix(7)); 0: unknown."""
+        credentials = struct.Struct("iII")
+        raw = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+        return int(credentials.unpack(raw)[0])
+
+    def _head(self) -> tuple[int, int | None]:
+        parts = self._guarded_readline().split(b" ", 2)
+        if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
+            raise self._interrupted()
+        length = None
+        for _ in range(_MAX_HEADERS):
+            name, _, value = self._guarded_readline().partition(b":")
+            if not name.strip():
+                break
+            if name.lower() == b"content-length" and value.strip().isdigit():
+                length = int(value)
+        return int(parts[1]), length
+
+    def _guarded_read(self, size: int) -> bytes:
+        try:
+            return self._answer.read(size)
+        except TimeoutError:
+            raise self._silent() from None
+        except OSError:
+            return b""
+
+    def _guarded_readline(self) -> bytes:
+        try:
+            return self._answer.readline()
+        except TimeoutError:
+            raise self._silent() from None
+        except OSError:
+            return b""
+
+    def _value(self, status: int, body: bytes) -> Any:  # noqa: ANN401
+        try:
+            value = json.loads(body)
+            if status < 400:
+                return value
+            told = value["error"]
+            kind = _KINDS.get(told["kind"], ControlError)
+            raise kind(str(told["message"]), hint=told.get("hint"))
+        except (ValueError, KeyError, TypeError):
+            message = f"the supervisor of `{self._fleet}` gave an answer that is not understood"
+            raise ControlError(message, hint="is it of another version?") from None
+
+    def _silent(self) -> ControlError:
+        message = f"the supervisor of `{self._fleet}` does not answer"
+        return ControlError(message, hint="it is stopped, or the machine is overloaded")
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"the supervisor of `{self._fleet}` ended before it had answered")
+
+
+@final
+class Client:
+    """Knows where one fleet's supervisor listens."""
+
+    def __init__(self, fleet: str, path: Path) -> None:
+        """Remember; nothing is connected before the first request."""
+        self.fleet = fleet
+        self._path = path
+
+    def get(self, path: str) -> Any:  # noqa: ANN401
+        """GET, and the answer's value."""
+        return self.send("GET", path).result()
+
+    def stream(self, path: str) -> Iterator[Any]:
+        """GET, and the answer's lines as they come."""
+        return self.send("GET", path, timeout=None).lines()
+
+    def post(self, path: str, body: object) -> Any:  # noqa: ANN401
+        """POST, and the answer's value, however long it takes."""
+        return self.send("POST", path, body, timeout=None).result()
+
+    def send(
+        self, method: str, path: str, body: object = None, *, timeout: float | None = ANSWER_TIME
+    ) -> Pending:
+        """Send a request and leave the answer for later. `timeout` (seconds) is for each wait.
+
+        Raises NotRunning where nobody listens, ControlError where it cannot be reached.
+        """
+        content = b"" if body is None else json.dumps(body).encode()
+        head = (
+            f"{method} {path} HTTP/1.0\r\nHost: anchor\r\n"
+            f"Content-Type: {protocol.JSON_TYPE}\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        connection = self.connect(timeout)
+        try:
+            connection.sendall(head.encode("ascii") + content)
+        except TimeoutError:
+            connection.close()
+            message = f"the supervisor of `{self.fleet}` does not answer"
+            raise ControlError(message) from None
+        except OSError:
+            pass  # turned away: the answer says why
+        return Pending(self.fleet, connection)
+
+    def connect(self, timeout: float | None = ANSWER_TIME) -> socket.socket:
+        """Connect, or raise what is in the way, in words."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            with socket_address(self._path) as address:
+                connection.connect(address)
+        except OSError as error:
+            connection.close()
+            raise self._unreachable(error) from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _unreachable(self, error: OSError) -> ControlError:
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError | NotADirectoryError):
+            return NotRunning(
+                f"fleet `{self.fleet}` is not running", hint="start it with `anchor up -f FILE`"
+            )
+        if isinstance(error, PermissionError):
+            hint = "run as the user who started it, or as root"
+            return ControlError(f"fleet `{self.fleet}`: permission denied", hint=hint)
+        reason = error.strerror or "it does not answer"
+        return ControlError(f"cannot reach the supervisor of `{self.fleet}`: {reason}")

@@ -1,0 +1,85 @@
+"""Which fleet is meant, and which are running. Standard library only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anchor_supervisor.control.client import Client
+from anchor_supervisor.errors import ControlError, FleetError, Problem
+from anchor_supervisor.observability import places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_FILE = Path("fleet.toml")
+
+
+class NoFleet(ControlError):  # noqa: N818 - it is what is the case
+    """No fleet was named, none runs, and there is no ./fleet.toml."""
+
+
+def find_fleet(*, file: str | None = None, name: str | None = None) -> str:
+    """Say the name of the fleet that is meant: `-p NAME`, `-f FILE`, the only one, ./fleet.toml.
+
+    It need not be running. Raises NoFleet, ControlError where several run, FleetError where the
+    file cannot be read.
+    """
+    if name is not None:
+        return places.checked_fleet_name(name)
+    if file is not None:
+        return name_in_file(Path(file))
+    running = running_fleets()
+    if len(running) == 1:
+        return running[0]
+    if DEFAULT_FILE.is_file():
+        return name_in_file(DEFAULT_FILE)
+    if running:
+        message = f"several fleets are running: {', '.join(running)}"
+        raise ControlError(message, hint="say which with `-p NAME`")
+    message = "no fleet is running, and there is no `fleet.toml` here"
+    raise NoFleet(message, hint="name a fleet with `-p NAME`, or its file with `-f FILE`")
+
+
+def client_for(fleet: str) -> Client:
+    """Give a client of this fleet, running or not."""
+    return Client(fleet, places.control_socket(fleet))
+
+
+def running_fleets() -> list[str]:
+    """Name the fleets whose supervisor can be reached, in order.
+
+    One that we may not speak to does not count.
+    """
+    return sorted(_running())
+
+
+def _running() -> Iterator[str]:
+    try:
+        directories = list(places.run_dir().iterdir())
+    except OSError:
+        return
+    for directory in directories:
+        client = Client(directory.name, directory / "control.sock")
+        try:
+            client.connect(1.0).close()
+        except ControlError:
+            continue
+        yield directory.name
+
+
+def name_in_file(file: Path) -> str:
+    """Read only the fleet's name from its file: `[fleet].name`, or the file's stem."""
+    import tomllib  # here, because most invocations need it not
+
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise FleetError([Problem(error.strerror or "cannot be read", file=str(file))]) from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise FleetError([Problem(str(error), file=str(file))]) from None
+    table = content.get("fleet", {})
+    name = table.get("name", file.stem) if isinstance(table, dict) else file.stem
+    if not isinstance(name, str):
+        raise FleetError([Problem("must be a string", file=str(file), key="fleet.name")])
+    return places.checked_fleet_name(name)
