@@ -11,7 +11,7 @@ from typing import Final, final
 
 from attrs import frozen
 
-from anchor_supervisor.fleet.model import Container
+from anchor_supervisor.fleet.model import Container, UserNamespace
 from anchor_supervisor.kernel import capabilities
 from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWCGROUP,
@@ -63,8 +63,29 @@ class Process:
     terminal: bool = False
 
 
+@final
+@frozen
+class Powers:
+    """What a process may do at most. `limits` are `name: (soft, hard)` of setrlimit(2)."""
+
+    bounding: int
+    no_new_privileges: bool
+    private_users: bool
+    limits: Mapping[str, tuple[int, int]]
+
+
+def container_powers(container: Container) -> Powers:
+    """The powers that the fleet file gives to a container."""
+    return Powers(
+        capabilities.resolve(container.capabilities.add, container.capabilities.drop),
+        container.no_new_privileges,
+        container.user_namespace is UserNamespace.AUTO,
+        _ulimits(container.ulimits),
+    )
+
+
 def container_steps(
-    container: Container,
+    powers: Powers,
     hostname: str,
     sandbox: Sandbox,
     root_steps: Sequence[Step],
@@ -75,31 +96,28 @@ def container_steps(
 ) -> tuple[Step, ...]:
     """Every step of a start. `init` and `status` are as in `Execute`."""
     return (
-        *_raised_limits(container),
+        *_raised_limits(powers),
         *_join(sandbox),
         NewSession(),
         SetHostname(hostname),
         *root_steps,
-        *_become(container, process),
+        *_become(powers, process),
         _execute(process, init=init, status=status),
     )
 
 
-def exec_steps(container: Container, pidfd: int, process: Process) -> tuple[Step, ...]:
+def exec_steps(powers: Powers, pidfd: int, process: Process) -> tuple[Step, ...]:
     """Every step of a command run in the container whose main process is `pidfd`."""
-    joined = EVERY_NAMESPACE if _private_users(container) else EVERY_NAMESPACE & ~CLONE_NEWUSER
+    joined = EVERY_NAMESPACE if powers.private_users else EVERY_NAMESPACE & ~CLONE_NEWUSER
     return (
+        *_raised_limits(powers),
         JoinNamespace(pidfd, joined, "container's namespaces"),
         SetIds(0, 0),
         CloneAgain(0, "process of the container"),
         NewSession(),
-        *_become(container, process),
+        *_become(powers, process),
         _execute(process, init=None, status=None),
     )
-
-
-def _private_users(container: Container) -> bool:
-    return container.user_namespace != "host"
 
 
 def _join(sandbox: Sandbox) -> tuple[Step, ...]:
@@ -116,9 +134,9 @@ def _join(sandbox: Sandbox) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _ulimits(container: Container) -> Mapping[str, tuple[int, int]]:
+def _ulimits(declared: Mapping[str, tuple[int, int]]) -> Mapping[str, tuple[int, int]]:
     """The declared limits, and the default ones as far as this process's own hard limits allow."""
-    limits = dict(container.ulimits)
+    limits = dict(declared)
     for name, (soft, hard) in DEFAULT_ULIMITS.items():
         if name not in limits:
             _, allowed = resource.getrlimit(limit_number(name))
@@ -133,26 +151,30 @@ def limit_number(name: str) -> int:
     return number
 
 
-def _raised_limits(container: Container) -> tuple[SetLimit, ...]:
+def exceeds_own_limit(name: str, hard: int) -> bool:
+    """Whether setting this hard limit needs CAP_SYS_RESOURCE on the machine (setrlimit(2))."""
+    _, own = resource.getrlimit(limit_number(name))
+    return own != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > own)
+
+
+def _raised_limits(powers: Powers) -> tuple[SetLimit, ...]:
     """Hard limits above our own: raised while we still hold CAP_SYS_RESOURCE on the machine.
 
     Soft limits are lowered only at the end: a low nofile would starve the steps between.
     """
-    steps = []
-    for name, (_, hard) in _ulimits(container).items():
-        _, own = resource.getrlimit(limit_number(name))
-        if own != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > own):
-            steps.append(SetLimit(name, limit_number(name), hard, hard))
-    return tuple(steps)
+    return tuple(
+        SetLimit(name, limit_number(name), hard, hard)
+        for name, (_, hard) in powers.limits.items()
+        if exceeds_own_limit(name, hard)
+    )
 
 
-def _become(container: Container, process: Process) -> tuple[Step, ...]:
+def _become(powers: Powers, process: Process) -> tuple[Step, ...]:
     """Shed every power that the command shall not have, in the one order that works.
 
     The bounding set needs CAP_SETPCAP, which SetIds to another user gives up (capabilities(7)).
     """
-    bounding = capabilities.resolve(container.capabilities.add, container.capabilities.drop)
-    held = bounding if process.uid == 0 else 0
+    held = powers.bounding if process.uid == 0 else 0
     steps: list[Step] = [
         ChangeDirectory(process.working_dir),
         SetStdio(*process.stdio),
@@ -161,14 +183,14 @@ def _become(container: Container, process: Process) -> tuple[Step, ...]:
         steps.append(ControllingTerminal())
     steps += [
         SetLimit(name, limit_number(name), soft, hard)
-        for name, (soft, hard) in _ulimits(container).items()
+        for name, (soft, hard) in powers.limits.items()
     ]
     steps += [
-        SetBounding(bounding, capabilities.words(bounding)),
+        SetBounding(powers.bounding, capabilities.words(powers.bounding)),
         SetIds(process.uid, process.gid, process.groups),
         SetCapabilities(held, capabilities.words(held)),
     ]
-    if container.no_new_privileges:
+    if powers.no_new_privileges:
         steps.append(NoNewPrivileges())
     return tuple(steps)
 

@@ -106,6 +106,13 @@ class Supervisor:
         """Put an event into the inbox. Never blocks."""
         self._send.send_nowait(event)
 
+    def signal(self, instance: InstanceId, name: str) -> bool:
+        """Send a signal to a running instance, at an operator's wish; False: it does not run."""
+        run = self._runs.get(instance)
+        if run is not None:
+            run.signal(name)
+        return run is not None
+
     async def changed(self) -> None:
         """Return after the next event has been handled."""
         await self._changed.wait()

@@ -1,0 +1,115 @@
+"""`anchor-supervise FLEET.toml`: this process is the fleet's supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import evolve
+
+from anchor_supervisor import __version__
+from anchor_supervisor.cli.problems import guarded
+from anchor_supervisor.fleet.model import Fleet, LimitsMode
+from anchor_supervisor.fleet.parse import load
+from anchor_supervisor.fleet.units import parse_duration
+
+EXAMPLES = """\
+examples:
+  anchor-supervise shop.toml                 run the fleet here; Ctrl-C stops it in order
+  anchor-supervise --detach shop.toml        come back once everything is up
+  anchor-supervise --check shop.toml         is the file right, and can this machine run it?
+  anchor-supervise --plan shop.toml          every step that would be taken
+
+exit codes:
+  0 stopped on request, or all jobs succeeded    1 an essential container gave up, or a job failed
+  2 the file is wrong                            3 this machine cannot do it
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="anchor-supervise",
+        description="Bring a fleet of containers up and keep it as its file says.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FLEET.toml", type=Path, help="the fleet")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--check", action="store_true", help="validate the file and this machine; start nothing"
+    )
+    modes.add_argument(
+        "--plan", action="store_true", help="print every step that would be taken; start nothing"
+    )
+    modes.add_argument(
+        "--detach", action="store_true", help="return once every container is up (or done)"
+    )
+    parser.add_argument(
+        "--wait-timeout",
+        metavar="DURATION",
+        type=_duration,
+        default=60.0,
+        help="how long --detach waits (default 60s)",
+    )
+    parser.add_argument(
+        "--limits",
+        choices=[mode.value for mode in LimitsMode],
+        help="what to do with a limit this kernel cannot enforce; overrides the file",
+    )
+    parser.add_argument("--quiet", action="store_true", help="do not show the containers' output")
+    parser.add_argument("--log-format", choices=["console", "json"], help="of our own lines")
+    parser.add_argument("--json", action="store_true", help="answer --check and --plan in JSON")
+    parser.add_argument("--no-color", action="store_true", help="no colours, also by NO_COLOR")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _load(arguments: argparse.Namespace) -> Fleet:
+    fleet = load(arguments.file, os.environ)
+    if arguments.limits is not None:
+        fleet = evolve(fleet, limits=LimitsMode(arguments.limits))
+    return fleet
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    fleet = _load(arguments)
+    if arguments.check:
+        from anchor_supervisor.cli.check import check
+
+        return check(fleet, as_json=arguments.json)
+    if arguments.plan:
+        from anchor_supervisor.cli.plan import plan
+
+        return plan(fleet, as_json=arguments.json)
+    if arguments.detach:
+        from anchor_supervisor.cli.up import up
+
+        return up(fleet, timeout=arguments.wait_timeout, color=not arguments.no_color)
+    from anchor_supervisor.runtime.service import Options, supervise
+
+    options = Options(
+        quiet=arguments.quiet,
+        log_format=arguments.log_format,
+        color=None if not arguments.no_color else False,
+    )
+    return supervise(fleet, options).exit_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `anchor-supervise`; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    return guarded(lambda: _run(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

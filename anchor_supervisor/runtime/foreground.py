@@ -1,0 +1,65 @@
+"""What a person sees of a fleet in the foreground: containers' output and our own lines, in order.
+
+One thread does all the writing, so a terminal that is stopped (Ctrl-S) or slow stops nobody but
+itself; what does not fit into its queue meanwhile is counted and said. The log files have it all.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from typing import Final, final
+
+from attrs import define, field
+
+QUEUE: Final = 4096
+
+
+@final
+@define(eq=False)
+class Screen:
+    """Writes chunks to a descriptor, from a thread of its own. `put` never blocks."""
+
+    descriptor: int
+    _queue: queue.Queue[bytes | None] = field(factory=lambda: queue.Queue(QUEUE), init=False)
+    _dropped: int = field(default=0, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+
+    def put(self, data: bytes) -> None:
+        """Queue a chunk of whole lines; dropped (and counted) when the queue is full."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="screen", daemon=True)
+            self._thread.start()
+        try:
+            if self._dropped:
+                self._queue.put_nowait(f"... {self._dropped} chunks not shown\n".encode())
+                self._dropped = 0
+            self._queue.put_nowait(data)
+        except queue.Full:
+            self._dropped += 1
+
+    def write(self, text: str) -> int:
+        """Queue text: what lets a log write here as to a file."""
+        self.put(text.encode(errors="replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: the thread writes as fast as it can."""
+
+    def close(self, patience: float = 1.0) -> None:
+        """Write what is queued, but wait for a stopped terminal no longer than `patience` seconds."""
+        if self._thread is not None:
+            try:
+                self._queue.put(None, timeout=patience)
+            except queue.Full:
+                return
+            self._thread.join(patience)
+
+    def _write(self) -> None:
+        while (data := self._queue.get()) is not None:
+            try:
+                while data:
+                    data = data[os.write(self.descriptor, data) :]
+            except OSError:
+                return  # the reader has gone: nobody is left to tell

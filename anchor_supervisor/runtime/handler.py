@@ -1,0 +1,159 @@
+"""What operators ask of a running fleet over its control socket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import final
+
+import trio
+from attrs import define, field
+
+from anchor_supervisor.control.handler import ActOptions, LogQuery
+from anchor_supervisor.control.protocol import NotFound, Refused
+from anchor_supervisor.control.shapes import (
+    ContainerRow,
+    DownResult,
+    ExecContext,
+    FleetInfo,
+    LogLine,
+    Why,
+)
+from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.runtime import logs
+from anchor_supervisor.runtime.machine import HostMachine
+from anchor_supervisor.runtime.supervisor import Supervisor
+from anchor_supervisor.runtime.views import Views, inspect_view
+from anchor_supervisor.supervision import events
+from anchor_supervisor.supervision.states import Phase, State
+
+SETTLED = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})
+
+
+@final
+@define(eq=False)
+class FleetHandler:
+    """Answers from the core's facts; orders become events like any other."""
+
+    supervisor: Supervisor
+    machine: HostMachine
+    views: Callable[[], Views]
+    since: float
+    remove_volumes: bool = field(default=False, init=False)
+    ready: bool = field(default=False, init=False)
+
+    async def fleet(self) -> FleetInfo:
+        """Say what runs here."""
+        fleet = self.machine.site.fleet
+        views = self.views()
+        return FleetInfo(
+            name=fleet.name,
+            pid=os.getpid(),
+            file=fleet.file,
+            since=views.clock.rfc3339(self.since) or "",
+            containers=len(self.supervisor.core.statuses()),
+            ready=self.ready,
+        )
+
+    async def containers(self) -> list[ContainerRow]:
+        """Give a row for each instance, in the file's order."""
+        views = self.views()
+        return [views.row(status) for status in self.supervisor.core.statuses(trio.current_time())]
+
+    async def inspect(self, name: str) -> Mapping[str, object]:
+        """Give everything known about one instance (the first replica of a container)."""
+        instance = self._resolve(name)[0]
+        views = self.views()
+        row = views.row(self.supervisor.core.snapshot(instance, trio.current_time()))
+        container = self.machine.site.fleet.containers[instance.container]
+        return inspect_view(row, container, self.machine.facts(instance))
+
+    async def why(self, name: str) -> list[Why]:
+        """Tell the story of each instance that `name` means."""
+        views = self.views()
+        now = trio.current_time()
+        return [
+            views.why(
+                self.supervisor.core.snapshot(instance, now),
+                logs.last_lines(self.machine.site.fleet.name, instance),
+            )
+            for instance in self._resolve(name)
+        ]
+
+    async def act(self, name: str, verb: str, options: ActOptions) -> list[ContainerRow]:
+        """Start, stop, restart or kill; with `wait`, answer once it has come to that."""
+        instances = self._resolve(name)
+        if self.supervisor.core.phase is not Phase.UP:
+            message = f"cannot {verb} `{name}`: the fleet is stopping"
+            raise Refused(message)
+        match verb:
+            case "kill":
+                for instance in instances:
+                    self._kill(instance, options.signal)
+            case "start":
+                for instance in instances:
+                    self.supervisor.post(events.StartRequested(instance))
+            case "stop":
+                for instance in instances:
+                    self.supervisor.post(events.StopRequested(instance))
+            case "restart":
+                for instance in instances:
+                    self.supervisor.post(events.RestartRequested(instance))
+        if options.wait and verb != "kill":
+            await self._until(instances, running=verb != "stop")
+        else:
+            await self.supervisor.changed()
+        views = self.views()
+        return [views.row(self.supervisor.core.snapshot(instance)) for instance in instances]
+
+    async def down(self, *, volumes: bool) -> DownResult:
+        """Stop everything in order; return once nothing runs.
+
+        What is left then is given back by the supervisor on its way out.
+        """
+        self.remove_volumes = self.remove_volumes or volumes
+        names = [str(status.instance) for status in self.supervisor.core.statuses()]
+        self.supervisor.post(events.FleetStopRequested())
+        while self.supervisor.core.phase is not Phase.DONE:
+            await self.supervisor.changed()
+        return DownResult(removed=[f"container {name}" for name in names])
+
+    async def exec_context(self, name: str) -> ExecContext:
+        """Say what a new process of this running instance must be like."""
+        instance = self._resolve(name)[0]
+        if self.supervisor.core.snapshot(instance).state is not State.RUNNING:
+            message = f"`{name}` is not running"
+            raise Refused(message, hint=f"`anchor why {name}` says why")
+        return self.machine.exec_context(instance)
+
+    def follow_logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
+        """Yield log records of the instances asked for."""
+        names = query.names or tuple(self.machine.site.fleet.containers)
+        instances = [instance for name in names for instance in self._resolve(name)]
+        fleet = self.machine.site.fleet.name
+        return logs.follow(fleet, instances, query, self.machine.more_output)
+
+    def _resolve(self, name: str) -> tuple[InstanceId, ...]:
+        found = self.supervisor.core.resolve(name)
+        if not found:
+            known = ", ".join(f"`{one}`" for one in self.machine.site.fleet.containers)
+            message = f"there is no container `{name}` in fleet `{self.machine.site.fleet.name}`"
+            raise NotFound(message, hint=f"there are {known}")
+        return found
+
+    def _kill(self, instance: InstanceId, signal: str | None) -> None:
+        if self.supervisor.core.snapshot(instance).state not in {State.RUNNING, State.STOPPING}:
+            message = f"`{instance}` is not running"
+            raise Refused(message)
+        if not self.supervisor.signal(instance, signal or "KILL"):
+            message = f"`{instance}` has just ended"
+            raise Refused(message)
+
+    async def _until(self, instances: tuple[InstanceId, ...], *, running: bool) -> None:
+        """Wait until every instance has settled: running, or down where that is its end."""
+        wanted = SETTLED | {State.RUNNING} if running else SETTLED
+        # The first look comes after the order itself has been handled.
+        await self.supervisor.changed()
+        core = self.supervisor.core
+        while any(core.snapshot(instance).state not in wanted for instance in instances):
+            await self.supervisor.changed()

@@ -1,0 +1,134 @@
+"""What one instance owns for the fleet's life, across all its runs, and gives back at the end.
+
+A sandbox is a handful of descriptors: the namespaces outlive the process, so a restart keeps the
+address, the cgroup and the writable layer, and costs only a pid and a mount namespace.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import final
+
+from attrs import define
+
+from anchor_supervisor.fleet.model import Container, InstanceId, NetworkMode, UserNamespace
+from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
+from anchor_supervisor.network.names import hosts_lines
+from anchor_supervisor.observability.log_store import LogWriter
+from anchor_supervisor.observability.places import log_dir
+from anchor_supervisor.rootfs import files
+from anchor_supervisor.rootfs.removal import remove_writable
+from anchor_supervisor.runtime.limits import apply_limits
+from anchor_supervisor.runtime.output import Listener, OutputPump
+from anchor_supervisor.runtime.site import Site
+
+
+@final
+@define(eq=False)
+class Holdings:
+    """Everything of one instance that outlives a run. `release` gives all of it back, once."""
+
+    instance: InstanceId
+    container: Container
+    hostname: str
+    address: str | None
+    directory: Path
+    writable: Path
+    ids: IdRange | None
+    sandbox: Sandbox
+    cgroup: Cgroup
+    pump: OutputPump
+    etc: dict[str, Path]
+    _owned: ExitStack
+
+    def release(self) -> None:
+        """Give everything back, the last taken first."""
+        self._owned.close()
+
+
+def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
+    """Take what the instance needs before its first run; leave nothing behind on failure.
+
+    Blocking, a few milliseconds. Raises AnchorError.
+    """
+    container = site.fleet.containers[instance.container]
+    hostname = host_name(container, instance)
+    with ExitStack() as owned:
+        directory = site.run / str(instance)
+        directory.mkdir(mode=0o700)
+        owned.callback(remove_writable, directory)
+        writable = site.writable / str(instance)
+        writable.mkdir(mode=0o700, parents=True)
+        owned.callback(remove_writable, writable)
+        ids = None
+        if container.user_namespace is UserNamespace.AUTO:
+            ids = site.ids.take(str(instance))
+            owned.callback(site.ids.release, ids)
+        cgroup = site.cgroup.child(str(instance))
+        owned.callback(cgroup.remove)
+        apply_limits(cgroup, container.limits, site.fleet.limits)
+        own_network = container.network_mode is not NetworkMode.HOST
+        sandbox = create_sandbox(ids, network=own_network)
+        owned.callback(sandbox.close)
+        if sandbox.net is not None:
+            site.attach(instance, sandbox.net)
+        pump = OutputPump(instance, directory, _log(site, instance), listener)
+        pump.open()
+        owned.callback(pump.close)
+        etc = _write_etc(site, instance, container, hostname, directory, ids)
+        return Holdings(
+            instance,
+            container,
+            hostname,
+            site.address(instance),
+            directory,
+            writable,
+            ids,
+            sandbox,
+            cgroup,
+            pump,
+            etc,
+            owned.pop_all(),
+        )
+
+
+def host_name(container: Container, instance: InstanceId) -> str:
+    """The declared host name, or the container's; replicas of it are told apart by a number."""
+    name = container.hostname or container.name
+    return name if container.replicas == 1 else f"{name}-{instance.replica}"
+
+
+def _log(site: Site, instance: InstanceId) -> LogWriter:
+    return LogWriter(log_dir(site.fleet.name, instance), complain=site.complain)
+
+
+def _write_etc(
+    site: Site,
+    instance: InstanceId,
+    container: Container,
+    hostname: str,
+    directory: Path,
+    ids: IdRange | None,
+) -> dict[str, Path]:
+    """Write the files that every container gets, in a directory that only root can reach."""
+    lines = hosts_lines(site.plan, instance)
+    own, *others = lines or [(None, ())]
+    entries = [files.HostEntry(address, names) for address, names in others if address]
+    if own[0] is not None:
+        entries.insert(0, files.HostEntry(own[0], own[1]))
+    own_network = container.network_mode is not NetworkMode.HOST
+    texts = {
+        files.HOSTS: files.hosts(hostname, own[0], entries, container.extra_hosts),
+        files.HOSTNAME: files.hostname(hostname),
+        files.RESOLV_CONF: files.resolv_conf(site.resolv_conf, own_network=own_network),
+    }
+    owner = 0 if ids is None else ids.first
+    return dict(files.write_files(directory / "etc", texts, owner=owner))
+
+
+def begin_run(holdings: Holdings) -> None:
+    """Note in the log that a new run begins."""
+    holdings.pump.log.begin_run(time.time_ns())

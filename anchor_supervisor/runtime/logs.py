@@ -1,0 +1,72 @@
+"""Reading the containers' logs while they are written, for `logs -f` and `why`."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import trio
+
+from anchor_supervisor.control.handler import LogQuery
+from anchor_supervisor.control.protocol import log_line
+from anchor_supervisor.control.shapes import LogLine
+from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.observability.log_reader import LogCursor, read_records
+from anchor_supervisor.observability.places import log_dir
+
+LINES_IN_WHY: Final = 10
+
+
+def last_lines(fleet: str, instance: InstanceId) -> list[LogLine]:
+    """The last lines of one instance."""
+    return [
+        log_line(str(instance), record.time, record.stream, record.text, partial=record.partial)
+        for record in read_records(log_dir(fleet, instance), tail=LINES_IN_WHY)
+    ]
+
+
+async def follow(
+    fleet: str,
+    instances: Sequence[InstanceId],
+    query: LogQuery,
+    more: Callable[[], Awaitable[None]],
+) -> AsyncGenerator[LogLine, None]:
+    """Yield the records of several instances in the order of their times, then on as they come.
+
+    `more` returns when something may have been written since it was called.
+    """
+    with ExitStack() as opened:
+        cursors = {
+            str(instance): opened.enter_context(
+                LogCursor(
+                    log_dir(fleet, instance),
+                    tail=query.tail,
+                    since=query.since,
+                    previous=query.previous,
+                )
+            )
+            for instance in instances
+        }
+        while True:
+            for line in _merged(cursors):
+                yield line
+            if not query.follow:
+                return
+            await more()
+            await trio.lowlevel.checkpoint()
+
+
+def _merged(cursors: dict[str, LogCursor]) -> list[LogLine]:
+    """Everything there is now, by time; records of one instance keep their order."""
+    streams = []
+    for name, cursor in cursors.items():
+        lines: list[LogLine] = []
+        while (records := cursor.read_some()) is not None:
+            lines += (
+                log_line(name, record.time, record.stream, record.text, partial=record.partial)
+                for record in records
+            )
+        streams.append(lines)
+    return list(heapq.merge(*streams, key=lambda line: line["time"]))
