@@ -64,7 +64,8 @@ class Report:
     """A state or health has changed: tell the log, the operators and the notify socket.
 
     `before` equals `state` where only the health has changed, or where a stop went further (to
-    its next kill). `exit` is how the last run ended, where there has been one.
+    its next kill). `exit` is how the last run ended, where there has been one; `next_at` the
+    monotonic second of the next attempt, in `backoff`.
     """
 
     instance: InstanceId
@@ -73,6 +74,7 @@ class Report:
     health: HealthState
     reason: str
     exit: ExitStatus | None = None
+    next_at: float | None = None
 
 
 @final

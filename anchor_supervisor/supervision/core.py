@@ -4,20 +4,26 @@ THE LAW. No clock, no input or output, no log, no random: time is the argument `
 is to happen is in the list that `handle` returns. Whatever arrives, in whatever order, late or
 twice, `handle` does not raise; what means nothing now is dropped.
 
-Every call goes the same way: the event, then what is due by `now`, then the neighbours: starts
-whose gates are open, stops whose turn has come, and what that means for the fleet. So a dependent
-is started by the very call in which its dependency became ready.
+Every call goes the same way: the event, then what is due by `now`, then the neighbours of all that
+changed (starts whose gates are open, stops whose turn has come), then what that means for the
+fleet. So a dependent is started by the very call in which its dependency became ready.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
 from functools import partial
 from typing import final
 
 from anchor_supervisor.fleet.model import Fleet, InstanceId, Kind, instances
-from anchor_supervisor.supervision import order
-from anchor_supervisor.supervision.commands import Command, FleetDone, FleetReady, FleetUnready
+from anchor_supervisor.supervision.commands import (
+    Command,
+    FleetDone,
+    FleetReady,
+    FleetUnready,
+    Report,
+)
+from anchor_supervisor.supervision.deadlines import Deadlines
 from anchor_supervisor.supervision.events import (
     Event,
     Exited,
@@ -34,7 +40,7 @@ from anchor_supervisor.supervision.events import (
 )
 from anchor_supervisor.supervision.instance import Instance
 from anchor_supervisor.supervision.lifecycle import DOWN, HELD
-from anchor_supervisor.supervision.order import Order, Wait
+from anchor_supervisor.supervision.neighbours import Neighbours
 from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status, describe
 
@@ -45,24 +51,22 @@ class Core:
 
     def __init__(self, fleet: Fleet) -> None:
         """Take a checked fleet; raise SupervisionBug where its dependencies are not a graph."""
-        self._fleet = fleet
-        self._order = Order(fleet)
         self._out: list[Command] = []
-        self._now = float("-inf")
+        self._touched: set[InstanceId] = set()
+        self._changed: deque[Instance] = deque()
         self._members: dict[InstanceId, Instance] = {
-            identity: Instance(identity, fleet.containers[identity.container], self._out.append)
+            identity: Instance(identity, fleet.containers[identity.container], self._emit)
             for identity in instances(fleet)
         }
-        self._replicas: dict[str, tuple[Instance, ...]] = {
-            name: tuple(m for m in self._members.values() if m.id.container == name)
-            for name in self._order.containers
-        }
-        self._rising = tuple(m for name in self._order.containers for m in self._replicas[name])
+        self._neighbours = Neighbours(fleet, self._members)
+        self._essential = tuple(m for m in self._members.values() if m.container.essential)
+        self._deadlines = Deadlines()
+        self._now = float("-inf")
         self._phase = Phase.IDLE
+        self._only_jobs = all(c.kind is Kind.JOB for c in fleet.containers.values())
         self._said_ready = False
         self._said_unready = False
-        self._exit_code = 0
-        self._exit_reason = ""
+        self._exit = FleetDone(0, "stopped on request")
 
     @property
     def phase(self) -> Phase:
@@ -70,28 +74,30 @@ class Core:
         return self._phase
 
     def handle(self, event: Event, now: float) -> list[Command]:
-        """Take one event at monotonic second `now`; return what is to be done, in order."""
+        """Take one event at monotonic second `now`; return what is to be done, in order.
+
+        A `now` before the last one counts as the last one. Once FleetDone is out, nothing follows.
+        """
         if self._phase is Phase.DONE:
             return []
         now = self._now = max(now, self._now)
         self._take(event, now)
-        self._expire(now)
+        self._rearm()
+        for instance in self._deadlines.take(now):
+            self._expire(self._members[instance], now)
         self._settle(now)
-        commands = list(self._out)
-        self._out.clear()
+        self._rearm()
+        commands, self._out = self._out, []
         return commands
 
     def next_deadline(self) -> float | None:
         """Return the monotonic second at which a Tick is wanted at the latest, if at all."""
-        if self._phase is Phase.DONE:
-            return None
-        deadlines = (member.deadline() for member in self._members.values())
-        return min((at for at in deadlines if at is not None), default=None)
+        return None if self._phase is Phase.DONE else self._deadlines.first()
 
     def resolve(self, name: str) -> tuple[InstanceId, ...]:
         """Return what an operator means by `web` (every replica) or `web.2`; nothing if unknown."""
-        if name in self._replicas:
-            return tuple(member.id for member in self._replicas[name])
+        if name in self._neighbours.replicas:
+            return tuple(member.id for member in self._neighbours.replicas[name])
         return tuple(identity for identity in self._members if str(identity) == name)
 
     def snapshot(self, instance: InstanceId | str, now: float | None = None) -> Status:
@@ -105,11 +111,11 @@ class Core:
             if not found:
                 raise KeyError(instance)
             instance = found[0]
-        return self._status(self._members[instance], self._stuck(), now)
+        return self._status(self._members[instance], self._neighbours.stuck(), now)
 
     def statuses(self, now: float | None = None) -> tuple[Status, ...]:
         """Return all that is known of every instance, in the file's order."""
-        stuck = self._stuck()
+        stuck = self._neighbours.stuck()
         return tuple(self._status(member, stuck, now) for member in self._members.values())
 
     # The event.
@@ -119,26 +125,26 @@ class Core:
             case Tick():
                 pass
             case FleetStartRequested():
-                if self._phase is Phase.IDLE:
-                    self._phase = Phase.UP
-                    for member in self._members.values():
-                        member.since = now
+                self._begin(now)
             case FleetStopRequested():
-                self._begin_stop(now, 0, "stopped on request")
+                self._begin_stop(now, FleetDone(0, "stopped on request"))
             case FleetKillRequested():
-                self._begin_stop(now, 0, "killed on request")
-                for member in self._members.values():
+                self._begin_stop(now, FleetDone(0, "killed on request"))
+                for member in self._neighbours.rising:
                     member.kill(now, "the fleet is being killed")
             case StartRequested() | StopRequested() | RestartRequested():
-                if self._phase is Phase.UP:
-                    self._obey(event, now)
+                member_asked = self._members.get(event.instance)
+                if member_asked is not None and self._phase is Phase.UP:
+                    self._obey(event, member_asked, now)
             case Spawned() | SpawnFailed() | Exited() | ProbeFinished():
-                self._note(event, now)
+                member_met = self._members.get(event.instance)
+                if member_met is not None:
+                    self._touched.add(event.instance)
+                    self._note(event, member_met, now)
 
-    def _obey(self, event: StartRequested | StopRequested | RestartRequested, now: float) -> None:
-        member = self._members.get(event.instance)
-        if member is None:
-            return
+    def _obey(
+        self, event: StartRequested | StopRequested | RestartRequested, member: Instance, now: float
+    ) -> None:
         match event:
             case StartRequested():
                 member.want(now, "start requested")
@@ -147,10 +153,9 @@ class Core:
             case RestartRequested():
                 member.restart(now, "restart requested")
 
-    def _note(self, event: Spawned | SpawnFailed | Exited | ProbeFinished, now: float) -> None:
-        member = self._members.get(event.instance)
-        if member is None:
-            return
+    def _note(
+        self, event: Spawned | SpawnFailed | Exited | ProbeFinished, member: Instance, now: float
+    ) -> None:
         match event:
             case Spawned(pid=pid):
                 member.spawned(now, pid)
@@ -161,151 +166,133 @@ class Core:
             case ProbeFinished(number=number, ok=ok, output=output):
                 member.probe_finished(now, number, ok=ok, output=output)
 
-    def _expire(self, now: float) -> None:
-        for member in self._members.values():
-            deadline = member.deadline()
-            if deadline is not None and deadline <= now:
-                member.expire(now)
+    # What follows from it.
 
-    # The neighbours.
+    def _emit(self, command: Command) -> None:
+        """Take a command from an instance, and remember whose neighbours must be looked at."""
+        self._out.append(command)
+        match command:
+            case FleetReady() | FleetUnready() | FleetDone():
+                pass
+            case Report(instance=instance):
+                self._touched.add(instance)
+                self._changed.append(self._members[instance])
+            case _:
+                self._touched.add(command.instance)
+
+    def _rearm(self) -> None:
+        for instance in self._touched:
+            self._deadlines.arm(instance, self._members[instance].deadline())
+        self._touched.clear()
+
+    def _expire(self, member: Instance, now: float) -> None:
+        self._touched.add(member.id)
+        member.expire(now)
+        if member.state is State.BACKOFF:
+            self._changed.append(member)
 
     def _settle(self, now: float) -> None:
+        if not self._changed:
+            return
+        self._follow(now)
         if self._phase is Phase.UP:
-            self._launch_what_can(now)
             self._judge(now)
-        if self._phase is Phase.STOPPING:
-            self._stop_what_can(now)
+            self._follow(now)
+        if self._phase is Phase.STOPPING and all(m.state in DOWN for m in self._neighbours.rising):
+            self._finish(self._exit)
 
-    def _launch_what_can(self, now: float) -> None:
-        for member in self._rising:
-            if member.state not in HELD or (member.retry_at is not None and member.retry_at > now):
-                continue
-            if self._gates_open(member):
-                member.launch(now)
-            else:
-                member.hold(now, partial(self._why_held, member))
+    def _follow(self, now: float) -> None:
+        """Bring every change to those it concerns, until nothing changes any more."""
+        while self._changed:
+            member = self._changed.popleft()
+            if self._phase is Phase.UP:
+                self._launch_if_due(member, now)
+                for dependent in self._neighbours.dependents(member):
+                    self._launch_if_due(dependent, now)
+            elif self._phase is Phase.STOPPING:
+                self._stop_if_free(member, now)
+                for _, dependency in self._neighbours.dependencies(member):
+                    self._stop_if_free(dependency, now)
 
-    def _stop_what_can(self, now: float) -> None:
-        for member in reversed(self._rising):
-            if member.state in {State.STARTING, State.RUNNING} and self._dependents_down(member):
-                member.stop(now, "the fleet is stopping")
-        if all(member.state in DOWN for member in self._rising):
-            self._finish(self._exit_code, self._exit_reason)
+    def _launch_if_due(self, member: Instance, now: float) -> None:
+        if member.state not in HELD or (member.retry_at is not None and member.retry_at > now):
+            return
+        if self._neighbours.gates_open(member):
+            member.launch(now)
+        else:
+            member.hold(now, partial(self._neighbours.why_held, member))
 
-    def _gates_open(self, member: Instance) -> bool:
-        return all(
-            order.holds(condition, replica.state, replica.health)
-            for name, condition in member.container.depends_on.items()
-            for replica in self._replicas[name]
-        )
-
-    def _dependents_down(self, member: Instance) -> bool:
-        return all(
-            replica.state in DOWN
-            for name in self._order.dependents[member.id.container]
-            for replica in self._replicas[name]
-        )
-
-    def _waits(self, member: Instance, stuck: frozenset[InstanceId]) -> tuple[Wait, ...]:
-        """Return the gates of this instance that are closed."""
-        return tuple(
-            Wait(
-                name,
-                condition,
-                replica.id,
-                order.present(self._name(replica), replica.state, replica.health),
-                replica.id in stuck,
-            )
-            for name, condition in member.container.depends_on.items()
-            for replica in self._replicas[name]
-            if not order.holds(condition, replica.state, replica.health)
-        )
-
-    def _why_held(self, member: Instance) -> str:
-        return "; ".join(map(str, self._waits(member, self._stuck())))
-
-    def _stuck(self) -> frozenset[InstanceId]:
-        """Return the instances that will not move until an operator acts."""
-        stuck: set[InstanceId] = set()
-        for member in self._rising:
-            if member.state in DOWN or (
-                member.state is State.WAITING
-                and any(
-                    replica.id in stuck
-                    and not order.holds(condition, replica.state, replica.health)
-                    for name, condition in member.container.depends_on.items()
-                    for replica in self._replicas[name]
-                )
-            ):
-                stuck.add(member.id)
-        return frozenset(stuck)
+    def _stop_if_free(self, member: Instance, now: float) -> None:
+        up = member.state in {State.STARTING, State.RUNNING}
+        if up and self._neighbours.dependents_down(member):
+            member.stop(now, "the fleet is stopping")
 
     # What it means for the fleet.
+
+    def _begin(self, now: float) -> None:
+        if self._phase is Phase.IDLE:
+            self._phase = Phase.UP
+            for member in self._neighbours.rising:
+                member.since = now
+            self._changed.extend(self._neighbours.rising)
+
+    def _begin_stop(self, now: float, outcome: FleetDone) -> None:
+        """Turn to stopping; the first cause is the one that counts."""
+        if self._phase in {Phase.IDLE, Phase.UP}:
+            self._phase = Phase.STOPPING
+            self._exit = outcome
+            for member in self._neighbours.rising:
+                self._touched.add(member.id)
+                member.close(now, "the fleet is stopping")
+            self._changed.extend(reversed(self._neighbours.rising))
+
+    def _finish(self, outcome: FleetDone) -> None:
+        self._phase = Phase.DONE
+        self._emit(outcome)
 
     def _judge(self, now: float) -> None:
         """Say once that the fleet is ready, or that it cannot be; end it where that is due."""
         if not self._said_ready:
             self._judge_readiness()
-        for member in self._rising:
-            if member.container.essential and member.state is State.FAILED:
-                why = f"essential container {self._account(member)}"
-                self._begin_stop(now, 1, why)
+        for member in self._essential:
+            if member.state is State.FAILED:
+                self._begin_stop(now, FleetDone(1, f"essential container {member.account}"))
                 return
-        if all(member.container.kind is Kind.JOB for member in self._rising):
+        if self._only_jobs:
             self._judge_jobs()
 
     def _judge_readiness(self) -> None:
-        if all(member.ready for member in self._rising):
+        members = self._neighbours.rising
+        if all(member.ready for member in members):
             self._said_ready = True
-            self._out.append(FleetReady())
+            self._emit(FleetReady())
         elif not self._said_unready:
-            for member in self._rising:
-                if member.state in DOWN and not member.ready:
-                    self._said_unready = True
-                    self._out.append(FleetUnready(self._account(member)))
-                    return
+            lost = next((m for m in members if m.state in DOWN and not m.ready), None)
+            if lost is not None:
+                self._said_unready = True
+                self._emit(FleetUnready(lost.account))
 
     def _judge_jobs(self) -> None:
         """End a fleet of jobs once none of them runs and none ever will."""
-        stuck = self._stuck()
-        if all(member.id in stuck for member in self._rising):
-            losses = [*self._losses()]
-            self._finish(1 if losses else 0, losses[0] if losses else "all jobs have finished")
-
-    def _losses(self) -> Iterator[str]:
-        """Tell of the jobs that failed, then of those that can never run."""
-        for member in self._rising:
-            if member.state is State.FAILED:
-                yield f"job {self._account(member)}"
-        for member in self._rising:
-            if member.state is State.WAITING:
-                yield f"job `{self._name(member)}` cannot run: {self._why_held(member)}"
-
-    def _begin_stop(self, now: float, exit_code: int, reason: str) -> None:
-        """Turn to stopping; the first cause is the one that counts."""
-        if self._phase not in {Phase.IDLE, Phase.UP}:
+        members = self._neighbours.rising
+        if any(
+            member.state not in DOWN and member.state is not State.WAITING for member in members
+        ):
             return
-        self._phase = Phase.STOPPING
-        self._exit_code, self._exit_reason = exit_code, reason
-        for member in self._rising:
-            member.close(now, "the fleet is stopping")
-
-    def _finish(self, exit_code: int, reason: str) -> None:
-        self._phase = Phase.DONE
-        self._out.append(FleetDone(exit_code, reason))
-
-    # Words.
-
-    def _name(self, member: Instance) -> str:
-        return str(member.id) if member.container.replicas > 1 else member.id.container
-
-    def _account(self, member: Instance) -> str:
-        """Return ``` `db` has failed: gave up ...```."""
-        state = "has failed" if member.state is State.FAILED else f"is {member.state}"
-        return f"`{self._name(member)}` {state}: {member.reason}"
+        stuck = self._neighbours.stuck()
+        if any(member.id not in stuck for member in members):
+            return
+        failed = next((m for m in members if m.state is State.FAILED), None)
+        blocked = next((m for m in members if m.state is State.WAITING), None)
+        if failed is not None:
+            self._finish(FleetDone(1, f"job {failed.account}"))
+        elif blocked is not None:
+            why = self._neighbours.why_held(blocked)
+            self._finish(FleetDone(1, f"job `{blocked.name}` cannot run: {why}"))
+        else:
+            self._finish(FleetDone(0, "all jobs have finished"))
 
     def _status(self, member: Instance, stuck: frozenset[InstanceId], now: float | None) -> Status:
-        moment = self._now if now is None else now
-        return describe(
-            member, self._waits(member, stuck), moment, closing=self._phase is Phase.STOPPING
-        )
+        waits = self._neighbours.waits(member, stuck) if member.state is State.WAITING else ()
+        closing = self._phase is Phase.STOPPING
+        return describe(member, waits, self._now if now is None else now, closing=closing)

@@ -88,6 +88,17 @@ class Instance:
         return self.check.state if self.check is not None else HealthState.NONE
 
     @property
+    def name(self) -> str:
+        """How a person calls it: `web`, or `web.2` where there are replicas."""
+        return str(self.id) if self.container.replicas > 1 else self.container.name
+
+    @property
+    def account(self) -> str:
+        """Its state in a clause: ``` `db` has failed: gave up ...```."""
+        state = "has failed" if self.state is State.FAILED else f"is {self.state}"
+        return f"`{self.name}` {state}: {self.reason}"
+
+    @property
     def ready(self) -> bool:
         """Whether it is what the file wants in the end: up and healthy, or a job that is done."""
         if self.container.kind is Kind.JOB:
@@ -306,7 +317,7 @@ class Instance:
         """Ask it to end, with a deadline; where there is no grace, do not ask."""
         policy = self.container.stop
         self.kills = 0
-        if self._merciless:
+        if self._merciless or policy.grace <= 0:
             self._kill(now)
             return
         self._emit(Signal(self.id, policy.signal))
@@ -318,7 +329,7 @@ class Instance:
         self.kill_at = now + pause
         if self.kills == 1:
             grace = words.duration(self.container.stop.grace)
-            how = "killed" if self._merciless else f"killed after {grace} of grace"
+            how = "killed at once" if self._merciless else f"killed after {grace} of grace"
         else:
             how = f"killed {self.kills} times, and the kernel has not let it go yet"
         self._move(now, Trigger.ESCALATE, f"{self._why}, {how}")
@@ -365,4 +376,6 @@ class Instance:
     def _note(self, now: float, before: State, reason: str) -> None:
         self.reason = reason
         self.history.append(Transition(now, self.state, self.health, reason))
-        self._emit(Report(self.id, before, self.state, self.health, reason, self.exit))
+        self._emit(
+            Report(self.id, before, self.state, self.health, reason, self.exit, self.retry_at)
+        )

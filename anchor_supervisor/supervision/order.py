@@ -57,8 +57,12 @@ class Order:
         if unknown := set(self.containers) - set(graph):
             message = f"fleet `{fleet.name}` depends on unknown containers: {sorted(unknown)}"
             raise SupervisionBug(message)
+        dependents: dict[str, list[str]] = {name: [] for name in graph}
+        for name, needs in graph.items():
+            for need in needs:
+                dependents[need].append(name)
         self.dependents: Mapping[str, tuple[str, ...]] = {
-            name: tuple(other for other, needs in graph.items() if name in needs) for name in graph
+            name: tuple(others) for name, others in dependents.items()
         }
 
 
