@@ -6,14 +6,27 @@ For a person: time, level, event, key=value. For a machine: one JSON object a li
 from __future__ import annotations
 
 import enum
+import io
 import logging
 import sys
-from typing import TextIO
+from typing import Protocol, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from anchor_supervisor.observability.terminal import neutral_text, wants_color
+
+
+class Sink(Protocol):
+    """What a log line is written to, in one call."""
+
+    def write(self, text: str, /) -> int:
+        """Take the text."""
+        ...
+
+    def flush(self) -> None:
+        """See that it is on its way."""
+        ...
 
 
 class LogFormat(enum.StrEnum):
@@ -27,7 +40,7 @@ def configure(
     format: LogFormat = LogFormat.CONSOLE,  # noqa: A002 - the option's own name
     *,
     color: bool | None = None,
-    stream: TextIO | None = None,
+    stream: TextIO | Sink | None = None,
     quiet: bool = False,
 ) -> None:
     """Set up structlog for this process. `color` None: as the stream and NO_COLOR say.
@@ -35,7 +48,8 @@ def configure(
     `quiet` leaves only warnings and errors.
     """
     stream = sys.stderr if stream is None else stream
-    color = wants_color(stream) if color is None else color
+    if color is None:
+        color = isinstance(stream, io.TextIOBase) and wants_color(cast("TextIO", stream))
     renderer: list[Processor] = (
         [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -60,7 +74,7 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if quiet else logging.INFO
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", stream)),
         cache_logger_on_first_use=False,
     )
 

@@ -1,0 +1,102 @@
+"""`anchor down`: stop the whole fleet in order, and see that nothing is left of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from anchor_supervisor.cli.options import (
+    add_fleet_options,
+    add_json_option,
+    fleet_name,
+    print_json,
+)
+from anchor_supervisor.control.client import Interrupted, NotRunning
+from anchor_supervisor.control.fleets import NoFleet, client_for
+from anchor_supervisor.errors import ControlError
+
+if TYPE_CHECKING:
+    from anchor_supervisor.control.client import Client
+
+_PATIENCE = 30.0
+
+EXAMPLES = """\
+Dependents stop first, each with its stop signal and grace. Named volumes stay.
+
+examples:
+  anchor down                  the only fleet that runs, or that of ./fleet.toml
+  anchor down -p shop
+  anchor down --volumes        and remove the fleet's named volumes
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--volumes", action="store_true", help="remove the named volumes too")
+    add_fleet_options(parser)
+    add_json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """End the fleet; what a dead supervisor left behind is swept."""
+    try:
+        fleet = fleet_name(options)
+    except NoFleet as nothing:
+        return _report(options, None, [], nothing.message)
+    try:
+        removed, words = _stop(client_for(fleet), volumes=options.volumes), "is down"
+    except NotRunning:
+        removed, words = _sweep(fleet, volumes=options.volumes), "was not running"
+    return _report(options, fleet, removed, f"fleet `{fleet}` {words}")
+
+
+def _stop(client: Client, *, volumes: bool) -> list[str]:
+    """Ask for the end and wait for it: the answer first, then the supervisor's own exit."""
+    pending = client.send("POST", "/v1/down", {"volumes": volumes}, timeout=None)
+    with _exit_watch(pending.peer_pid()) as ended:
+        removed: list[str] = []
+        interrupted: Interrupted | None = None
+        try:
+            removed = list(pending.result()["removed"])
+        except Interrupted as error:
+            interrupted = error  # ended before the answer was out, or without finishing?
+        if ended is not None and not select.select([ended], [], [], _PATIENCE)[0]:
+            message = f"the supervisor of `{client.fleet}` has stopped its containers and lives on"
+            raise ControlError(message, hint="its own output says why")
+    if interrupted is not None:
+        removed += _sweep(client.fleet, volumes=volumes)
+    return removed
+
+
+@contextmanager
+def _exit_watch(pid: int) -> Iterator[int | None]:
+    """Give a descriptor that is readable once the process has ended (pidfd_open(2))."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (OSError, OverflowError):
+        yield None
+        return
+    try:
+        yield pidfd
+    finally:
+        os.close(pidfd)
+
+
+def _sweep(fleet: str, *, volumes: bool) -> list[str]:
+    from anchor_supervisor.runtime.sweep import sweep_fleet
+
+    return sweep_fleet(fleet, volumes=volumes)
+
+
+def _report(options: argparse.Namespace, fleet: str | None, removed: list[str], words: str) -> int:
+    if options.json:
+        print_json({"fleet": fleet, "removed": removed})
+        return 0
+    for line in removed:
+        print(f"removed {line}")
+    print(words)
+    return 0

@@ -1,0 +1,178 @@
+"""`anchor`: finds the verb, and loads that verb alone.
+
+`anchor ps` may take 100 ms as a whole command, so nothing is imported here, in the client verbs or
+beneath them but the standard library; a test watches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from anchor_supervisor import __version__
+from anchor_supervisor.cli.problems import guarded
+from anchor_supervisor.errors import AnchorError
+
+
+class Verb(NamedTuple):
+    """A verb: the module beneath `cli` with `configure`, `run` and EXAMPLES, and what it does.
+
+    `failure_code` stands for our own failures where all other codes are the command's.
+    """
+
+    module: str
+    summary: str
+    failure_code: int | None = None
+
+
+VERBS: Final = {
+    "up": Verb("up", "bring a fleet up and come back once it is"),
+    "down": Verb("down", "stop a fleet in order and leave nothing behind"),
+    "ps": Verb("ps", "list containers: state, health, reason, restarts, next attempt"),
+    "why": Verb("why", "tell the whole story of one container's state"),
+    "logs": Verb("logs", "show what containers have said"),
+    "exec": Verb("exec_", "run a command in a running container", failure_code=125),
+    "run": Verb("run", "run one container, without a file", failure_code=125),
+    "start": Verb("start", "start containers"),
+    "stop": Verb("stop", "stop containers, and keep them stopped"),
+    "restart": Verb("restart", "stop containers and start them again"),
+    "kill": Verb("kill", "send containers a signal"),
+    "inspect": Verb("inspect", "everything known about a container, as JSON"),
+    "doctor": Verb("doctor", "what this machine can and cannot do for us"),
+}
+NOT_YET: Final = frozenset(
+    [
+        "pull",
+        "push",
+        "import",
+        "build",
+        "commit",
+        "save",
+        "tag",
+        "images",
+        "history",
+        "rmi",
+        "prune",
+        "bench",
+        "volume",
+        "plan",
+        "apply",
+        "pause",
+        "unpause",
+        "scale",
+        "wait",
+        "stats",
+        "top",
+        "events",
+        "port",
+        "cp",
+        "diff",
+    ]
+)
+
+
+class WrongUse(AnchorError):  # noqa: N818 - it is what it is
+    """The command line is wrong."""
+
+    exit_code = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `anchor`; return its exit code."""
+    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = _parser()
+    common = parser.parse_args(argv)
+    name, rest = common.verb, common.arguments
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
+    if name in {None, "help"}:
+        parser.print_help()
+        return 0
+    verb = VERBS.get(name)
+    if verb is None:
+        raise _unknown(name)
+    if verb.failure_code is None:
+        return _run(name, verb, rest, common)
+    return guarded(lambda: _run(name, verb, rest, common), failure_code=verb.failure_code)
+
+
+def _run(name: str, verb: Verb, rest: Sequence[str], common: argparse.Namespace) -> int:
+    module: Any = importlib.import_module(f"anchor_supervisor.cli.{verb.module}")
+    parser = argparse.ArgumentParser(
+        prog=f"anchor {name}",
+        description=f"{verb.summary[0].upper()}{verb.summary[1:]}.",
+        epilog=module.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.configure(parser)
+    _add_color_option(parser)
+    del common.verb, common.arguments
+    options = parser.parse_args(rest, common)
+    if options.no_color:
+        os.environ["NO_COLOR"] = "1"  # one switch, which every place that colours asks
+    return int(module.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="anchor",
+        usage="anchor [-f FILE | -p NAME] VERB ...",
+        description="Look after fleets of Linux containers.",
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-f", "--file", metavar="FILE", help="the fleet of this file")
+    parser.add_argument("-p", "--fleet", metavar="NAME", help="the fleet of this name")
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("verb", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    _add_color_option(parser, default=False)
+    return parser
+
+
+def _add_color_option(
+    parser: argparse.ArgumentParser, *, default: object = argparse.SUPPRESS
+) -> None:
+    parser.add_argument(
+        "--no-color", action="store_true", default=default, help="no colours, also by NO_COLOR"
+    )
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return f"""\
+verbs:
+{verbs}
+
+examples:
+  anchor up -f shop.toml        bring a fleet up
+  anchor ps                     how it is
+  anchor why web                why a container is as it is
+  anchor logs -f web            what it says
+  anchor down                   end it
+
+`anchor VERB --help` tells more. `anchor-supervise FLEET.toml` runs a fleet in the foreground.
+"""
+
+
+def _unknown(name: str) -> WrongUse:
+    if name in NOT_YET:
+        return WrongUse(f"`{name}` is not supported yet", hint="`anchor --help` lists what is")
+    import difflib
+
+    near = difflib.get_close_matches(name, [*VERBS, *NOT_YET], n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "`anchor --help` lists the verbs"
+    return WrongUse(f"unknown verb `{name}`", hint=hint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""`anchor stop`."""
+
+from __future__ import annotations
+
+import argparse
+
+from anchor_supervisor.cli.actions import configure_action, perform
+
+EXAMPLES = """\
+Stop containers with their stop signal and grace, and keep them stopped.
+
+examples:
+  anchor stop web            every replica of web
+  anchor stop web.2 db       the second replica of web, and db
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    configure_action(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it, and come back when it is done."""
+    return perform(options, "stop", {"wait": True})
