@@ -1,0 +1,190 @@
+"""`anchor logs`: what containers have said, merged by time.
+
+What is stored is read from the files, whether the fleet runs or not; only `-f` needs the
+supervisor, which knows the moment that there is more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+from urllib.parse import urlencode
+
+from anchor_supervisor.cli import render
+from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
+from anchor_supervisor.cli.problems import warn
+from anchor_supervisor.control.client import NotRunning
+from anchor_supervisor.control.fleets import client_for
+from anchor_supervisor.control.protocol import NotFound, log_bytes, log_line
+from anchor_supervisor.observability import places
+from anchor_supervisor.observability.log_reader import Record, read_records
+from anchor_supervisor.observability.log_store import format_time
+from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
+
+if TYPE_CHECKING:
+    from anchor_supervisor.control.shapes import LogLine
+
+_INSTANCE = re.compile(r"(?P<container>.+)\.(?P<replica>[0-9]+)")
+
+EXAMPLES = """\
+examples:
+  anchor logs                        everything there is, of every container
+  anchor logs -f --tail 20 web       the last 20 lines of each replica of web, then on
+  anchor logs --since 10m db         the last ten minutes of db
+  anchor logs --previous web.1       the run before the present one: why did it end?
+  anchor logs --json | jq -r .text   one JSON object a line
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; `-f` is `--follow` here."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="containers, or replicas of them")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
+    parser.add_argument("-n", "--tail", metavar="N", type=_count, help="begin N lines from the end")
+    parser.add_argument(
+        "--since", metavar="T", type=_moment, help="from this time on: 10m (ago), or RFC 3339"
+    )
+    parser.add_argument("-t", "--timestamps", action="store_true", help="begin lines with the time")
+    parser.add_argument("--previous", action="store_true", help="the run before the present one")
+    add_fleet_options(parser, short=False)
+    add_json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show them."""
+    fleet = fleet_name(options)
+    if options.follow:
+        try:
+            return _follow(fleet, options)
+        except NotRunning as error:
+            warn(f"{error.message}, so there is nothing to follow")
+    names = _stored(fleet, options.names)
+    _Printer(names, options).show(_read(fleet, names, options))
+    return 0
+
+
+def _follow(fleet: str, options: argparse.Namespace) -> int:
+    client = client_for(fleet)
+    rows = client.get("/v1/containers")
+    shown = [row["name"] for row in rows]
+    query = [("name", name) for name in options.names] + [("follow", "1")]
+    query += [("tail", str(options.tail))] if options.tail is not None else []
+    query += [("since", options.since)] if options.since else []
+    query += [("previous", "1")] if options.previous else []
+    _Printer(shown, options).show(client.stream(f"/v1/logs?{urlencode(query)}"), live=True)
+    return 0
+
+
+def _stored(fleet: str, wanted: Sequence[str]) -> list[str]:
+    """Name the wanted instances that have a log. Raises NotFound for a name that has none."""
+    directory = places.fleet_log_dir(fleet)
+    found = sorted(
+        (match["container"], int(match["replica"]))
+        for match in map(_INSTANCE.fullmatch, _entries(directory))
+        if match
+    )
+    names = [f"{container}.{replica}" for container, replica in found]
+    for name in wanted:
+        if name not in names and name not in {container for container, _ in found}:
+            known = ", ".join(dict.fromkeys(container for container, _ in found))
+            message = f"fleet `{fleet}` has no output of `{name}`"
+            raise NotFound(message, hint=f"it has of {known}" if known else None)
+    return [
+        name
+        for name, (container, _) in zip(names, found, strict=True)
+        if not wanted or name in wanted or container in wanted
+    ]
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return [entry.name for entry in directory.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _read(fleet: str, names: Sequence[str], options: argparse.Namespace) -> Iterator[LogLine]:
+    import heapq
+
+    def lines(name: str) -> Iterator[tuple[str, str, Record]]:
+        directory = places.log_dir(fleet, name)
+        for record in read_records(
+            directory, tail=options.tail, since=options.since, previous=options.previous
+        ):
+            yield record.time, name, record
+
+    # One instance's records keep their order even where the clock was set back between them.
+    for time, name, record in heapq.merge(*map(lines, names), key=lambda entry: entry[0]):
+        yield log_line(name, time, record.stream, record.text, partial=record.partial)
+
+
+@final
+class _Printer:
+    """Writes records to standard output: prefixed lines, or JSON."""
+
+    def __init__(self, names: Sequence[str], options: argparse.Namespace) -> None:
+        matches = [match for match in map(_INSTANCE.fullmatch, names) if match]
+        shown = display_names((match["container"], int(match["replica"])) for match in matches)
+        self._prefixer = Prefixer(shown, color=wants_color(sys.stdout))
+        self._timestamps = options.timestamps
+        self._json = options.json
+        self._begun: set[tuple[str, str]] = set()
+
+    def show(self, lines: Iterable[LogLine], *, live: bool = False) -> None:
+        """Write them all; flush each where they come `live`."""
+        output = sys.stdout.buffer
+        names = set()
+        for line in lines:
+            names.add(line["name"])
+            output.write(self._as_json(line) if self._json else self._as_text(line))
+            if live:
+                output.flush()
+        for name in sorted(names):
+            output.write(self._prefixer.finish(name))
+        output.flush()
+
+    def _as_json(self, line: LogLine) -> bytes:
+        import json
+
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+    def _as_text(self, line: LogLine) -> bytes:
+        key = (line["name"], line["stream"])
+        text = log_bytes(line)
+        if self._timestamps and key not in self._begun:
+            text = f"{line['time']} ".encode() + text
+        if line["partial"]:
+            self._begun.add(key)
+        else:
+            self._begun.discard(key)
+            text += b"\n"
+        return self._prefixer.feed(*key, text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        message = f"`{text}` is not a count"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def _moment(text: str) -> str:
+    """Give the time that is meant as the log writes times."""
+    from anchor_supervisor.fleet.units import parse_duration
+
+    try:
+        moment = render.now() - timedelta(seconds=parse_duration(text))
+    except (ValueError, OverflowError):
+        try:
+            moment = datetime.fromisoformat(text).astimezone()
+        except (ValueError, OverflowError):
+            message = (
+                f"`{text}` is neither a duration such as 10m nor a time such as 2026-01-02T03:04"
+            )
+            raise argparse.ArgumentTypeError(message) from None
+    return format_time(round(moment.timestamp() * 1_000_000) * 1000)
