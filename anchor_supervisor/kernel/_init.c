@@ -1,0 +1,131 @@
+/* Process 1 of a container: runs the command, reaps orphans, passes signals on, and no more.
+ *
+ * Law: no libc, no relocations, no heap, no writable data. It is loaded by the kernel straight
+ * from a sealed memfd, so nothing in the image can replace or subvert it.
+ *
+ * Arguments: the count of candidates, the candidates, and the command's own argv. Descriptors:
+ * INIT_REPORT takes what went wrong with execve and must be closed when that is known; INIT_STATUS,
+ * where it is open, takes the command's raw wait status (4 bytes), which outlives the supervisor.
+ */
+
+#include "_raw.h"
+
+#include <linux/errno.h>
+#include <linux/prctl.h>
+
+#define SIGCHLD 17
+#define SIG_SETMASK 2
+#define SIGNAL_SET_SIZE 8
+#define WNOHANG 1
+#define TIOCSPGRP 0x5410
+#define NOT_EXECUTABLE 126
+#define NOT_FOUND 127
+
+static void leave(int code)
+{
+    for (;;)
+        sys(__NR_exit_group, code);
+}
+
+static void fail(long number)
+{
+    struct report report = {.step = LAST_STEP, .number = (int)-number};
+    sys(__NR_write, INIT_REPORT, &report, sizeof report);
+    leave(number == -ENOENT || number == -ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE);
+}
+
+static long parse_count(const char *digits)
+{
+    long count = 0;
+    while (*digits >= '0' && *digits <= '9')
+        count = count * 10 + (*digits++ - '0');
+    return count;
+}
+
+/* The command's side of the fork. Its own process group, in the foreground where there is a
+ * terminal, so that Ctrl-C reaches the command and not init. */
+static void run_command(char **candidates, long count, char **argv, char **envp)
+{
+    int group = (int)sys(__NR_getpid);
+    unsigned long none = 0;
+    long found = -ENOENT;
+
+    sys(__NR_setpgid, 0, 0);
+    sys(__NR_ioctl, 0, TIOCSPGRP, &group); /* SIGTTOU is still blocked; no terminal, no matter */
+    sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, SIGNAL_SET_SIZE);
+    sys(__NR_close, INIT_STATUS);
+    sys(__NR_fcntl, INIT_REPORT, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
+    for (long i = 0; i < count; i++) {
+        long result = sys(__NR_execve, candidates[i], argv, envp);
+        if (result == -EACCES)
+            found = result; /* as execvpe(3): a refusal is remembered over what is missing */
+        else if (result != -ENOENT && result != -ENOTDIR)
+            fail(result);
+    }
+    fail(found);
+}
+
+static void finish(int status)
+{
+    sys(__NR_write, INIT_STATUS, &status, sizeof status);
+    leave(status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff);
+}
+
+static void reap(long command)
+{
+    int status;
+    long pid;
+    while ((pid = sys(__NR_wait4, -1, &status, WNOHANG, 0)) > 0)
+        if (pid == command)
+            finish(status);
+}
+
+/* Called by the entry below with the stack as the kernel left it: argc, argv, NULL, envp, NULL. */
+__attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long *stack)
+{
+    long argument_count = stack[0];
+    char **arguments = (char **)(stack + 1), **envp = arguments + argument_count + 1;
+    unsigned long all = ~0UL;
+    unsigned info[32]; /* siginfo_t: 128 bytes, the signal's number first */
+
+    long count = argument_count > 3 ? parse_count(arguments[1]) : 0;
+    if (count < 1 || count > argument_count - 3)
+        fail(-EINVAL);
+    char **candidates = arguments + 2, **argv = candidates + count;
+
+    sys(__NR_prctl, PR_SET_NAME, "anchor-init");
+    sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, SIGNAL_SET_SIZE);
+    long command = sys(__NR_clone, SIGCHLD);
+    if (command == 0)
+        run_command(candidates, count, argv, envp);
+    if (command < 0)
+        fail(command);
+    sys(__NR_close, INIT_REPORT);
+    for (;;) {
+        long number = sys(__NR_rt_sigtimedwait, &all, info, 0, SIGNAL_SET_SIZE);
+        if (number == SIGCHLD)
+            reap(command);
+        else if (number > 0)
+            sys(__NR_kill, command, number);
+    }
+}
+
+#if defined(__x86_64__)
+__asm__(".text\n"
+        ".globl anchor_init\n"
+        ".hidden anchor_init\n"
+        "anchor_init:\n\t"
+        "xor %ebp, %ebp\n\t"
+        "mov %rsp, %rdi\n\t"
+        "and $-16, %rsp\n\t"
+        "call anchor_init_main\n");
+#else
+__asm__(".text\n"
+        ".globl anchor_init\n"
+        ".hidden anchor_init\n"
+        "anchor_init:\n\t"
+        "mov x29, xzr\n\t"
+        "mov x30, xzr\n\t"
+        "mov x0, sp\n\t"
+        "bl anchor_init_main\n");
+#endif

@@ -1,0 +1,16 @@
+from collections.abc import Sequence
+from typing import Final
+
+NO_STEP: Final[int]
+
+class StepFailed(Exception): ...  # noqa: N818 - named for what happened; args are (errno, step)
+
+def spawn(
+    steps: Sequence[tuple[int, tuple[int, ...], tuple[bytes, ...]]],
+    flags: int,
+    cgroup: int,
+    share_memory: bool,
+    timeout_ms: int,
+    /,
+) -> tuple[int, int]: ...
+def make_namespaces(flags: int, /) -> tuple[int, int]: ...

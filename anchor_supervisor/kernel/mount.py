@@ -1,0 +1,238 @@
+"""The new mount interface: detached mounts that are owned like any other descriptor.
+
+Nothing here decides what is mounted where. Every function that returns a descriptor gives it to
+the caller, close-on-exec; errors are KernelError with the errno and, where the kernel wrote one,
+the file system's own words.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from anchor_supervisor.errors import KernelError
+from anchor_supervisor.kernel import libc
+
+# mount_setattr(2)
+MOUNT_ATTR_RDONLY: Final = 0x1
+MOUNT_ATTR_NOSUID: Final = 0x2
+MOUNT_ATTR_NODEV: Final = 0x4
+MOUNT_ATTR_NOEXEC: Final = 0x8
+MOUNT_ATTR_NOATIME: Final = 0x10
+MOUNT_ATTR_STRICTATIME: Final = 0x20
+MOUNT_ATTR_NODIRATIME: Final = 0x80
+MOUNT_ATTR_IDMAP: Final = 0x100000
+MOUNT_ATTR_NOSYMFOLLOW: Final = 0x200000
+_ATTR_ATIME: Final = 0x70
+
+_AT_FDCWD: Final = -100
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_RECURSIVE: Final = 0x8000
+_OPEN_TREE_CLONE: Final = 1
+_OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
+_MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
+_FSOPEN_CLOEXEC: Final = 1
+_FSMOUNT_CLOEXEC: Final = 1
+_FSCONFIG_SET_FLAG: Final = 0
+_FSCONFIG_SET_STRING: Final = 1
+_FSCONFIG_SET_FD: Final = 5
+_FSCONFIG_CMD_CREATE: Final = 6
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_IN_ROOT: Final = 0x10
+_CLONE_NEWNS: Final = 0x00020000
+_MS_REC: Final = 0x4000
+_MS_SLAVE: Final = 0x80000
+_MNT_DETACH: Final = 2
+_UMOUNT_NOFOLLOW: Final = 8
+
+_RETRIES: Final = 128
+
+Place = str | os.PathLike[str] | int
+"""A path, or a descriptor (O_PATH is enough)."""
+
+
+class _MountAttributes(ctypes.Structure):
+    """`struct mount_attr`: mount_setattr(2)."""
+
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+class _OpenHow(ctypes.Structure):
+    """`struct open_how`: openat2(2)."""
+
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def _at(place: Place) -> tuple[int, bytes, int]:
+    """A place as (directory descriptor, path, AT_EMPTY_PATH or 0)."""
+    if isinstance(place, int):
+        return place, b"", _AT_EMPTY_PATH
+    return _AT_FDCWD, libc.path_bytes(place), 0
+
+
+def _words(place: Place) -> str:
+    return f"descriptor {place}" if isinstance(place, int) else os.fspath(place)
+
+
+def clone_tree(
+    place: Place, *, recursive: bool = False, attributes: int = 0, idmap: int | None = None
+) -> int:
+    """Clone the mount at `place` (from that directory or file down) into a detached mount.
+
+    `recursive` takes the mounts beneath it along. `attributes` are MOUNT_ATTR_* to add. `idmap` is
+    the descriptor of a user namespace: ids on disk appear as they are mapped into it
+    (mount_setattr(2), ID-mapped mounts); the file system must support that (else EINVAL).
+    """
+    directory, path, empty = _at(place)
+    depth = _AT_RECURSIVE if recursive else 0
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | empty | depth
+    mount = libc.system_call(
+        libc.OPEN_TREE, "open_tree", directory, path, flags, subject=_words(place)
+    )
+    try:
+        if attributes or idmap is not None:
+            set_attributes(mount, attributes, recursive=recursive, idmap=idmap)
+    except BaseException:
+        os.close(mount)
+        raise
+    return mount
+
+
+def set_attributes(
+    place: Place, add: int = 0, *, remove: int = 0, recursive: bool = False, idmap: int | None = None
+) -> None:
+    """Add and remove MOUNT_ATTR_* of the mount whose root is `place`; `idmap` as in clone_tree.
+
+    The access-time attributes are one choice of several, so naming one replaces the others.
+    """
+    directory, path, empty = _at(place)
+    wanted = _MountAttributes(add, remove, 0, 0)
+    if (add | remove) & _ATTR_ATIME:
+        wanted.attr_clr |= _ATTR_ATIME
+    if idmap is not None:
+        wanted.attr_set |= MOUNT_ATTR_IDMAP
+        wanted.userns_fd = idmap
+    libc.system_call(
+        libc.MOUNT_SETATTR,
+        "mount_setattr",
+        directory,
+        path,
+        empty | (_AT_RECURSIVE if recursive else 0),
+        wanted,
+        ctypes.sizeof(wanted),
+        subject=_words(place),
+    )
+
+
+def new_filesystem(
+    fstype: str,
+    options: Sequence[tuple[str, str | int | None]] = (),
+    attributes: int = 0,
+) -> int:
+    """Make a file system and return its detached mount.
+
+    An option is `(key, value)`: a string of at most 255 bytes, a descriptor (int), or None for a
+    flag. `attributes` are MOUNT_ATTR_*. KernelError carries what the file system logged.
+    """
+    context = libc.system_call(
+        libc.FSOPEN, "fsopen", fstype.encode(), _FSOPEN_CLOEXEC, subject=fstype
+    )
+    try:
+        for key, value in options:
+            _configure(context, key, value)
+        libc.system_call(libc.FSCONFIG, "fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return libc.system_call(libc.FSMOUNT, "fsmount", context, _FSMOUNT_CLOEXEC, attributes)
+    except KernelError as error:
+        log = _context_log(context)
+        call = f"make a new {fstype}" + (f" ({log})" if log else "")
+        raise KernelError(error.errno or 0, call, error.subject) from None
+    finally:
+        os.close(context)
+
+
+def _configure(context: int, key: str, value: str | int | None) -> None:
+    name = key.encode()
+    words = key if value is None else f"{key}={value}"
+    if value is None:
+        arguments: tuple[libc.Argument, ...] = (_FSCONFIG_SET_FLAG, name, None, 0)
+    elif isinstance(value, int):
+        arguments = (_FSCONFIG_SET_FD, name, None, value)
+    else:
+        arguments = (_FSCONFIG_SET_STRING, name, os.fsencode(value), 0)
+    libc.system_call(libc.FSCONFIG, "fsconfig", context, *arguments, subject=words)
+
+
+def _context_log(context: int) -> str:
+    """What the file system wrote: one message a read, each as `e text`; ENODATA ends them."""
+    lines = []
+    try:
+        while line := os.read(context, 8192):
+            lines.append(line.decode(errors="replace").strip().partition(" ")[2])
+    except OSError:
+        pass
+    return "; ".join(lines)
+
+
+def open_beneath(root: int, path: str | os.PathLike[str], flags: int, mode: int = 0) -> int:
+    """Open `path` as if the directory `root` were `/`: no link leads out, no magic link is followed.
+
+    `flags` are O_*; O_CLOEXEC is added. A rename meanwhile makes the kernel give up (EAGAIN,
+    openat2(2)), so that is tried again.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    for attempt in range(_RETRIES):
+        try:
+            return libc.system_call(
+                libc.OPENAT2,
+                "open",
+                root,
+                libc.path_bytes(path),
+                how,
+                ctypes.sizeof(how),
+                subject=os.fspath(path),
+            )
+        except KernelError as error:
+            if error.errno != errno.EAGAIN or attempt == _RETRIES - 1:
+                raise
+    raise AssertionError
+
+
+def attach(mount: int, place: Place) -> None:
+    """Attach the detached `mount` at `place`, in this process's mount namespace."""
+    directory, path, empty = _at(place)
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | (_MOVE_MOUNT_T_EMPTY_PATH if empty else 0)
+    libc.system_call(
+        libc.MOVE_MOUNT, "move_mount", mount, b"", directory, path, flags, subject=_words(place)
+    )
+
+
+def unmount(path: str | os.PathLike[str]) -> None:
+    """Detach what is mounted at `path`; it goes once nobody uses it. A last link is not followed."""
+    libc.library_call(
+        "umount2",
+        libc.path_bytes(path),
+        _MNT_DETACH | _UMOUNT_NOFOLLOW,
+        subject=os.fspath(path),
+    )
+
+
+def private_mount_namespace() -> None:
+    """Give this process its own mount namespace, which hears of the host's mounts but tells none.
+
+    Call it at the start, while there is one thread: threads begun earlier stay in the old one.
+    """
+    libc.library_call("unshare", _CLONE_NEWNS)
+    libc.library_call("mount", b"none", b"/", None, _MS_REC | _MS_SLAVE, None, subject="/")
