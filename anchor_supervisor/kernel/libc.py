@@ -23,15 +23,13 @@ MOUNT_SETATTR: Final = 442
 
 _library = ctypes.CDLL(None, use_errno=True)
 
-Argument = int | bytes | ctypes.Structure | None
+Argument = int | bytes | None
 
 
 def _native(value: Argument) -> object:
-    """Integers as wide as a register; structures by reference."""
+    """Widen integers to a register; bytes go by address."""
     if isinstance(value, int):
         return ctypes.c_long(value)
-    if isinstance(value, ctypes.Structure):
-        return ctypes.byref(value)
     return value
 
 
@@ -41,9 +39,7 @@ def _checked(result: int, call: str, subject: str | None) -> int:
     return result
 
 
-def system_call(
-    number: int, call: str, *arguments: Argument, subject: str | None = None
-) -> int:
+def system_call(number: int, call: str, *arguments: Argument, subject: str | None = None) -> int:
     """Make the system call `number`; `call` and `subject` are the words for a KernelError."""
     function = _library.syscall
     result = function(ctypes.c_long(number), *map(_native, arguments))

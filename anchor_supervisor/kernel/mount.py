@@ -7,9 +7,9 @@ the file system's own words.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -51,33 +51,18 @@ _UMOUNT_NOFOLLOW: Final = 8
 
 _RETRIES: Final = 128
 
+_MOUNT_ATTRIBUTES: Final = struct.Struct("=QQQQ")
+"""`struct mount_attr`: to set, to clear, propagation, user namespace (mount_setattr(2))."""
+
+_OPEN_HOW: Final = struct.Struct("=QQQ")
+"""`struct open_how`: flags, mode, resolve (openat2(2))."""
+
 Place = str | os.PathLike[str] | int
 """A path, or a descriptor (O_PATH is enough)."""
 
 
-class _MountAttributes(ctypes.Structure):
-    """`struct mount_attr`: mount_setattr(2)."""
-
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
-
-
-class _OpenHow(ctypes.Structure):
-    """`struct open_how`: openat2(2)."""
-
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
-
-
 def _at(place: Place) -> tuple[int, bytes, int]:
-    """A place as (directory descriptor, path, AT_EMPTY_PATH or 0)."""
+    """Split a place into (directory descriptor, path, AT_EMPTY_PATH or 0)."""
     if isinstance(place, int):
         return place, b"", _AT_EMPTY_PATH
     return _AT_FDCWD, libc.path_bytes(place), 0
@@ -112,19 +97,23 @@ def clone_tree(
 
 
 def set_attributes(
-    place: Place, add: int = 0, *, remove: int = 0, recursive: bool = False, idmap: int | None = None
+    place: Place,
+    add: int = 0,
+    *,
+    remove: int = 0,
+    recursive: bool = False,
+    idmap: int | None = None,
 ) -> None:
     """Add and remove MOUNT_ATTR_* of the mount whose root is `place`; `idmap` as in clone_tree.
 
     The access-time attributes are one choice of several, so naming one replaces the others.
     """
     directory, path, empty = _at(place)
-    wanted = _MountAttributes(add, remove, 0, 0)
     if (add | remove) & _ATTR_ATIME:
-        wanted.attr_clr |= _ATTR_ATIME
+        remove |= _ATTR_ATIME
     if idmap is not None:
-        wanted.attr_set |= MOUNT_ATTR_IDMAP
-        wanted.userns_fd = idmap
+        add |= MOUNT_ATTR_IDMAP
+    wanted = _MOUNT_ATTRIBUTES.pack(add, remove, 0, idmap or 0)
     libc.system_call(
         libc.MOUNT_SETATTR,
         "mount_setattr",
@@ -132,7 +121,7 @@ def set_attributes(
         path,
         empty | (_AT_RECURSIVE if recursive else 0),
         wanted,
-        ctypes.sizeof(wanted),
+        len(wanted),
         subject=_words(place),
     )
 
@@ -176,7 +165,7 @@ def _configure(context: int, key: str, value: str | int | None) -> None:
 
 
 def _context_log(context: int) -> str:
-    """What the file system wrote: one message a read, each as `e text`; ENODATA ends them."""
+    """Read what the file system wrote: one message a read, each as `e text`; ENODATA ends them."""
     lines = []
     try:
         while line := os.read(context, 8192):
@@ -187,12 +176,12 @@ def _context_log(context: int) -> str:
 
 
 def open_beneath(root: int, path: str | os.PathLike[str], flags: int, mode: int = 0) -> int:
-    """Open `path` as if the directory `root` were `/`: no link leads out, no magic link is followed.
+    """Open `path` as if the directory `root` were `/`: no link leads out, magic links are refused.
 
     `flags` are O_*; O_CLOEXEC is added. A rename meanwhile makes the kernel give up (EAGAIN,
     openat2(2)), so that is tried again.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     for attempt in range(_RETRIES):
         try:
             return libc.system_call(
@@ -201,7 +190,7 @@ def open_beneath(root: int, path: str | os.PathLike[str], flags: int, mode: int 
                 root,
                 libc.path_bytes(path),
                 how,
-                ctypes.sizeof(how),
+                len(how),
                 subject=os.fspath(path),
             )
         except KernelError as error:
@@ -220,7 +209,7 @@ def attach(mount: int, place: Place) -> None:
 
 
 def unmount(path: str | os.PathLike[str]) -> None:
-    """Detach what is mounted at `path`; it goes once nobody uses it. A last link is not followed."""
+    """Detach what is mounted at `path` (no link is followed); it goes once nobody uses it."""
     libc.library_call(
         "umount2",
         libc.path_bytes(path),

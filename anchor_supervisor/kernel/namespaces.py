@@ -62,8 +62,10 @@ class IdRange:
 @final
 @frozen
 class Sandbox:
-    """Namespace descriptors. `user` is None where root inside is root outside; `net` is None where
-    the container uses the host's network.
+    """Namespace descriptors.
+
+    `user` is None where root inside is root outside, `net` where the container uses the host's
+    network.
     """
 
     user: int | None

@@ -27,7 +27,7 @@ _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
 @final
 @frozen
 class Child:
-    """A process of ours: `pid` is for people, `pidfd` (owned by whoever holds this) for the kernel."""
+    """A process of ours: `pid` is for people; `pidfd`, owned by whoever holds this, for acting."""
 
     pid: int
     pidfd: int
@@ -41,7 +41,7 @@ class Child:
 class SpawnError(KernelError):
     """A step failed; nothing of the child is left.
 
-    `step_index` is None where no step had begun (the clone itself failed). `exit_code` is what a
+    `step_index` is None where no step had begun (the clone itself failed). `shell_code` is what a
     shell would give: 127 the command was not found, 126 it cannot be executed, otherwise 125.
     """
 
@@ -49,7 +49,7 @@ class SpawnError(KernelError):
         """Take the errno and the step it came from."""
         super().__init__(number, "clone a child" if step is None else step.describe())
         self.step_index = step_index
-        self.exit_code_of_command = _exit_code(number, step)
+        self.shell_code = _exit_code(number, step)
 
 
 def _exit_code(number: int, step: Step | None) -> int:
@@ -82,7 +82,9 @@ def spawn(
     except _spawn.StepFailed as failed:
         number, index = failed.args
         known = 0 <= index < len(steps)
-        raise SpawnError(number, steps[index] if known else None, index if known else None) from None
+        raise SpawnError(
+            number, steps[index] if known else None, index if known else None
+        ) from None
     except (ValueError, TypeError, OverflowError) as wrong:
         message = f"the steps of a child are wrong: {wrong}"
         raise SupervisionBug(message) from wrong

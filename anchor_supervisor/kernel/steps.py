@@ -158,7 +158,7 @@ class OpenFilesystem:
         return f"make a new {self.fstype}" + (f" ({given})" if given else "")
 
     def encode(self) -> Encoded:
-        """Give it to C: strings are the type, then key and value in turn; an absent value is b''."""
+        """Give it to C: strings are the type, then key and value in turn, b'' for no value."""
         flat = [self.fstype.encode()]
         for key, value in self.options:
             flat += [key.encode(), b"" if value is None else value.encode()]
@@ -269,7 +269,11 @@ class WriteBeneath:
 
     def encode(self) -> Encoded:
         """Give it to C."""
-        return self.operation, (_descriptor(self.fd),), (os.fsencode(self.path), self.value.encode())
+        return (
+            self.operation,
+            (_descriptor(self.fd),),
+            (os.fsencode(self.path), self.value.encode()),
+        )
 
 
 @final
