@@ -1,0 +1,122 @@
+"""The three files of /etc that are the supervisor's: hosts, hostname and resolv.conf.
+
+Their text is made by pure functions. They live in a directory of the instance, and the container
+sees them through a mount: they are rewritten in place, since a renamed file would leave the mount
+on the old inode.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, final
+
+from attrs import frozen
+
+from anchor_supervisor.errors import KernelError
+
+HOSTS: Final = "/etc/hosts"
+HOSTNAME: Final = "/etc/hostname"
+RESOLV_CONF: Final = "/etc/resolv.conf"
+
+NO_RESOLVER: Final = "# no name server that can be reached from inside a container\n"
+_LOOPBACK: Final = (
+    "127.0.0.1\tlocalhost\n"
+    "::1\tlocalhost ip6-localhost ip6-loopback\n"
+    "ff02::1\tip6-allnodes\n"
+    "ff02::2\tip6-allrouters\n"
+)
+
+
+@final
+@frozen
+class HostEntry:
+    """An address and every name it has, the canonical one first."""
+
+    address: str
+    names: tuple[str, ...]
+
+
+def hosts(
+    own_name: str,
+    own_address: str | None = None,
+    others: Iterable[HostEntry] = (),
+    extra: Mapping[str, str] | None = None,
+) -> str:
+    """Write the text of /etc/hosts: loopback, the container itself, its neighbours, `extra_hosts`.
+
+    Without an address of its own the container's name leads to 127.0.1.1, as Debian does it.
+    `extra` maps a name to an address.
+    """
+    entries = [HostEntry(own_address or "127.0.1.1", (own_name,)), *others]
+    entries += [HostEntry(address, (name,)) for name, address in (extra or {}).items()]
+    lines = [f"{entry.address}\t{' '.join(dict.fromkeys(entry.names))}" for entry in entries]
+    return _LOOPBACK + "".join(f"{line}\n" for line in lines)
+
+
+def hostname(name: str) -> str:
+    """Write the text of /etc/hostname."""
+    return f"{name}\n"
+
+
+def resolv_conf(machine: str, *, own_network: bool, nameservers: Sequence[str] = ()) -> str:
+    """Write the text of /etc/resolv.conf, from the machine's own.
+
+    `nameservers`, where given, take the place of the machine's. In a network namespace of its own
+    a container cannot reach the machine's loopback, so resolvers there are left out; when none is
+    left the file says so and is otherwise empty, and names resolve through /etc/hosts alone.
+    """
+    kept = []
+    for line in machine.splitlines():
+        words = line.split()
+        if not words or words[0][0] in "#;":
+            continue
+        if words[0] != "nameserver":
+            kept.append(line.strip())
+        elif not nameservers and len(words) > 1 and not (own_network and _is_loopback(words[1])):
+            kept.append(f"nameserver {words[1]}")
+    kept += [f"nameserver {address}" for address in nameservers]
+    text = "".join(f"{line}\n" for line in kept)
+    return text if "nameserver " in text else NO_RESOLVER + text
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether this resolver is reached over loopback; a zone (`fe80::1%eth0`) may follow it."""
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> Mapping[str, Path]:
+    """Write each text to `directory`; return where the file for each target (`/etc/hosts`) is.
+
+    A file that exists keeps its inode: what is mounted in a running container changes with it.
+    `owner` is the machine's number for the container's root. Raises KernelError.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    written = {}
+    for target, text in texts.items():
+        path = directory / Path(target).name
+        try:
+            _rewrite(path, text.encode(), owner)
+        except OSError as error:
+            raise KernelError(error.errno or 0, "write", str(path)) from error
+        written[target] = path
+    return written
+
+
+def _rewrite(path: Path, content: bytes, owner: int) -> None:
+    """Overwrite from the start, then cut: a reader never finds the file empty."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        written = 0
+        while written < len(content):
+            written += os.pwrite(fd, content[written:], written)
+        os.ftruncate(fd, len(content))
+        os.fchown(fd, owner, owner)
+        os.fchmod(fd, 0o644)
+    finally:
+        os.close(fd)

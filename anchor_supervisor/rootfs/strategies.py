@@ -1,0 +1,134 @@
+"""How a container gets a root of its own from an image: one signature, several strategies.
+
+overlay   the layers stay as they are, changes go to an upper directory (copy-on-write)
+copy      the whole tree is copied once
+bind      the image itself, shared and read-only
+
+Whatever the strategy, the result is a detached mount, idmapped so that the image's root is the
+container's root, and without device nodes. What the container wrote stays in `writable` until
+`removal.remove_writable`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from anchor_supervisor.errors import HostError, ImageError, KernelError
+from anchor_supervisor.fleet.model import RootStrategy
+from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel.namespaces import IdRange
+from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.mapped import clone_mapped
+from anchor_supervisor.rootfs.overlay import assemble_overlay
+from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
+from anchor_supervisor.rootfs.tree_copy import copy_tree
+
+_UNFINISHED: Final = ".root-new"
+
+
+def assemble(
+    strategy: RootStrategy,
+    layers: Layers,
+    writable: Path,
+    *,
+    ids: IdRange | None,
+    user_namespace: int | None,
+    read_only: bool = False,
+) -> int:
+    """Return a detached mount of the container's root; the caller closes it.
+
+    `writable` is this instance's own directory, made where missing; a second call after the first
+    container has ended finds there what it wrote. `ids` and `user_namespace` are both given or
+    both None. `read_only` roots are still writable here, for mount points to be made in them: the
+    plan's last step takes that away. Only `bind` is read-only from the start.
+    Raises HostError where this machine cannot do it, and says what can be done instead.
+    """
+    match strategy:
+        case RootStrategy.OVERLAY:
+            return assemble_overlay(layers.paths, writable, ids, user_namespace)
+        case RootStrategy.COPY:
+            _refuse_whole_machine(layers)
+            return _assemble_copy(layers, writable, user_namespace)
+        case RootStrategy.BIND:
+            return _assemble_bind(layers, user_namespace)
+        case RootStrategy.REFLINK:
+            raise HostError("root strategy `reflink` is not supported yet", hint='root = "overlay"')
+
+
+def require_mount_points(root: int, points: Iterable[tuple[str, bool]]) -> None:
+    """Check that a root that cannot be written to has every mount point (see `plan.mount_points`).
+
+    Raises ImageError that names the first missing one.
+    """
+    for target, directory in points:
+        kind = os.O_DIRECTORY if directory else 0
+        try:
+            os.close(mount.open_beneath(root, target.lstrip("/"), os.O_PATH | os.O_CLOEXEC | kind))
+        except OSError as error:
+            what = "directory" if directory else "file"
+            message = (
+                f"the image has no {what} `{target}` to mount on: {os.strerror(error.errno or 0)}"
+            )
+            raise ImageError(
+                message,
+                hint=f'make an empty one in the image, or `root = "{RootStrategy.OVERLAY}"`',
+            ) from error
+
+
+def _refuse_whole_machine(layers: Layers) -> None:
+    if layers.host:
+        raise HostError(
+            "root strategy `copy` with image `host` would copy the whole machine",
+            hint=f'root = "{RootStrategy.OVERLAY}", which copies only what is changed',
+        )
+
+
+def _single(layers: Layers, strategy: RootStrategy) -> Path:
+    if len(layers.paths) != 1:
+        message = f"root strategy `{strategy}` takes an image of one layer, not {len(layers.paths)}"
+        raise HostError(
+            message,
+            hint=f'root = "{RootStrategy.OVERLAY}"',
+        )
+    return layers.paths[0]
+
+
+def _assemble_bind(layers: Layers, user_namespace: int | None) -> int:
+    path = _single(layers, RootStrategy.BIND)
+    attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV
+    return clone_mapped(path, user_namespace, attributes)
+
+
+def _assemble_copy(layers: Layers, writable: Path, user_namespace: int | None) -> int:
+    source = _single(layers, RootStrategy.COPY)
+    writable.mkdir(mode=0o700, parents=True, exist_ok=True)
+    copy = writable / "root"
+    if not copy.is_dir():
+        _copy_aside(source, writable, copy.name)
+    return clone_mapped(copy, user_namespace, mount.MOUNT_ATTR_NODEV)
+
+
+def _copy_aside(source: Path, writable: Path, name: str) -> None:
+    """Copy under another name and rename: a copy that was cut short is never taken for a root."""
+    with contextlib.ExitStack() as stack:
+        parent = os.open(writable, DIRECTORY_FLAGS)
+        stack.callback(os.close, parent)
+        # A clone of the one mount shows what is beneath the mounts on it, and never those.
+        clone = mount.clone_tree(source)
+        stack.callback(os.close, clone)
+        tree = os.open(".", DIRECTORY_FLAGS, dir_fd=clone)
+        stack.callback(os.close, tree)
+        remove_beneath(parent, _UNFINISHED)
+        os.mkdir(_UNFINISHED, 0o700, dir_fd=parent)
+        target = os.open(_UNFINISHED, DIRECTORY_FLAGS, dir_fd=parent)
+        stack.callback(os.close, target)
+        try:
+            copy_tree(tree, target)
+        except OSError as error:
+            remove_beneath(parent, _UNFINISHED)
+            raise KernelError(error.errno or 0, "copy image", str(source)) from error
+        os.rename(_UNFINISHED, name, src_dir_fd=parent, dst_dir_fd=parent)
