@@ -18,7 +18,7 @@ def clone_mapped(
     recursive: bool = False,
     words: str | None = None,
 ) -> int:
-    """Make a detached clone whose ids are seen through `user_namespace`; None leaves them as they are.
+    """Make a detached clone whose ids are seen through `user_namespace`; None leaves them alone.
 
     `words` name the source in errors. Raises HostError where a file system there cannot be
     idmapped, or is already (mount_setattr(2): EINVAL, EPERM), KernelError for anything else.
