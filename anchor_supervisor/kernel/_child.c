@@ -5,25 +5,22 @@
  * may do is ask the kernel.
  */
 
-#include "_raw.h"
 #include "_child.h"
+#include "_raw.h"
 
-static void leave(void)
-{
+static void leave(void) {
     for (;;)
         sys(__NR_exit_group, 0);
 }
 
-static void fail(const struct plan *plan, size_t step, long number)
-{
+static void fail(const struct plan *plan, size_t step, long number) {
     struct report report = {.step = (int)step, .number = (int)-number};
     sys(__NR_write, plan->report, &report, sizeof report);
     leave();
 }
 
 /* Take the steps from `index` on; comes back only at CLONE_AGAIN, with its index. */
-static size_t take_from(struct plan *plan, size_t index)
-{
+static size_t take_from(struct plan *plan, size_t index) {
     for (; plan->steps[index].operation != CLONE_AGAIN; index++) {
         long result = take_step(plan, &plan->steps[index]);
         if (result < 0)
@@ -32,16 +29,14 @@ static size_t take_from(struct plan *plan, size_t index)
     return index;
 }
 
-static size_t after_clone_again(const struct plan *plan)
-{
+static size_t after_clone_again(const struct plan *plan) {
     size_t index = 0;
     while (plan->steps[index++].operation != CLONE_AGAIN)
         ;
     return index;
 }
 
-static void second_child(void *argument)
-{
+static void second_child(void *argument) {
     struct plan *plan = argument;
     take_from(plan, after_clone_again(plan));
     leave();
@@ -49,8 +44,7 @@ static void second_child(void *argument)
 
 /* CLONE_VFORK does two things: the parent's stack and plan stay in place until exec, and the OOM
  * killer passes the child over, whose death would be ours too while it shares our memory. */
-static struct clone_args clone_arguments(const struct plan *plan, uint64_t flags, int number)
-{
+static struct clone_args clone_arguments(const struct plan *plan, uint64_t flags, int number) {
     return (struct clone_args){
         .flags = flags | CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT_SETTID |
                  (plan->share_memory ? CLONE_VM : 0),
@@ -59,8 +53,7 @@ static struct clone_args clone_arguments(const struct plan *plan, uint64_t flags
     };
 }
 
-static void first_child(void *argument)
-{
+static void first_child(void *argument) {
     struct plan *plan = argument;
     size_t index = take_from(plan, 0);
     /* CLONE_PARENT: the second child is the supervisor's, which shares this descriptor table and
@@ -75,14 +68,13 @@ static void first_child(void *argument)
     leave();
 }
 
-void clone_first_child(void *argument)
-{
+void clone_first_child(void *argument) {
     struct plan *plan = argument;
-    struct clone_args args = clone_arguments(
-        plan,
-        plan->flags | CLONE_CLEAR_SIGHAND | (plan->clones_again ? CLONE_FILES : 0) |
-            (plan->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
-        1);
+    struct clone_args args =
+        clone_arguments(plan,
+                        plan->flags | CLONE_CLEAR_SIGHAND | (plan->clones_again ? CLONE_FILES : 0) |
+                            (plan->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+                        1);
     args.pidfd = (uintptr_t)&plan->outcome->first_pidfd;
     args.parent_tid = (uintptr_t)&plan->outcome->first_pid;
     args.cgroup = plan->cgroup >= 0 ? (uint64_t)plan->cgroup : 0;

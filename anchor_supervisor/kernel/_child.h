@@ -8,28 +8,28 @@
 #include <stdint.h>
 
 enum operation { /* the same numbers as in steps.py */
-    JOIN_NAMESPACE = 1,
-    SET_IDS,
-    CLONE_AGAIN,
-    NEW_SESSION,
-    SET_HOSTNAME,
-    OPEN_FILESYSTEM,
-    ENTER_ROOT,
-    ATTACH,
-    MAKE_DIRECTORY,
-    MAKE_SYMLINK,
-    WRITE_BENEATH,
-    MAKE_READ_ONLY,
-    MASK,
-    SET_LIMIT,
-    SET_BOUNDING,
-    SET_CAPABILITIES,
-    NO_NEW_PRIVILEGES,
-    CHANGE_DIRECTORY,
-    SET_STDIO,
-    CONTROLLING_TERMINAL,
-    EXECUTE,
-    OPERATION_END,
+                 JOIN_NAMESPACE = 1,
+                 SET_IDS,
+                 CLONE_AGAIN,
+                 NEW_SESSION,
+                 SET_HOSTNAME,
+                 OPEN_FILESYSTEM,
+                 ENTER_ROOT,
+                 ATTACH,
+                 MAKE_DIRECTORY,
+                 MAKE_SYMLINK,
+                 WRITE_BENEATH,
+                 MAKE_READ_ONLY,
+                 MASK,
+                 SET_LIMIT,
+                 SET_BOUNDING,
+                 SET_CAPABILITIES,
+                 NO_NEW_PRIVILEGES,
+                 CHANGE_DIRECTORY,
+                 SET_STDIO,
+                 CONTROLLING_TERMINAL,
+                 EXECUTE,
+                 OPERATION_END,
 };
 
 #define SLOTS 32
@@ -72,8 +72,7 @@ struct plan {
 #define STACK_COUNT 3 /* the thread that clones, the first child, the second */
 
 /* Where stack `number` of the plan begins: each has a guard below it. */
-static inline char *stack_bottom(const struct plan *plan, int number)
-{
+static inline char *stack_bottom(const struct plan *plan, int number) {
     return plan->stacks + (size_t)number * (GUARD_SIZE + STACK_SIZE) + GUARD_SIZE;
 }
 

@@ -4,8 +4,9 @@
  * from a sealed memfd, so nothing in the image can replace or subvert it.
  *
  * Arguments: the count of candidates, the candidates, and the command's own argv. Descriptors:
- * INIT_REPORT takes what went wrong with execve and must be closed when that is known; INIT_STATUS,
- * where it is open, takes the command's raw wait status (4 bytes), which outlives the supervisor.
+ * INIT_REPORT takes one word, whether the command could be executed, and is closed then;
+ * INIT_STATUS, where it is open, takes the command's raw wait status (4 bytes), which outlives the
+ * supervisor.
  */
 
 #include "_raw.h"
@@ -21,58 +22,72 @@
 #define NOT_EXECUTABLE 126
 #define NOT_FOUND 127
 
-static void leave(int code)
-{
+#define STACK_SIZE 2048
+
+struct command {
+    char **candidates, **argv, **envp;
+    long count;
+    volatile long failure; /* written by the child, which shares this memory until it executes */
+};
+
+static void leave(int code) {
     for (;;)
         sys(__NR_exit_group, code);
 }
 
-static void fail(long number)
-{
+static void tell(long number) {
     struct report report = {.step = LAST_STEP, .number = (int)-number};
     sys(__NR_write, INIT_REPORT, &report, sizeof report);
+    sys(__NR_close, INIT_REPORT);
+}
+
+static void give_up(long number) {
+    tell(number);
     leave(number == -ENOENT || number == -ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
-static long parse_count(const char *digits)
-{
+static long parse_count(const char *digits) {
     long count = 0;
     while (*digits >= '0' && *digits <= '9')
         count = count * 10 + (*digits++ - '0');
     return count;
 }
 
-/* The command's side of the fork. Its own process group, in the foreground where there is a
- * terminal, so that Ctrl-C reaches the command and not init. */
-static void run_command(char **candidates, long count, char **argv, char **envp)
-{
+/* As execvpe(3): what is missing is passed over, and a refusal is remembered over it. */
+static long execute_first(const struct command *command) {
+    long found = -ENOENT;
+    for (long i = 0; i < command->count; i++) {
+        long result = sys(__NR_execve, command->candidates[i], command->argv, command->envp);
+        if (result == -EACCES)
+            found = result;
+        else if (result != -ENOENT && result != -ENOTDIR)
+            return result;
+    }
+    return found;
+}
+
+/* The command's own process: its own process group, in the foreground where there is a terminal,
+ * so that Ctrl-C reaches the command and not init. */
+static void become_command(void *argument) {
+    struct command *command = argument;
     int group = (int)sys(__NR_getpid);
     unsigned long none = 0;
-    long found = -ENOENT;
 
     sys(__NR_setpgid, 0, 0);
     sys(__NR_ioctl, 0, TIOCSPGRP, &group); /* SIGTTOU is still blocked; no terminal, no matter */
-    sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, SIGNAL_SET_SIZE);
     sys(__NR_close, INIT_STATUS);
-    sys(__NR_fcntl, INIT_REPORT, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
-    for (long i = 0; i < count; i++) {
-        long result = sys(__NR_execve, candidates[i], argv, envp);
-        if (result == -EACCES)
-            found = result; /* as execvpe(3): a refusal is remembered over what is missing */
-        else if (result != -ENOENT && result != -ENOTDIR)
-            fail(result);
-    }
-    fail(found);
+    sys(__NR_close, INIT_REPORT);
+    sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, SIGNAL_SET_SIZE);
+    command->failure = execute_first(command);
+    leave(0);
 }
 
-static void finish(int status)
-{
+static void finish(int status) {
     sys(__NR_write, INIT_STATUS, &status, sizeof status);
     leave(status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff);
 }
 
-static void reap(long command)
-{
+static void reap(long command) {
     int status;
     long pid;
     while ((pid = sys(__NR_wait4, -1, &status, WNOHANG, 0)) > 0)
@@ -80,33 +95,42 @@ static void reap(long command)
             finish(status);
 }
 
-/* Called by the entry below with the stack as the kernel left it: argc, argv, NULL, envp, NULL. */
-__attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long *stack)
-{
-    long argument_count = stack[0];
-    char **arguments = (char **)(stack + 1), **envp = arguments + argument_count + 1;
-    unsigned long all = ~0UL;
-    unsigned info[32]; /* siginfo_t: 128 bytes, the signal's number first */
+static long start(struct command *command) {
+    char stack[STACK_SIZE] __attribute__((aligned(16)));
+    long pid = raw_clone_old(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + sizeof stack, become_command,
+                             command);
+    if (pid < 0)
+        give_up(pid);
+    if (command->failure)
+        give_up(command->failure);
+    return pid;
+}
 
-    long count = argument_count > 3 ? parse_count(arguments[1]) : 0;
-    if (count < 1 || count > argument_count - 3)
-        fail(-EINVAL);
-    char **candidates = arguments + 2, **argv = candidates + count;
+/* Called by the entry below with the stack as the kernel left it: argc, argv, NULL, envp, NULL. */
+__attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long *stack) {
+    long argument_count = stack[0];
+    char **arguments = (char **)(stack + 1);
+    unsigned long all = ~0UL;
+    unsigned info[32]; /* siginfo_t: 128 bytes */
+    struct command command = {
+        .candidates = arguments + 2,
+        .envp = arguments + argument_count + 1,
+        .count = argument_count > 3 ? parse_count(arguments[1]) : 0,
+    };
+    command.argv = command.candidates + command.count;
+    if (command.count < 1 || command.count > argument_count - 3)
+        give_up(-EINVAL);
 
     sys(__NR_prctl, PR_SET_NAME, "anchor-init");
     sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, SIGNAL_SET_SIZE);
-    long command = sys(__NR_clone, SIGCHLD);
-    if (command == 0)
-        run_command(candidates, count, argv, envp);
-    if (command < 0)
-        fail(command);
-    sys(__NR_close, INIT_REPORT);
+    long pid = start(&command);
+    tell(0);
     for (;;) {
         long number = sys(__NR_rt_sigtimedwait, &all, info, 0, SIGNAL_SET_SIZE);
         if (number == SIGCHLD)
-            reap(command);
+            reap(pid);
         else if (number > 0)
-            sys(__NR_kill, command, number);
+            sys(__NR_kill, pid, number);
     }
 }
 

@@ -1,0 +1,14 @@
+/* From Python's steps to the plan that a child carries out. Call both with the interpreter lock. */
+
+#ifndef ANCHOR_PLAN_H
+#define ANCHOR_PLAN_H
+
+#include <Python.h>
+
+#include "_child.h"
+
+/* Read a sequence of encoded steps: 0, or -1 with an exception set. Either way free_plan it. */
+int read_plan(struct plan *plan, PyObject *steps);
+void free_plan(struct plan *plan);
+
+#endif
