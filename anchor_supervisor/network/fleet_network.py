@@ -1,0 +1,269 @@
+"""A fleet's networks on this machine: put up, joined by containers, published, taken down.
+
+The one face of this room for who carries out a fleet's life. Every method blocks for at most some
+milliseconds a container, and only one may run at a time; from which thread does not matter, as
+long as it is in the machine's own network namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import final
+
+from attrs import frozen
+
+from anchor_supervisor.errors import AnchorError, NetworkError
+from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.network.firewall import Firewall, enable_forwarding
+from anchor_supervisor.network.identity import (
+    address_behind,
+    bridge_prefix,
+    veth_index,
+    veth_name,
+    veth_prefix,
+)
+from anchor_supervisor.network.inside import configure, open_inside
+from anchor_supervisor.network.leases import HostNetworks
+from anchor_supervisor.network.links import (
+    Link,
+    add_address,
+    bring_up,
+    delete_link,
+    explain,
+    find_link,
+    host_networks,
+    index_of,
+    list_links,
+    make_bridge,
+    make_veth,
+    mute_port,
+)
+from anchor_supervisor.network.netlink import Answer, Message, Netlink
+from anchor_supervisor.network.plan import Bridge, Endpoint, NetworkPlan
+from anchor_supervisor.network.ports import Reservations
+from anchor_supervisor.network.ruleset import Targets
+from anchor_supervisor.network.sweep import remove_links
+
+_SYSCTL = Path("/proc/sys/net")
+
+# route_localnet lets 127.0.0.1 lead to a container (the firewall's guard makes it safe); strict
+# rp_filter drops what claims to come from another network.
+_BRIDGE_SETTINGS = (
+    ("ipv6/conf/{name}/disable_ipv6", "1"),
+    ("ipv4/conf/{name}/route_localnet", "1"),
+    ("ipv4/conf/{name}/rp_filter", "1"),
+    ("ipv4/conf/{name}/accept_redirects", "0"),
+    ("ipv4/conf/{name}/send_redirects", "0"),
+)
+
+
+@final
+@frozen
+class UpReport:
+    """What `up` did beyond the fleet's own objects: worth a line in a log."""
+
+    enabled_forwarding: bool = False
+
+
+def used_networks(identity: str) -> HostNetworks:
+    """Return the networks this machine uses, without the fleet's own. Raises NetworkError."""
+    with Netlink() as netlink:
+        return host_networks(netlink, bridge_prefix(identity))
+
+
+@final
+class FleetNetwork:
+    """The networks of the fleet `identity`.
+
+    Takes over what an earlier supervisor of the same fleet left: `up` brings what is there in
+    line with the plan and leaves running containers connected.
+    """
+
+    def __init__(self, identity: str) -> None:
+        """Touch nothing yet."""
+        self._identity = identity
+        self._plan = NetworkPlan(identity)
+        self._firewall = Firewall(identity)
+        self._reservations = Reservations()
+        self._bridges: dict[str, int] = {}
+        self._ports: dict[IPv4Address, str] = {}
+        self._next_veth = 0
+        self._published: set[InstanceId] = set()
+
+    def up(self, plan: NetworkPlan) -> UpReport:
+        """Make the machine agree with `plan`; again, with another plan, while containers run.
+
+        Holds the published ports first, so that one in use changes nothing. Raises NetworkError,
+        HostError; what was made until then stays for `down`.
+        """
+        self._reservations.hold(plan.ports)
+        self._plan = plan
+        self._published.intersection_update(plan.endpoints)
+        # The rules come before the bridges: no packet is ever without them.
+        if plan.bridges:
+            self._firewall.apply(plan, self._targets())
+        with Netlink() as netlink:
+            own = list_links(netlink, bridge_prefix(self._identity), veth_prefix(self._identity))
+            self._remember_ports(own)
+            self._make_bridges(netlink, own)
+        if not plan.bridges and self._firewall.in_force:
+            self._firewall.remove()
+        return UpReport(enabled_forwarding=plan.needs_forwarding and enable_forwarding())
+
+    def attach(self, instance: InstanceId, net_fd: int) -> None:
+        """Join one network namespace to its networks, as `attach_many`. Raises AnchorError."""
+        failures = self.attach_many([(instance, net_fd)])
+        if failures:
+            raise failures[instance]
+
+    def attach_many(
+        self, several: Sequence[tuple[InstanceId, int]]
+    ) -> Mapping[InstanceId, AnchorError]:
+        """Give each new network namespace its interfaces; return the instances that failed.
+
+        A namespace is empty before: one that failed is to be dropped, not tried again. An
+        instance that had another namespace loses the old one's connection.
+        """
+        failures: dict[InstanceId, AnchorError] = {}
+        inside: dict[InstanceId, Netlink] = {}
+        opened = open_inside([net_fd for _, net_fd in several])
+        for (instance, _), result in zip(several, opened, strict=True):
+            if isinstance(result, Netlink):
+                inside[instance] = result
+            else:
+                failures[instance] = result
+        try:
+            self._join([one for one in several if one[0] in inside], failures)
+            for instance, netlink in inside.items():
+                if instance not in failures:
+                    try:
+                        configure(netlink, self._endpoints(instance))
+                    except NetworkError as error:
+                        failures[instance] = error
+        finally:
+            for netlink in inside.values():
+                netlink.close()
+        return failures
+
+    def publish(self, *instances: InstanceId) -> None:
+        """Lead the published ports to these running instances too. Raises NetworkError."""
+        self._change_published(self._published.union(instances))
+
+    def unpublish(self, *instances: InstanceId) -> None:
+        """Stop leading published ports to these instances. Raises NetworkError."""
+        self._change_published(self._published.difference(instances))
+
+    def down(self) -> tuple[str, ...]:
+        """Take away links, rules and held ports; return the names of the links there were.
+
+        For when the containers' namespaces are gone. Raises NetworkError. Twice is allowed.
+        """
+        links = remove_links(self._identity)
+        if self._firewall.in_force:
+            self._firewall.remove()
+        self._reservations.release()
+        self._plan = NetworkPlan(self._identity)
+        self._bridges, self._ports = {}, {}
+        self._published = set()
+        return links
+
+    def _endpoints(self, instance: InstanceId) -> tuple[Endpoint, ...]:
+        return self._plan.endpoints.get(instance, ())
+
+    def _change_published(self, published: set[InstanceId]) -> None:
+        before, self._published = self._published, published
+        if not self._firewall.in_force:
+            return
+        try:
+            self._firewall.set_port_targets(self._targets())
+        except AnchorError:
+            self._published = before
+            raise
+
+    def _targets(self) -> Targets:
+        running: dict[str, list[IPv4Address]] = {}
+        for instance in sorted(self._published):
+            address = self._plan.target(instance)
+            if address is not None:
+                running.setdefault(instance.container, []).append(address)
+        return {port: tuple(running.get(port.container, ())) for port in self._plan.ports}
+
+    def _remember_ports(self, own: Sequence[Link]) -> None:
+        """Learn from the links that are there which port leads to which address."""
+        prefix = veth_prefix(self._identity)
+        veths = [link for link in own if link.name.startswith(prefix)]
+        for link in sorted(veths, key=lambda one: veth_index(one.name)):
+            address = address_behind(link.mac)
+            if address is not None:
+                self._ports[address] = link.name
+            self._next_veth = max(self._next_veth, veth_index(link.name) + 1)
+
+    def _make_bridges(self, netlink: Netlink, own: Sequence[Link]) -> None:
+        bridges = list(self._plan.bridges.values())
+        netlink.perform([make_bridge(self._identity, bridge) for bridge in bridges])
+        answers = netlink.exchange([find_link(bridge.name) for bridge in bridges])
+        self._bridges = {
+            bridge.name: index_of(answer) for bridge, answer in zip(bridges, answers, strict=True)
+        }
+        for bridge in bridges:
+            _set_up_bridge(bridge)
+        netlink.perform([message for bridge in bridges for message in self._address_bridge(bridge)])
+        prefix = bridge_prefix(self._identity)
+        stale = [
+            link.name
+            for link in own
+            if link.name.startswith(prefix) and link.name not in self._bridges
+        ]
+        netlink.perform([delete_link(name) for name in stale], forgive=(errno.ENODEV,))
+
+    def _address_bridge(self, bridge: Bridge) -> tuple[Message, Message]:
+        index = self._bridges[bridge.name]
+        return add_address(index, bridge.gateway), bring_up(index, bridge.name)
+
+    def _join(
+        self,
+        several: Sequence[tuple[InstanceId, int]],
+        failures: dict[InstanceId, AnchorError],
+    ) -> None:
+        """Make the veths of all of them, in as few round trips as there can be."""
+        wanted = [
+            (instance, endpoint, net_fd)
+            for instance, net_fd in several
+            for endpoint in self._endpoints(instance)
+        ]
+        old = [self._ports.pop(one.address.ip, None) for _, one, _ in wanted]
+        mutes = [mute_port(name) for name in old if name is not None]
+        messages: list[Message] = []
+        names: list[str] = []
+        for _, endpoint, net_fd in wanted:
+            names.append(veth_name(self._identity, self._next_veth))
+            self._next_veth += 1
+            master = self._bridges[endpoint.bridge]
+            messages.append(make_veth(self._identity, names[-1], master, endpoint, net_fd))
+        answers: list[Answer] = []
+        if messages:
+            with Netlink() as netlink:
+                netlink.perform(mutes, forgive=(errno.ENODEV, errno.EOPNOTSUPP))
+                answers = netlink.exchange(messages)
+        for (instance, endpoint, _), name, answer in zip(wanted, names, answers, strict=True):
+            error = explain(answer, endpoint.bridge)
+            if error is None:
+                self._ports[endpoint.address.ip] = name
+            else:
+                failures.setdefault(instance, error)
+
+
+def _set_up_bridge(bridge: Bridge) -> None:
+    for template, value in _BRIDGE_SETTINGS:
+        path = _SYSCTL / template.format(name=bridge.name)
+        try:
+            if path.read_text(encoding="ascii").strip() != value:
+                path.write_text(value, encoding="ascii")
+        except FileNotFoundError:
+            continue  # a kernel without IPv6 has nothing to disable
+        except OSError as error:
+            message = f"cannot set `{path}` to `{value}`: {error.strerror}"
+            raise NetworkError(message) from error

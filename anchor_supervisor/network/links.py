@@ -1,0 +1,246 @@
+"""Bridges, veths, addresses and routes, said in rtnetlink. Knows plans, decides nothing.
+
+Builders return messages, so that many containers travel in one round trip; readers return values.
+A veth is never deleted by itself (its namespace takes it along, and 16 ms a piece are saved):
+only the whole group of a fleet is, in one message.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import final
+
+from attrs import frozen
+
+from anchor_supervisor.errors import NetworkError
+from anchor_supervisor.network.identity import inside_mac, link_group, outside_mac
+from anchor_supervisor.network.leases import MAX_BRIDGE_PORTS, HostNetworks
+from anchor_supervisor.network.netlink import (
+    CREATE,
+    EXCLUSIVE,
+    REPLACE,
+    Answer,
+    Message,
+    Netlink,
+    attribute,
+    attributes,
+    number,
+    text,
+)
+from anchor_supervisor.network.plan import Bridge, Endpoint
+
+LOOPBACK_INDEX = 1  # LOOPBACK_IFINDEX: the same in every network namespace
+
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
+_NEWADDR, _GETADDR, _NEWROUTE, _GETROUTE = 20, 22, 24, 26
+
+_IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
+_IFADDR = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
+_ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst, src, tos, table, protocol, scope, type, flags
+_UP = 0x1
+
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
+_IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 27, 28, 29
+_SKIP_STATISTICS = 0x8  # RTEXT_FILTER_SKIP_STATS
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_BR_STP_STATE, _BR_MCAST_SNOOPING = 5, 23
+_PORT_STATE, _PORT_FLUSH = 1, 24
+_VETH_PEER = 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_TABLE_MAIN, _TABLE_LOCAL, _PROTOCOL_STATIC, _UNICAST = 254, 255, 4, 1
+_TAKING_ROUTES = frozenset((_UNICAST, 6, 7, 8))  # and blackhole, unreachable, prohibit
+
+
+@final
+@frozen
+class Link:
+    """One interface of this machine. `master` is an index, 0 without one."""
+
+    index: int
+    name: str
+    mac: bytes
+    master: int
+    group: int
+
+
+def make_bridge(identity: str, bridge: Bridge) -> Message:
+    """Make `bridge`, down, or set an existing one to what it should be."""
+    options = number(_BR_STP_STATE, 0) + attribute(_BR_MCAST_SNOOPING, b"\0")
+    body = (
+        _link()
+        + text(_IFLA_IFNAME, bridge.name)
+        + attribute(_IFLA_ADDRESS, inside_mac(bridge.gateway.ip))
+        + number(_IFLA_GROUP, link_group(identity))
+        + _linkinfo("bridge", options)
+    )
+    return Message(_NEWLINK, CREATE, body, f"make the bridge `{bridge.name}`")
+
+
+def make_veth(identity: str, name: str, master: int, endpoint: Endpoint, net_fd: int) -> Message:
+    """Make the veth `name`, a port of the bridge `master`, with its other end in `net_fd`.
+
+    Both ends are up at once; the other end is called `endpoint.interface` there.
+    """
+    address = endpoint.address.ip
+    peer = (
+        _link(flags=_UP)
+        + text(_IFLA_IFNAME, endpoint.interface)
+        + attribute(_IFLA_ADDRESS, inside_mac(address))
+        + number(_IFLA_NET_NS_FD, net_fd)
+    )
+    body = (
+        _link(flags=_UP)
+        + text(_IFLA_IFNAME, name)
+        + attribute(_IFLA_ADDRESS, outside_mac(address))
+        + number(_IFLA_MASTER, master)
+        + number(_IFLA_GROUP, link_group(identity))
+        + _linkinfo("veth", attribute(_VETH_PEER, peer))
+    )
+    return Message(_NEWLINK, CREATE | EXCLUSIVE, body, f"join a port to `{endpoint.bridge}`")
+
+
+def mute_port(name: str) -> Message:
+    """Let nothing pass through the bridge port `name` any more, and forget who was behind it.
+
+    A replaced container's port lives until its namespace is gone, and would answer for the
+    address of its successor. Unlike taking it down, this waits for no RCU grace period.
+    """
+    options = attribute(_PORT_STATE, b"\0") + attribute(_PORT_FLUSH, b"")
+    info = text(_INFO_SLAVE_KIND, "bridge") + attribute(_INFO_SLAVE_DATA, options)
+    body = _link() + text(_IFLA_IFNAME, name) + attribute(_IFLA_LINKINFO, info)
+    return Message(_NEWLINK, 0, body, f"close the bridge port `{name}`")
+
+
+def bring_up(index: int, name: str) -> Message:
+    """Set the interface `index` up; `name` is for the error."""
+    return Message(_SETLINK, 0, _link(index, flags=_UP), f"set `{name}` up")
+
+
+def find_link(name: str) -> Message:
+    """Ask for the interface `name`; read the answer with `index_of`."""
+    body = _link() + number(_IFLA_EXT_MASK, _SKIP_STATISTICS) + text(_IFLA_IFNAME, name)
+    return Message(_GETLINK, 0, body, f"find the interface `{name}`")
+
+
+def index_of(answer: Answer) -> int:
+    """Return the interface index in the answer to `find_link`. Raises NetworkError."""
+    error = answer.error()
+    if error is not None:
+        raise error
+    if answer.body is None:
+        message = f"cannot {answer.message.words}: the kernel gave no answer"
+        raise NetworkError(message)
+    return _read_link(answer.body).index
+
+
+def add_address(index: int, address: IPv4Interface) -> Message:
+    """Give `address` to the interface `index`; one that has it already keeps it."""
+    packed = address.ip.packed
+    body = (
+        _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index)
+        + attribute(_IFA_LOCAL, packed)
+        + attribute(_IFA_ADDRESS, packed)
+        + attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
+    )
+    return Message(_NEWADDR, CREATE | REPLACE, body, f"add the address `{address}`")
+
+
+def add_default_route(index: int, gateway: IPv4Address) -> Message:
+    """Send everything that is not on a network of its own through `gateway`."""
+    body = (
+        _ROUTE.pack(socket.AF_INET, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, 0, _UNICAST, 0)
+        + attribute(_RTA_GATEWAY, gateway.packed)
+        + number(_RTA_OIF, index)
+    )
+    return Message(_NEWROUTE, CREATE | EXCLUSIVE, body, f"route through `{gateway}`")
+
+
+def delete_link(name: str) -> Message:
+    """Delete the interface `name`."""
+    return Message(_DELLINK, 0, _link() + text(_IFLA_IFNAME, name), f"delete `{name}`")
+
+
+def delete_group(identity: str) -> Message:
+    """Delete every link of the fleet at once; ENODEV where there is none."""
+    group = link_group(identity)
+    body = _link() + number(_IFLA_GROUP, group)
+    return Message(_DELLINK, 0, body, f"delete the links of the fleet `{identity}`")
+
+
+def list_links(netlink: Netlink, *prefixes: str) -> tuple[Link, ...]:
+    """Return the interfaces whose names begin with one of `prefixes`. Raises NetworkError."""
+    request = _link() + number(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+    entries = netlink.dump(Message(_GETLINK, 0, request, "list the interfaces"))
+    links = map(_read_link, entries)
+    return tuple(link for link in links if link.name.startswith(prefixes))
+
+
+def host_networks(netlink: Netlink, own_prefix: str) -> HostNetworks:
+    """Return the IPv4 networks in use, without those of interfaces named `own_prefix...`.
+
+    The default route takes nothing. Raises NetworkError.
+    """
+    own = {link.index for link in list_links(netlink, own_prefix)}
+    return HostNetworks(
+        connected=frozenset(_connected(netlink, own)), routed=frozenset(_routed(netlink, own))
+    )
+
+
+def explain(answer: Answer, bridge: str) -> NetworkError | None:
+    """Return a refused `make_veth` as an error; a full bridge gets words and a remedy."""
+    if answer.errno == errno.EXFULL:
+        message = f"bridge `{bridge}` is full: one bridge has {MAX_BRIDGE_PORTS} ports"
+        return NetworkError(message, hint="spread the containers over several networks")
+    return answer.error()
+
+
+def _link(index: int = 0, *, flags: int = 0) -> bytes:
+    """Begin a link message. The change mask is the flags: those set are the ones meant."""
+    return _IFINFO.pack(socket.AF_UNSPEC, 0, index, flags, flags)
+
+
+def _linkinfo(kind: str, data: bytes) -> bytes:
+    return attribute(_IFLA_LINKINFO, text(_INFO_KIND, kind) + attribute(_INFO_DATA, data))
+
+
+def _read_link(body: bytes) -> Link:
+    _, _, index, _, _ = _IFINFO.unpack_from(body)
+    found = attributes(body, _IFINFO.size)
+    return Link(
+        index=index,
+        name=found[_IFLA_IFNAME].rstrip(b"\0").decode(errors="surrogateescape"),
+        mac=found.get(_IFLA_ADDRESS, b""),
+        master=_number(found.get(_IFLA_MASTER)),
+        group=_number(found.get(_IFLA_GROUP)),
+    )
+
+
+def _number(value: bytes | None) -> int:
+    return 0 if value is None else int(struct.unpack("=I", value)[0])
+
+
+def _connected(netlink: Netlink, own: set[int]) -> Iterator[IPv4Network]:
+    request = _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0)
+    for body in netlink.dump(Message(_GETADDR, 0, request, "list the addresses")):
+        _, prefix, _, _, index = _IFADDR.unpack_from(body)
+        address = attributes(body, _IFADDR.size).get(_IFA_ADDRESS)
+        if index not in own and address is not None:
+            yield IPv4Network((address, prefix), strict=False)
+
+
+def _routed(netlink: Netlink, own: set[int]) -> Iterator[IPv4Network]:
+    request = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    for body in netlink.dump(Message(_GETROUTE, 0, request, "list the routes")):
+        _, prefix, _, _, short_table, _, _, kind, _ = _ROUTE.unpack_from(body)
+        found = attributes(body, _ROUTE.size)
+        table = _number(found.get(_RTA_TABLE)) or short_table
+        destination = found.get(_RTA_DST)
+        if kind not in _TAKING_ROUTES or table == _TABLE_LOCAL or destination is None:
+            continue
+        if _number(found.get(_RTA_OIF)) not in own:
+            yield IPv4Network((destination, prefix), strict=False)

@@ -1,0 +1,95 @@
+"""Published ports, held on the machine for the fleet's life by sockets that serve nobody.
+
+Translation happens before a socket is looked for, so a published port needs none. But without one
+two fleets, or a fleet and an ordinary server, could both have the port and not know. A held TCP
+port does not listen: while nobody is behind it, connections are refused at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable
+from typing import Final, final
+
+from anchor_supervisor.errors import NetworkError
+from anchor_supervisor.network.plan import PublishedPort
+
+_KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_SMALLEST = 1  # the kernel rounds it up to its minimum (socket(7), SO_RCVBUF)
+
+
+@final
+class Reservations:
+    """The ports that one fleet holds. Only for one thread at a time."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._held: dict[tuple[str, str, int], socket.socket] = {}
+
+    def hold(self, ports: Iterable[PublishedPort]) -> None:
+        """Hold exactly `ports`: take what is missing, then let go of the rest.
+
+        Raises NetworkError for a port that is in use; what was held before is held still.
+        """
+        wanted = {(port.protocol, str(port.address), port.port): port for port in ports}
+        taken: dict[tuple[str, str, int], socket.socket] = {}
+        try:
+            for key, port in wanted.items():
+                if key not in self._held:
+                    taken[key] = reserve(port)
+        except NetworkError:
+            _close(taken.values())
+            raise
+        _close(endpoint for key, endpoint in self._held.items() if key not in wanted)
+        kept = {key: endpoint for key, endpoint in self._held.items() if key in wanted}
+        self._held = kept | taken
+
+    def release(self) -> None:
+        """Let go of all."""
+        _close(self._held.values())
+        self._held = {}
+
+
+def reserve(port: PublishedPort) -> socket.socket:
+    """Bind a socket to the port and return it. Raises NetworkError where it is in use."""
+    endpoint = socket.socket(socket.AF_INET, _KINDS[port.protocol] | socket.SOCK_CLOEXEC)
+    try:
+        # Nobody reads: what reaches a UDP port in the moment before its rules is dropped early.
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALLEST)
+        _bind(endpoint, port)
+    except OSError as error:
+        endpoint.close()
+        raise _refusal(port, error) from error
+    return endpoint
+
+
+def _bind(endpoint: socket.socket, port: PublishedPort) -> None:
+    place = (str(port.address), port.port)
+    try:
+        endpoint.bind(place)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or port.protocol != "tcp":
+            raise
+        # The remains of a server's connections (TIME_WAIT) keep the port for a minute. Only they,
+        # not another holder, let a socket with SO_REUSEADDR listen; it stops at once (tcp(7)).
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        endpoint.bind(place)
+        endpoint.listen(0)
+        endpoint.shutdown(socket.SHUT_RDWR)
+
+
+def _refusal(port: PublishedPort, error: OSError) -> NetworkError:
+    what = f"container `{port.container}`: port `{port}`"
+    if error.errno == errno.EADDRINUSE:
+        hint = f"stop what uses it (`ss -lp 'sport = {port.port}'`), or publish another port"
+        return NetworkError(f"{what} is in use", hint=hint)
+    if error.errno == errno.EADDRNOTAVAIL:
+        message = f"{what}: this machine has no address `{port.address}`"
+        return NetworkError(message, hint="publish on 127.0.0.1 or 0.0.0.0, or add the address")
+    return NetworkError(f"{what} cannot be held: {error.strerror}")
+
+
+def _close(endpoints: Iterable[socket.socket]) -> None:
+    for endpoint in endpoints:
+        endpoint.close()
