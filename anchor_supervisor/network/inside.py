@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final, final
 
@@ -26,7 +25,7 @@ from anchor_supervisor.network.links import (
     find_link,
     index_of,
 )
-from anchor_supervisor.network.netlink import Netlink, open_socket
+from anchor_supervisor.network.netlink import Message, Netlink, open_socket
 from anchor_supervisor.network.plan import Endpoint
 
 _CLONE_NEWNET = 0x40000000
@@ -66,7 +65,7 @@ def open_inside(net_fds: Sequence[int]) -> list[Netlink | AnchorError]:
 
 
 def configure(netlink: Netlink, endpoints: Iterable[Endpoint]) -> None:
-    """Bring up the loopback, then give each interface its address; add the default route.
+    """Bring up the loopback, then each interface with its address; add the default route.
 
     `netlink` is one of `open_inside`, and the interfaces are there. Raises NetworkError.
     """
@@ -77,17 +76,13 @@ def configure(netlink: Netlink, endpoints: Iterable[Endpoint]) -> None:
     error = found[0].error()
     if error is not None:
         raise error
-    indexes = [index_of(answer) for answer in found[1:]]
-    netlink.perform(
-        [
-            *(add_address(index, one.address) for index, one in zip(indexes, wanted, strict=True)),
-            *(
-                add_default_route(index, one.gateway)
-                for index, one in zip(indexes, wanted, strict=True)
-                if isinstance(one.gateway, IPv4Address)
-            ),
-        ]
-    )
+    messages: list[Message] = []
+    for answer, one in zip(found[1:], wanted, strict=True):
+        index = index_of(answer)
+        messages += [add_address(index, one.address), bring_up(index, one.interface)]
+        if one.gateway is not None:
+            messages.append(add_default_route(index, one.gateway))
+    netlink.perform(messages)
 
 
 def _visit(net_fd: int) -> _Visit:

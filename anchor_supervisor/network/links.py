@@ -84,11 +84,12 @@ def make_bridge(identity: str, bridge: Bridge) -> Message:
 def make_veth(identity: str, name: str, master: int, endpoint: Endpoint, net_fd: int) -> Message:
     """Make the veth `name`, a port of the bridge `master`, with its other end in `net_fd`.
 
-    Both ends are up at once; the other end is called `endpoint.interface` there.
+    This end is up at once. The other, called `endpoint.interface`, cannot be (ENOTCONN): veth(4)
+    ends know each other only when both are there.
     """
     address = endpoint.address.ip
     peer = (
-        _link(flags=_UP)
+        _link()
         + text(_IFLA_IFNAME, endpoint.interface)
         + attribute(_IFLA_ADDRESS, inside_mac(address))
         + number(_IFLA_NET_NS_FD, net_fd)

@@ -67,7 +67,7 @@ _TRANSLATION = """
     meta nfproto ipv4 meta l4proto { tcp, udp } fib daddr type local jump translate
   }
   chain local {
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     meta nfproto ipv4 meta l4proto { tcp, udp } fib daddr type local jump translate
   }
 """
