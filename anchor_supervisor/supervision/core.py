@@ -4,9 +4,9 @@ THE LAW. No clock, no input or output, no log, no random: time is the argument `
 is to happen is in the list that `handle` returns. Whatever arrives, in whatever order, late or
 twice, `handle` does not raise; what means nothing now is dropped.
 
-Every call goes the same way: the event, then what is due by `now`, then the neighbours of all that
-changed (starts whose gates are open, stops whose turn has come), then what that means for the
-fleet. So a dependent is started by the very call in which its dependency became ready.
+Every call goes the same way: the event, then what is due by `now`, then what that means for the
+fleet, then the neighbours of all that changed: starts whose gates are open, stops whose turn has
+come. So a dependent is started by the very call in which its dependency became ready.
 """
 
 from __future__ import annotations
@@ -194,10 +194,12 @@ class Core:
     def _settle(self, now: float) -> None:
         if not self._changed:
             return
-        self._follow(now)
         if self._phase is Phase.UP:
-            self._judge(now)
-            self._follow(now)
+            self._judge_readiness()
+            self._judge_essentials(now)
+        self._follow(now)
+        if self._phase is Phase.UP and self._only_jobs:
+            self._judge_jobs()
         if self._phase is Phase.STOPPING and all(m.state in DOWN for m in self._neighbours.rising):
             self._finish(self._exit)
 
@@ -250,19 +252,18 @@ class Core:
         self._phase = Phase.DONE
         self._emit(outcome)
 
-    def _judge(self, now: float) -> None:
-        """Say once that the fleet is ready, or that it cannot be; end it where that is due."""
-        if not self._said_ready:
-            self._judge_readiness()
+    def _judge_essentials(self, now: float) -> None:
+        """Stop the fleet once a container that it cannot be without has given up."""
         for member in self._essential:
             if member.state is State.FAILED:
                 self._begin_stop(now, FleetDone(1, f"essential container {member.account}"))
                 return
-        if self._only_jobs:
-            self._judge_jobs()
 
     def _judge_readiness(self) -> None:
+        """Say once that the fleet is ready, or that it cannot become so by itself."""
         members = self._neighbours.rising
+        if self._said_ready:
+            return
         if all(member.ready for member in members):
             self._said_ready = True
             self._emit(FleetReady())

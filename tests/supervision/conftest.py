@@ -1,0 +1,12 @@
+"""How hard the properties are tried: `HYPOTHESIS_PROFILE=deep` for a long run, else a quick one."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("fast", settings(), max_examples=60, stateful_step_count=60)
+settings.register_profile("deep", settings(), max_examples=5_000, stateful_step_count=200)
+if "HYPOTHESIS_PROFILE" in os.environ:
+    settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])

@@ -1,0 +1,273 @@
+"""The other side of a supervision core: what its commands would do, kept in books of our own.
+
+Every command is checked when it is given, against the states that were reported until then.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import final
+
+from anchor_supervisor.fleet.model import Fleet, InstanceId, Kind, instances
+from anchor_supervisor.supervision.commands import (
+    CancelProbe,
+    Command,
+    FleetDone,
+    FleetReady,
+    FleetUnready,
+    Kill,
+    Report,
+    RunProbe,
+    Signal,
+    Spawn,
+)
+from anchor_supervisor.supervision.core import Core
+from anchor_supervisor.supervision.events import (
+    Event,
+    Exited,
+    FleetKillRequested,
+    ProbeFinished,
+    RestartRequested,
+    Spawned,
+    SpawnFailed,
+    StartRequested,
+    Tick,
+)
+from anchor_supervisor.supervision.lifecycle import TRANSITIONS
+from anchor_supervisor.supervision.order import holds
+from anchor_supervisor.supervision.states import ExitStatus, HealthState, Phase, State
+from anchor_supervisor.supervision.status import Status
+
+
+@final
+class World:
+    """A fleet, its core, the time, and what really runs."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        """Begin with nothing running."""
+        self.fleet = fleet
+        self.core = Core(fleet)
+        self.now = 0.0
+        self.heard = 0.0
+        self.known = instances(fleet)
+        self.states = dict.fromkeys(self.known, State.WAITING)
+        self.healths = dict.fromkeys(self.known, HealthState.NONE)
+        self.spawning: set[InstanceId] = set()
+        self.alive: set[InstanceId] = set()
+        self.killed: set[InstanceId] = set()
+        self.probing: dict[InstanceId, int] = {}
+        self.done: FleetDone | None = None
+        self._numbers: dict[InstanceId, int] = dict.fromkeys(self.known, 0)
+        self._restarts: dict[InstanceId, list[float]] = defaultdict(list)
+        self._attempts: dict[InstanceId, int] = dict.fromkeys(self.known, 0)
+        self._said: list[type[Command]] = []
+        self._fresh = set(self.known)
+        self._closing = False
+        self._merciless = False
+
+    # What the world does.
+
+    def tell(self, event: Event) -> list[Command]:
+        """Tell the core, and carry out what it commands."""
+        match event:
+            case FleetKillRequested():
+                self._merciless = True
+            case StartRequested(instance=instance) | RestartRequested(instance=instance):
+                self._fresh.add(instance)
+            case _:
+                pass
+        self.heard = self.now
+        self._closing = self.core.phase is Phase.STOPPING
+        commands = self.core.handle(event, self.now)
+        for command in commands:
+            assert self.done is None, "something was commanded after the end"
+            self._perform(command)
+        return commands
+
+    def tell_in_vain(self, event: Event) -> None:
+        """Tell the core something that must change nothing, at a moment when nothing is due."""
+        assert self.tell(event) == []
+
+    def answer_spawn(
+        self, instance: InstanceId, failure: str = "", *, permanent: bool = False
+    ) -> None:
+        """Let a spawn that was commanded succeed or fail."""
+        self.spawning.remove(instance)
+        if failure:
+            self.tell(SpawnFailed(instance, failure, permanent))
+        else:
+            self.alive.add(instance)
+            self.tell(Spawned(instance, 4000))
+
+    def end(self, instance: InstanceId, status: ExitStatus) -> None:
+        """Let a run end."""
+        self.alive.remove(instance)
+        self.killed.discard(instance)
+        self.tell(Exited(instance, status))
+
+    def answer_probe(self, instance: InstanceId, *, ok: bool) -> None:
+        """Answer the probe of an instance, even where the answer comes too late."""
+        self.tell(ProbeFinished(instance, self.probing.pop(instance), ok, "an answer"))
+
+    def reach_deadline(self, late: float = 0.0) -> None:
+        """Let time pass until the next deadline, if there is one, and then some."""
+        deadline = self.core.next_deadline()
+        if deadline is not None:
+            self.now = max(self.now, deadline) + late
+        self.tell(Tick())
+
+    def yield_to_stop(self, instance: InstanceId, *, patient: bool = False) -> None:
+        """Let one more thing happen on the way down: it starts, dies, or time passes."""
+        if instance in self.spawning:
+            self.answer_spawn(instance)
+        elif instance in self.killed:
+            self.end(instance, ExitStatus(signal=9))
+        elif instance in self.alive or not patient:
+            self.reach_deadline()
+
+    # What the core commands, checked as it comes.
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case Report():
+                self._believe(command)
+            case Spawn(instance=instance, attempt=attempt):
+                self._spawn(instance, attempt)
+            case Signal(instance=instance, signal=signal):
+                assert instance in self.alive
+                assert signal == self.fleet.containers[instance.container].stop.signal
+            case Kill(instance=instance):
+                assert instance in self.alive
+                self.killed.add(instance)
+            case RunProbe(instance=instance, number=number):
+                assert instance in self.alive
+                assert instance not in self.probing
+                assert number > self._numbers[instance]
+                self._numbers[instance] = self.probing[instance] = number
+            case CancelProbe(instance=instance):
+                del self.probing[instance]
+            case FleetReady():
+                self._say_once(FleetReady)
+                assert all(self._ready(instance) for instance in self.known)
+            case FleetUnready(reason=reason):
+                self._say_once(FleetUnready)
+                assert reason
+                assert FleetReady not in self._said
+            case FleetDone():
+                assert not self.alive
+                assert not self.spawning
+                assert command.reason
+                self.done = command
+
+    def _believe(self, report: Report) -> None:
+        """Every report goes on from the one before, along the table."""
+        instance = report.instance
+        assert report.before is self.states[instance]
+        followers = {*TRANSITIONS[report.before].values(), report.before}
+        assert report.state in followers
+        assert report.reason
+        if report.state is State.STOPPING and report.before is not State.STOPPING:
+            with_fleet = report.reason.startswith("the fleet is")
+            assert with_fleet or not self._closing, "only the fleet's order stops things now"
+            if with_fleet and not self._merciless:
+                self._check_order(instance)
+        self.states[instance] = report.state
+        self.healths[instance] = report.health
+
+    def _spawn(self, instance: InstanceId, attempt: int) -> None:
+        """One at a time, only through open gates, and never more often than the policy says."""
+        assert self.core.phase is not Phase.IDLE
+        assert not self._closing
+        assert instance not in self.spawning
+        assert instance not in self.alive
+        assert self.gates_open(instance)
+        self.spawning.add(instance)
+        restarts = self._restarts[instance]
+        if attempt == 1:
+            assert instance in self._fresh
+            self._fresh.remove(instance)
+            restarts.clear()
+        else:
+            assert attempt == self._attempts[instance] + 1
+            restarts.append(self.now)
+        self._attempts[instance] = attempt
+        policy = self.fleet.containers[instance.container].restart
+        recent = [at for at in restarts if at > self.now - policy.window]
+        assert policy.max is None or len(recent) <= policy.max
+
+    def _check_order(self, instance: InstanceId) -> None:
+        """In an ordered stop nothing is asked to end while what depends on it is up."""
+        for other in self.known:
+            if instance.container in self.fleet.containers[other.container].depends_on:
+                assert other not in self.alive
+                assert other not in self.spawning
+
+    # What holds between events.
+
+    def check(self) -> None:
+        """The core's account agrees with the books, and nothing waits for nothing."""
+        for status in self.core.statuses(self.now):
+            instance = status.instance
+            assert status.state is self.states[instance]
+            assert status.health is self.healths[instance]
+            assert status.reason
+            assert (status.pid is not None) == (instance in self.alive)
+            self._check_state(instance, status)
+        deadline = self.core.next_deadline()
+        assert deadline is None or deadline > self.heard, "a deadline that has passed is armed"
+        if self.core.phase is Phase.DONE:
+            assert deadline is None
+        if self.done is not None:
+            assert self.core.phase is Phase.DONE
+
+    def _check_state(self, instance: InstanceId, status: Status) -> None:
+        up, coming = instance in self.alive, instance in self.spawning
+        deadline = self.core.next_deadline()
+        match status.state:
+            case State.WAITING:
+                assert not up
+                assert not coming
+                if self.core.phase is Phase.UP:
+                    assert not self.gates_open(instance), "a wake-up was lost"
+                    assert status.waiting_on
+            case State.STARTING:
+                assert coming
+            case State.RUNNING:
+                assert up
+                policy = self.fleet.containers[instance.container].health
+                if policy is not None and self.core.phase is Phase.UP:
+                    assert deadline is not None
+                    assert status.next_at is not None
+            case State.STOPPING:
+                assert up or coming
+                assert coming or status.next_at is not None
+            case State.BACKOFF:
+                assert not up
+                assert not coming
+                assert deadline is not None
+                assert status.next_at is not None
+                assert deadline <= status.next_at
+            case State.STOPPED | State.COMPLETED | State.FAILED:
+                assert not up
+                assert not coming
+                assert instance not in self.probing
+
+    def gates_open(self, instance: InstanceId) -> bool:
+        """Whether every dependency is, by the reports, what it must be."""
+        return all(
+            holds(condition, self.states[other], self.healths[other])
+            for name, condition in self.fleet.containers[instance.container].depends_on.items()
+            for other in self.known
+            if other.container == name
+        )
+
+    def _ready(self, instance: InstanceId) -> bool:
+        container = self.fleet.containers[instance.container]
+        if container.kind is Kind.JOB:
+            return self.states[instance] is State.COMPLETED
+        wanted = HealthState.NONE if container.health is None else HealthState.HEALTHY
+        return self.states[instance] is State.RUNNING and self.healths[instance] is wanted
+
+    def _say_once(self, command: type[Command]) -> None:
+        assert command not in self._said
+        self._said.append(command)
