@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import final
+from typing import Final, final
 
 import trio
 from attrs import define, field
@@ -27,7 +27,12 @@ from anchor_supervisor.runtime.views import Views, inspect_view
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase, State
 
-SETTLED = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})
+ORDERS: Final = {
+    "start": events.StartRequested,
+    "stop": events.StopRequested,
+    "restart": events.RestartRequested,
+}
+ENDED: Final = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})
 
 
 @final
@@ -86,23 +91,13 @@ class FleetHandler:
         if self.supervisor.core.phase is not Phase.UP:
             message = f"cannot {verb} `{name}`: the fleet is stopping"
             raise Refused(message)
-        match verb:
-            case "kill":
-                for instance in instances:
-                    self._kill(instance, options.signal)
-            case "start":
-                for instance in instances:
-                    self.supervisor.post(events.StartRequested(instance))
-            case "stop":
-                for instance in instances:
-                    self.supervisor.post(events.StopRequested(instance))
-            case "restart":
-                for instance in instances:
-                    self.supervisor.post(events.RestartRequested(instance))
+        for instance in instances:
+            if verb == "kill":
+                self._kill(instance, options.signal)
+            else:
+                await self.supervisor.order(ORDERS[verb](instance))
         if options.wait and verb != "kill":
             await self._until(instances, running=verb != "stop")
-        else:
-            await self.supervisor.changed()
         views = self.views()
         return [views.row(self.supervisor.core.snapshot(instance)) for instance in instances]
 
@@ -150,10 +145,13 @@ class FleetHandler:
             raise Refused(message)
 
     async def _until(self, instances: tuple[InstanceId, ...], *, running: bool) -> None:
-        """Wait until every instance has settled: running, or down where that is its end."""
-        wanted = SETTLED | {State.RUNNING} if running else SETTLED
-        # The first look comes after the order itself has been handled.
-        await self.supervisor.changed()
-        core = self.supervisor.core
-        while any(core.snapshot(instance).state not in wanted for instance in instances):
+        """Wait until every instance is where the order leads, or cannot get there by itself."""
+        while not all(self._settled(instance, running=running) for instance in instances):
             await self.supervisor.changed()
+
+    def _settled(self, instance: InstanceId, *, running: bool) -> bool:
+        status = self.supervisor.core.snapshot(instance)
+        if status.state in ENDED:
+            return True
+        stuck = any(wait.dead for wait in status.waiting_on)
+        return running and (status.state in {State.RUNNING, State.BACKOFF} or stuck)

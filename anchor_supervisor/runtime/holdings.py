@@ -6,14 +6,21 @@ address, the cgroup and the writable layer, and costs only a pid and a mount nam
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
-from attrs import define
+from attrs import define, field
 
-from anchor_supervisor.fleet.model import Container, InstanceId, NetworkMode, UserNamespace
+from anchor_supervisor.fleet.model import (
+    Container,
+    InstanceId,
+    LimitsMode,
+    NetworkMode,
+    UserNamespace,
+)
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
 from anchor_supervisor.network.names import hosts_lines
@@ -21,7 +28,7 @@ from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.rootfs import files
 from anchor_supervisor.rootfs.removal import remove_writable
-from anchor_supervisor.runtime.limits import apply_limits
+from anchor_supervisor.runtime.limits import apply_limits, end_cgroup
 from anchor_supervisor.runtime.output import Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 
@@ -43,9 +50,23 @@ class Holdings:
     pump: OutputPump
     etc: dict[str, Path]
     _owned: ExitStack
+    cgroup_fd: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Hold the cgroup open: children are born in it through this descriptor."""
+        self.cgroup_fd = self.cgroup.open()
+
+    def renew_cgroup(self, mode: LimitsMode) -> None:
+        """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
+        os.close(self.cgroup_fd)
+        end_cgroup(self.cgroup)
+        self.cgroup.create()
+        apply_limits(self.cgroup, self.container.limits, mode)
+        self.cgroup_fd = self.cgroup.open()
 
     def release(self) -> None:
         """Give everything back, the last taken first."""
+        os.close(self.cgroup_fd)
         self._owned.close()
 
 
@@ -68,7 +89,8 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
             ids = site.ids.take(str(instance))
             owned.callback(site.ids.release, ids)
         cgroup = site.cgroup.child(str(instance))
-        owned.callback(cgroup.remove)
+        cgroup.create()
+        owned.callback(end_cgroup, cgroup)
         apply_limits(cgroup, container.limits, site.fleet.limits)
         own_network = container.network_mode is not NetworkMode.HOST
         sandbox = create_sandbox(ids, network=own_network)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from anchor_supervisor.errors import HostError
@@ -27,6 +27,10 @@ def fleet_lock(directory: Path, fleet: str) -> Iterator[None]:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
+        # While it is still held: whoever waits for this file will find it gone, and make another.
+        with suppress(OSError):
+            (directory / "lock").unlink()
+            directory.rmdir()
         os.close(descriptor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import struct
 import time
 from typing import Final, final
@@ -14,6 +15,8 @@ from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.kernel.spawn import Child
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_words
+from anchor_supervisor.runtime.recipe import Process
+from anchor_supervisor.runtime.words import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
 
 WAIT_STATUS: Final = struct.Struct("i")
@@ -28,7 +31,8 @@ class HostRun:
     child: Child
     status: int
     oom_kills_before: int
-    _ended: bool = field(default=False, init=False)
+    process: Process
+    ended: bool = field(default=False, init=False)
 
     @property
     def pid(self) -> int:
@@ -47,35 +51,33 @@ class HostRun:
     def finish(self) -> ExitStatus:
         """Reap the ended child, store what it still said, and close what the run owned."""
         ending = pidfd.reap(self.child.pidfd)
-        self._ended = True
-        command = self._command_status()
-        trio.lowlevel.notify_closing(self.child.pidfd)
-        self.close()
+        ending = self._command_ending() or ending or pidfd.Ending()
+        self.ended = True
+        self.child.close()
+        os.close(self.status)
         self.holdings.pump.drain()
         self.holdings.pump.log.end_run(time.time_ns())
         oom = oom_words(self.holdings.cgroup, self.oom_kills_before)
-        if command is not None:
-            return ExitStatus(*command, oom=oom)
-        if ending is None:
-            return ExitStatus(oom=oom)
         return ExitStatus(ending.code, ending.signal, oom)
 
-    def close(self) -> None:
-        """Close the descriptors of the run."""
-        os.close(self.child.pidfd)
-        os.close(self.status)
+    def abandon(self, patience: float = 10.0) -> None:
+        """Wait for a killed run without a loop, for the very end; `patience` in seconds.
+
+        A process that cannot die (in an uninterruptible sleep) is not waited for longer.
+        """
+        poll = select.poll()
+        poll.register(self.child.pidfd, select.POLLIN)
+        if poll.poll(patience * 1000):
+            self.finish()
 
     def signal(self, name: str) -> None:
         """Send a signal to the main process; our init passes it on to the command."""
-        if not self._ended:
-            pidfd.send_signal(self.child.pidfd, name)
+        if not self.ended:
+            pidfd.send_signal(self.child.pidfd, signal_number(name))
 
-    def _command_status(self) -> tuple[int | None, int | None] | None:
-        """The command's `(code, signal)` as init wrote it; None where init was killed itself."""
+    def _command_ending(self) -> pidfd.Ending | None:
+        """The command's end as init wrote it; None where init was killed itself, or there is none."""
         raw = os.pread(self.status, WAIT_STATUS.size, 0)
         if len(raw) < WAIT_STATUS.size:
             return None
-        status = WAIT_STATUS.unpack(raw)[0]
-        if os.WIFSIGNALED(status):
-            return None, os.WTERMSIG(status)
-        return os.WEXITSTATUS(status), None
+        return pidfd.ending_of_status(WAIT_STATUS.unpack(raw)[0])

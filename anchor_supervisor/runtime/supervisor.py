@@ -58,6 +58,10 @@ class Machine(Protocol):
         """Start a run. Raises AnchorError, and then nothing of the run is left."""
         ...
 
+    async def ended(self, instance: InstanceId) -> None:
+        """Tidy up after a run that has ended, before the core hears of it."""
+        ...
+
     def kill(self, instance: InstanceId) -> None:
         """End every process of the instance now; harmless when there is none."""
         ...
@@ -95,6 +99,8 @@ class Supervisor:
     _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
     _probes: dict[InstanceId, trio.CancelScope] = field(factory=dict, init=False)
     _changed: trio.Event = field(factory=trio.Event, init=False)
+    _posted: int = field(default=0, init=False)
+    _handled: int = field(default=0, init=False)
     _send: trio.MemorySendChannel[events.Event] = field(init=False)
     _inbox: trio.MemoryReceiveChannel[events.Event] = field(init=False)
 
@@ -104,7 +110,15 @@ class Supervisor:
 
     def post(self, event: events.Event) -> None:
         """Put an event into the inbox. Never blocks."""
+        self._posted += 1
         self._send.send_nowait(event)
+
+    async def order(self, event: events.Event) -> None:
+        """Post an event and return once the core has handled it."""
+        self.post(event)
+        place = self._posted
+        while self._handled < place:
+            await self._changed.wait()
 
     def signal(self, instance: InstanceId, name: str) -> bool:
         """Send a signal to a running instance, at an operator's wish; False: it does not run."""
@@ -140,6 +154,7 @@ class Supervisor:
             for command in self.core.handle(event, trio.current_time()):
                 self.observer(command)
                 self._perform(command, nursery)
+            self._handled += not isinstance(event, events.Tick)
             self._changed.set()
             self._changed = trio.Event()
         return self._outcome
@@ -188,6 +203,7 @@ class Supervisor:
         self.post(events.Spawned(instance, run.pid))
         try:
             status = await run.wait()
+            await self.machine.ended(instance)
         except Exception:
             log.exception("bug", container=str(instance))
             self.machine.kill(instance)

@@ -1,4 +1,4 @@
-"""How the runtime says times and exits to a machine: RFC 3339, signal names. Pure."""
+"""How the runtime says times and signals to a machine: RFC 3339, signal numbers. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from typing import final
 
 from attrs import frozen
-
-from anchor_supervisor.supervision.states import ExitStatus
 
 
 @final
@@ -27,22 +25,14 @@ class Clock:
         return wall.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def signal_name(number: int) -> str:
-    """`SIGTERM` for 15; `signal 99` for what has no name."""
+def signal_number(name: str) -> int:
+    """The number of a signal named without SIG: `TERM`, `RTMIN+3`. Raises ValueError."""
+    base, plus, offset = name.upper().removeprefix("SIG").partition("+")
     try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def exit_words(status: ExitStatus | None) -> str:
-    """How a run ended, in words."""
-    if status is None:
-        return "has not ended yet"
-    if status.oom is not None:
-        return status.oom
-    if status.signal is not None:
-        return f"killed by {signal_name(status.signal)}"
-    if status.code is not None:
-        return f"exited ({status.code})"
-    return "ended, nobody saw how"
+        number = signal.Signals[f"SIG{base}"].value + (int(offset) if plus else 0)
+    except (KeyError, ValueError):
+        number = 0
+    if not 0 < number <= signal.SIGRTMAX:
+        message = f"`{name}` is not a signal"
+        raise ValueError(message)
+    return number

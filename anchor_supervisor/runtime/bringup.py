@@ -1,0 +1,145 @@
+"""One start, as a recipe: from an instance's holdings to a process that has executed its command.
+
+Blocking, a few milliseconds, for a worker thread. Everything it opens it closes again; what the
+container needs, the child has.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, final
+
+from attrs import frozen
+
+from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
+from anchor_supervisor.kernel.steps import Step
+from anchor_supervisor.rootfs import command, plan, strategies, users
+from anchor_supervisor.rootfs.prepare import open_view
+from anchor_supervisor.rootfs.users import Credentials
+from anchor_supervisor.runtime.holdings import Holdings, begin_run
+from anchor_supervisor.runtime.limits import oom_kills
+from anchor_supervisor.runtime.recipe import Process, container_powers, container_steps
+from anchor_supervisor.runtime.run import HostRun
+from anchor_supervisor.runtime.site import Site
+
+EXIT_FILE: Final = "exit"
+
+
+@final
+@frozen
+class Stdio:
+    """Three descriptors for a container's standard input, output and error."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    terminal: bool = False
+
+
+def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> HostRun:
+    """Start a run. `stdio` None: no input, and output into the instance's log.
+
+    Raises AnchorError; then nothing of the run is left.
+    """
+    with ExitStack() as opened:
+        root = _root(site, holdings)
+        opened.callback(os.close, root)
+        credentials = _credentials(holdings, root)
+        if stdio is None:
+            stdio = _logged(holdings, credentials, opened)
+        view = open_view(
+            holdings.container,
+            root,
+            fleet=site.fleet.name,
+            data=site.data,
+            etc=holdings.etc,
+            hidden=site.hidden,
+            user_namespace=holdings.sandbox.user,
+            stack=opened,
+        )
+        process = _process(holdings, credentials, stdio)
+        status = _open(holdings.directory / EXIT_FILE, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        opened.callback(os.close, status)
+        steps = container_steps(
+            container_powers(holdings.container),
+            holdings.hostname,
+            holdings.sandbox,
+            plan.root_steps(view),
+            process,
+            init=site.init if holdings.container.init else None,
+            status=status if holdings.container.init else None,
+        )
+        begin_run(holdings)
+        kills = oom_kills(holdings.cgroup)
+        child = _spawn(site, holdings, steps)
+        return HostRun(holdings, child, os.dup(status), kills, process)
+
+
+def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> Child:
+    """Spawn into the instance's cgroup; into a new one where somebody has killed the old.
+
+    A child cloned into a cgroup that `cgroup.kill` was ever written to is killed at once: the
+    kernel compares the group's count of kills with that of the parent's group (Linux 6.18,
+    cgroup_css_set_fork). systemd-oomd, for one, kills that way.
+    """
+    try:
+        return spawn(steps, cgroup=holdings.cgroup_fd)
+    except SpawnError as error:
+        if error.errno != errno.ECANCELED:
+            raise
+    holdings.renew_cgroup(site.fleet.limits)
+    return spawn(steps, cgroup=holdings.cgroup_fd)
+
+
+def _root(site: Site, holdings: Holdings) -> int:
+    return strategies.assemble(
+        holdings.container.root,
+        site.layers[holdings.container.name],
+        holdings.writable,
+        ids=holdings.ids,
+        user_namespace=holdings.sandbox.user,
+        read_only=holdings.container.read_only,
+    )
+
+
+def _credentials(holdings: Holdings, root: int) -> Credentials:
+    if holdings.ids is None:
+        return users.lookup(root, holdings.container.user)
+    return users.lookup(root, holdings.container.user, id_count=holdings.ids.count)
+
+
+def _process(holdings: Holdings, credentials: Credentials, stdio: Stdio) -> Process:
+    container = holdings.container
+    argv = command.argv(container)
+    environment = command.environment(
+        container, hostname=holdings.hostname, home=credentials.home, terminal=stdio.terminal
+    )
+    return Process(
+        argv=argv,
+        candidates=command.candidates(argv[0], environment["PATH"]),
+        environment=environment,
+        uid=credentials.uid,
+        gid=credentials.gid,
+        groups=credentials.groups,
+        working_dir=container.working_dir or "/",
+        stdio=(stdio.stdin, stdio.stdout, stdio.stderr),
+        terminal=stdio.terminal,
+    )
+
+
+def _logged(holdings: Holdings, credentials: Credentials, opened: ExitStack) -> Stdio:
+    """No input; output into the FIFOs, which belong to the container's user."""
+    first = 0 if holdings.ids is None else holdings.ids.first
+    ends = holdings.pump.writer_ends(first + credentials.uid, first + credentials.gid)
+    stdin = _open(Path(os.devnull), os.O_RDONLY)
+    for descriptor in (*ends, stdin):
+        opened.callback(os.close, descriptor)
+    return Stdio(stdin, *ends)
+
+
+def _open(path: Path, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

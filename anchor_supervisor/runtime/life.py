@@ -1,0 +1,147 @@
+"""A fleet's life inside trio: the loop, and beside it signals, the control socket, the watchdog.
+
+Everything that a fleet's end leaves to do is done here, whichever way the loop ends.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, datetime
+from typing import final
+
+import structlog
+import trio
+from attrs import define, field
+
+from anchor_supervisor.control.server import serve
+from anchor_supervisor.observability import places
+from anchor_supervisor.observability.journal import Journal
+from anchor_supervisor.runtime.detach import Reporter
+from anchor_supervisor.runtime.handler import FleetHandler
+from anchor_supervisor.runtime.machine import HostMachine
+from anchor_supervisor.runtime.notify import Notifier
+from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
+from anchor_supervisor.runtime.views import Views
+from anchor_supervisor.runtime.words import Clock
+from anchor_supervisor.supervision import commands, events
+from anchor_supervisor.supervision.core import Core
+from anchor_supervisor.supervision.states import State
+
+log = structlog.get_logger("fleet")
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@final
+@define(eq=False)
+class Life:
+    """One fleet, from its first event to its last. `watchdog` is an interval in seconds, or None."""
+
+    machine: HostMachine
+    reporter: Reporter
+    journal: Journal
+    notifier: Notifier
+    watchdog: float | None = None
+    serve_control: bool = True
+    _supervisor: Supervisor = field(init=False)
+    _handler: FleetHandler = field(init=False)
+
+    async def run(self) -> Outcome:
+        """Bring the fleet up, keep it, and give back what its containers held."""
+        started = trio.current_time()
+        core = Core(self.machine.site.fleet)
+        self._supervisor = Supervisor(core, self.machine, self._observe)
+        self._handler = FleetHandler(self._supervisor, self.machine, self._views, started)
+        try:
+            return await self._supervisor.run(self._background)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self.machine.release)
+            self.journal.close()
+
+    @property
+    def remove_volumes(self) -> bool:
+        """Whether the one who asked for the end wants the named volumes gone as well."""
+        return self._handler.remove_volumes
+
+    async def _background(self, nursery: trio.Nursery) -> None:
+        self.machine.attach(nursery)
+        await nursery.start(self._obey_signals)
+        if self.serve_control:
+            fleet = self.machine.site.fleet
+            await nursery.start(serve, places.control_socket(fleet.name), self._handler)
+        if self.watchdog is not None:
+            nursery.start_soon(self._feed_watchdog, self.watchdog)
+
+    async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        """First SIGINT or SIGTERM: ordered stop. Second: kill at once."""
+        with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGHUP) as arriving:
+            task_status.started()
+            asked = False
+            async for number in arriving:
+                if number == signal.SIGHUP:
+                    log.warning("SIGHUP: reloading the file is not supported yet")
+                elif asked:
+                    log.warning("killing the fleet")
+                    self._supervisor.post(events.FleetKillRequested())
+                else:
+                    asked = True
+                    log.info("stopping the fleet; once more kills it")
+                    self.notifier.send("STOPPING=1")
+                    self._supervisor.post(events.FleetStopRequested())
+
+    async def _feed_watchdog(self, interval: float) -> None:
+        while True:
+            self.notifier.send("WATCHDOG=1")
+            await trio.sleep(interval)
+
+    def _observe(self, command: commands.Command) -> None:
+        """Tell the log, the journal, the service manager and a waiting parent what happens."""
+        match command:
+            case commands.Report():
+                self._report(command)
+            case commands.FleetReady():
+                self._handler.ready = True
+                log.info("fleet is ready")
+                self.notifier.send("READY=1", "STATUS=ready")
+                self.reporter.tell(event="ready")
+                self.reporter.close()
+            case commands.FleetUnready(reason=reason):
+                log.warning("fleet cannot become ready", reason=reason)
+                self.reporter.tell(event="unready", reason=reason)
+            case commands.FleetDone(exit_code=code, reason=reason):
+                log.info("fleet is done", reason=reason)
+                self.notifier.send("STOPPING=1", f"STATUS={reason}")
+                self.reporter.tell(event="done", reason=reason, exit_code=code)
+            case _:
+                pass  # the loop's business
+
+    def _report(self, report: commands.Report) -> None:
+        name = str(report.instance)
+        tell = log.warning if report.state in {State.FAILED, State.BACKOFF} else log.info
+        facts = {"health": report.health.value} if report.health != "none" else {}
+        tell(report.state.value, container=name, reason=report.reason, **facts)
+        self.journal.append(
+            time.time_ns(),
+            "transition",
+            container=name,
+            before=report.before.value,
+            state=report.state.value,
+            health=report.health.value,
+            reason=report.reason,
+            exit=str(report.exit) if report.exit else None,
+        )
+        self.notifier.send(f"STATUS={name} {report.state.value}: {report.reason}")
+        self.reporter.tell(
+            event="state",
+            name=name,
+            state=report.state.value,
+            health=report.health.value,
+            reason=report.reason,
+        )
+
+    def _views(self) -> Views:
+        site = self.machine.site
+        clock = Clock(trio.current_time(), datetime.now(UTC).timestamp())
+        return Views(site.fleet, self._supervisor.core, clock, site.address)

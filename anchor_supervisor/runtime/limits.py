@@ -1,0 +1,83 @@
+"""The fleet's cgroups: one for the fleet, one beneath it for each instance, with its limits.
+
+The supervisor itself never sits in an inner node (cgroup-v2.rst, "No Internal Process Constraint").
+"""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+from typing import Final
+
+from anchor_supervisor.errors import HostError, KernelError
+from anchor_supervisor.fleet.model import Fleet, Limits, LimitsMode
+from anchor_supervisor.fleet.units import format_size
+from anchor_supervisor.kernel import cgroup_limits
+from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
+from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
+
+PATIENCE: Final = 10.0  # seconds for a killed group to empty; only a process that cannot die takes so long
+
+
+def fleet_cgroup(identity: str) -> Cgroup:
+    """The cgroup of the fleet with this short id; naming it makes nothing."""
+    return Cgroup(find_mount() / f"anchor-{identity}")
+
+
+def make_fleet_cgroup(identity: str, fleet: Fleet) -> Cgroup:
+    """Make the fleet's cgroup, and give its children the controllers that the limits need."""
+    cgroup = fleet_cgroup(identity)
+    cgroup.create()
+    wanted = frozenset[str]().union(
+        *(cgroup_limits.controllers_for(one.limits) for one in fleet.containers.values()),
+        ["memory", "pids"],  # to count what is used and killed, with or without a limit
+    )
+    cgroup_limits.enable_controllers(find_mount(), cgroup, wanted)
+    return cgroup
+
+
+def apply_limits(cgroup: Cgroup, limits: Limits, mode: LimitsMode) -> None:
+    """Write the limits of one instance.
+
+    Raises HostError for a declared limit that this kernel has no file for, under `strict`.
+    """
+    absent = [key for key in cgroup_limits.apply_limits(limits, cgroup) if key in limits.declared]
+    if absent and mode is LimitsMode.STRICT:
+        message = f"this kernel cannot enforce the limit `{absent[0]}`"
+        raise HostError(message, hint='limits = "best-effort" in [fleet] only warns')
+
+
+def oom_kills(cgroup: Cgroup) -> int:
+    """How many processes of the group the kernel has killed for memory so far."""
+    return cgroup.memory_events().oom_kill
+
+
+def oom_words(cgroup: Cgroup, before: int) -> str | None:
+    """``oom (limit 64M, peak 64M)`` where the count of kills has grown since `before`."""
+    if oom_kills(cgroup) <= before:
+        return None
+    limit, peak = cgroup.read_number("memory.max"), cgroup.memory_peak()
+    figures = [
+        f"{name} {format_size(value)}"
+        for name, value in (("limit", limit), ("peak", peak))
+        if value is not None
+    ]
+    return f"oom ({', '.join(figures)})" if figures else "oom"
+
+
+def end_cgroup(cgroup: Cgroup, patience: float = PATIENCE) -> bool:
+    """Kill everything in the group and beneath it, and remove it; False: it could not be emptied."""
+    if not cgroup.exists():
+        return True
+    cgroup.kill()
+    with CgroupWatch() as watch:
+        watch.add(cgroup)
+        poll = select.poll()
+        poll.register(watch, select.POLLIN)
+        while cgroup.populated():
+            if not poll.poll(patience * 1000):
+                return False
+            watch.take_changed()
+    with suppress(KernelError):
+        cgroup.remove()
+    return not cgroup.exists()

@@ -1,0 +1,155 @@
+"""The acting side: performs on this host what the core decides, one worker thread a start."""
+
+from __future__ import annotations
+
+import os
+from typing import final
+
+import structlog
+import trio
+from attrs import define, field
+
+from anchor_supervisor.control.shapes import ExecContext
+from anchor_supervisor.errors import AnchorError, FleetError, ImageError
+from anchor_supervisor.fleet.model import ExecProbe, HttpProbe, InstanceId, Probe, TcpProbe
+from anchor_supervisor.kernel import capabilities
+from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
+from anchor_supervisor.runtime.bringup import Stdio, bring_up
+from anchor_supervisor.runtime.holdings import Holdings, acquire
+from anchor_supervisor.runtime.output import Listener
+from anchor_supervisor.runtime.probes import probe_http, probe_tcp
+from anchor_supervisor.runtime.inside import run_inside
+from anchor_supervisor.runtime.recipe import container_powers
+from anchor_supervisor.runtime.run import HostRun
+from anchor_supervisor.runtime.site import Site
+from anchor_supervisor.runtime.supervisor import ProbeAnswer
+
+log = structlog.get_logger("machine")
+
+
+@final
+@define(eq=False)
+class HostMachine:
+    """Implements `supervisor.Machine` with this host's kernel. Owns what its instances hold."""
+
+    site: Site
+    listener: Listener
+    stdio: Stdio | None = None
+    _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
+    _runs: dict[InstanceId, HostRun] = field(factory=dict, init=False)
+    _nursery: trio.Nursery | None = field(default=None, init=False)
+    _spoken: trio.Event = field(factory=trio.Event, init=False)
+    # As many starts at a time as there are processors: more only wait for the same kernel locks.
+    _workers: trio.CapacityLimiter = field(
+        factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
+    )
+
+    def attach(self, nursery: trio.Nursery) -> None:
+        """Carry the containers' output in this nursery."""
+        self._nursery = nursery
+
+    async def start(self, instance: InstanceId) -> HostRun:
+        """Start a run of the instance, taking what it holds first where it has no holdings yet."""
+        if instance not in self._holdings:
+            holdings = await trio.to_thread.run_sync(
+                acquire, self.site, instance, self._heard, limiter=self._workers
+            )
+            self._holdings[instance] = holdings
+            if self._nursery is not None:
+                self._nursery.start_soon(holdings.pump.run, name=f"output of {instance}")
+        holdings = self._holdings[instance]
+        run = await trio.to_thread.run_sync(
+            bring_up, self.site, holdings, self.stdio, limiter=self._workers
+        )
+        self._runs[instance] = run
+        if holdings.container.ports:
+            await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._workers)
+        return run
+
+    async def ended(self, instance: InstanceId) -> None:
+        """A run of the instance has ended: nothing on the machine leads to it any more."""
+        if self._holdings[instance].container.ports:
+            await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._workers)
+
+    def permanent(self, error: AnchorError) -> bool:
+        """A command that is not there, or an image or a file that is wrong, stays so."""
+        if isinstance(error, SpawnError):
+            return error.exit_code_of_command in {NOT_FOUND, NOT_EXECUTABLE}
+        return isinstance(error, (ImageError, FleetError))
+
+    def kill(self, instance: InstanceId) -> None:
+        """End every process of the instance, whatever it forked.
+
+        By its pid namespace, which dies whole with its first process (pid_namespaces(7)), and not
+        by cgroup.kill, after which no child could be cloned into the cgroup (see `bringup`).
+        """
+        run = self._runs.get(instance)
+        if run is not None:
+            run.signal("KILL")
+
+    async def probe(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
+        """Ask once whether the instance is healthy."""
+        holdings = self._holdings[instance]
+        match probe:
+            case HttpProbe():
+                return await probe_http(probe, holdings.sandbox.net, holdings.address)
+            case TcpProbe():
+                return await probe_tcp(probe, holdings.sandbox.net, holdings.address)
+            case ExecProbe(command=argv):
+                run = self._runs[instance]
+                return await run_inside(run, argv, limiter=self._workers)
+
+    def exec_context(self, instance: InstanceId) -> ExecContext:
+        """What a new process of this running instance must be like."""
+        run = self._runs[instance]
+        process = run.process
+        powers = container_powers(run.holdings.container)
+        return ExecContext(
+            name=str(instance),
+            pid=run.pid,
+            cgroup=str(run.holdings.cgroup.path),
+            environment=[f"{key}={value}" for key, value in process.environment.items()],
+            uid=process.uid,
+            gid=process.gid,
+            groups=list(process.groups),
+            capabilities=powers.bounding,
+            working_dir=process.working_dir,
+            no_new_privileges=powers.no_new_privileges,
+        )
+
+    def facts(self, instance: InstanceId) -> dict[str, object]:
+        """What this host holds for an instance, for `inspect`."""
+        holdings = self._holdings.get(instance)
+        if holdings is None:
+            return {}
+        return {
+            "cgroup": str(holdings.cgroup.path),
+            "writable_layer": str(holdings.writable),
+            "run_directory": str(holdings.directory),
+            "hostname": holdings.hostname,
+            "first_id": holdings.ids.first if holdings.ids else None,
+            "ids": holdings.ids.count if holdings.ids else None,
+        }
+
+    async def more_output(self) -> None:
+        """Return when some container has said something."""
+        await self._spoken.wait()
+
+    def release(self) -> None:
+        """Kill what still runs and give everything back. Blocking; for the very end."""
+        for holdings in self._holdings.values():
+            holdings.cgroup.kill()
+        for run in self._runs.values():
+            if not run.ended:
+                run.abandon()
+        for instance, holdings in self._holdings.items():
+            try:
+                holdings.release()
+            except (AnchorError, OSError) as error:
+                log.error("could not give back", container=str(instance), error=str(error))
+        self._holdings.clear()
+
+    def _heard(self, instance: InstanceId, stream: str, data: bytes) -> None:
+        self.listener(instance, stream, data)
+        self._spoken.set()
+        self._spoken = trio.Event()

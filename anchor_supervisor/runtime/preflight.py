@@ -1,0 +1,213 @@
+"""What a fleet needs of this machine, looked at before anything is made: all of it, at once.
+
+`look` finds what is wrong (errors) and what will be done without (warnings). It starts nothing,
+unpacks nothing, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import final
+
+from attrs import frozen
+
+from anchor_supervisor.errors import FleetError, HostError, Problem, UnfitHostError
+from anchor_supervisor.fleet.model import (
+    Container,
+    Fleet,
+    ImageKind,
+    LimitsMode,
+    RootStrategy,
+    VolumeKind,
+)
+from anchor_supervisor.kernel import cgroup_limits
+from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
+from anchor_supervisor.kernel.mount import clone_tree, open_beneath
+from anchor_supervisor.rootfs import command, images
+from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.runtime.recipe import exceeds_own_limit
+
+CAP_SYS_RESOURCE = 24  # capabilities(7)
+
+
+@final
+@frozen
+class Findings:
+    """What `look` saw. `wrong`: the file's fault; `unfit`: the machine's; both with their place."""
+
+    wrong: tuple[Problem, ...] = ()
+    unfit: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def refuse(self) -> None:
+        """Raise FleetError or UnfitHostError with everything that stands in the way, if anything."""
+        if self.wrong:
+            raise FleetError((*self.wrong, *self.unfit))
+        if self.unfit:
+            raise UnfitHostError(self.unfit)
+
+
+def look(fleet: Fleet) -> Findings:
+    """Look at everything a start of the fleet would need. Raises HostError where we may not look."""
+    if os.geteuid() != 0:
+        message = "containers can only be started by root"
+        raise HostError(message, hint="run it again with sudo")
+    available = Cgroup(find_mount()).controllers()
+    wrong: list[Problem] = []
+    unfit: list[Problem] = []
+    warnings: list[str] = []
+    for container in fleet.containers.values():
+        wrong += _missing_sources(fleet, container)
+        wrong += _missing_image(fleet, container)
+        unfit += _impossible_ulimits(fleet, container)
+        for key in cgroup_limits.unenforceable(container.limits, available):
+            if key not in container.limits.declared:
+                continue  # a default is best-effort, always
+            words = f"this kernel cannot enforce the limit `{key}` of `{container.name}`"
+            if fleet.limits is LimitsMode.STRICT:
+                hint = 'enable the controller on cgroup v2, or set `limits = "best-effort"`'
+                path = f"containers.{container.name}.limits.{key}"
+                unfit.append(_problem(fleet, path, words, hint))
+            else:
+                warnings.append(f"{words}: it runs without")
+    return Findings(tuple(wrong), tuple(unfit), tuple(warnings))
+
+
+def require_commands(fleet: Fleet, layers: Mapping[str, Layers]) -> None:
+    """Check that each container's program is in its image and may be executed.
+
+    A program that a volume brings is left to execve. Raises FleetError with every one missing.
+    """
+    problems = [
+        problem
+        for container in fleet.containers.values()
+        for problem in _missing_program(fleet, container, layers[container.name])
+    ]
+    if problems:
+        raise FleetError(problems)
+
+
+def _problem(fleet: Fleet, key: str, message: str, hint: str | None = None) -> Problem:
+    """Put a problem at its line: its own, or that of the nearest key above it that has one."""
+    path = key
+    while path and path not in fleet.lines:
+        path = path.rpartition(".")[0]
+    return Problem(message, fleet.file, fleet.lines.get(path), key, hint)
+
+
+def _missing_sources(fleet: Fleet, container: Container) -> Iterator[Problem]:
+    for number, volume in enumerate(container.volumes):
+        if volume.kind is VolumeKind.BIND and not Path(volume.source or "").exists():
+            yield _problem(
+                fleet,
+                f"containers.{container.name}.volumes[{number}]",
+                f"there is no `{volume.source}` to mount on `{volume.target}`",
+                "nothing is created behind your back: make it, or name a volume instead",
+            )
+
+
+def _missing_image(fleet: Fleet, container: Container) -> Iterator[Problem]:
+    image = container.image
+    key = f"containers.{container.name}.image"
+    path = Path(image.reference)
+    if image.kind is ImageKind.DIRECTORY and not path.is_dir():
+        words = "is not a directory" if path.exists() else "does not exist"
+        yield _problem(fleet, key, f"image `{image.reference}` {words}")
+    elif image.kind is ImageKind.ARCHIVE and not path.is_file():
+        words = "is not a file" if path.exists() else "does not exist"
+        yield _problem(fleet, key, f"image `{image.reference}` {words}")
+    elif image.kind is ImageKind.STORE:
+        yield _problem(
+            fleet,
+            key,
+            f"image `{image.reference}`: images from a store are not supported yet",
+            '`host`, a directory such as "./rootfs", or an archive such as "./rootfs.tar"',
+        )
+    elif image.kind is ImageKind.HOST and container.root is RootStrategy.COPY:
+        yield _problem(
+            fleet,
+            f"containers.{container.name}.root",
+            "root `copy` with image `host` would copy the whole machine",
+            'root = "overlay" copies only what is changed',
+        )
+
+
+def _impossible_ulimits(fleet: Fleet, container: Container) -> Iterator[Problem]:
+    if _holds_capability(CAP_SYS_RESOURCE):
+        return
+    for name, (_, hard) in container.ulimits.items():
+        if exceeds_own_limit(name, hard):
+            yield _problem(
+                fleet,
+                f"containers.{container.name}.ulimits.{name}",
+                f"the limit `{name} = {hard}` is above this supervisor's own hard limit",
+                "raising it needs CAP_SYS_RESOURCE, which this process does not have",
+            )
+
+
+def _holds_capability(number: int) -> bool:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> number & 1)
+    return False
+
+
+def _missing_program(fleet: Fleet, container: Container, layers: Layers) -> Iterator[Problem]:
+    argv = command.argv(container)
+    variables = command.environment(container, hostname="", home="/")
+    tried = command.candidates(argv[0], variables["PATH"])
+    targets = [volume.target.rstrip("/") + "/" for volume in container.volumes]
+    if any(candidate.startswith(target) for candidate in tried for target in targets):
+        return
+    if not argv[0].startswith("/") and "/" in argv[0]:
+        return  # relative to a working directory that may not exist yet
+    verdict = _look_for_program(layers, tried)
+    if verdict is not None:
+        key = f"containers.{container.name}.command"
+        yield _problem(
+            fleet, key, f"`{argv[0]}` {verdict} in image `{container.image.reference}`"
+        )
+
+
+def _look_for_program(layers: Layers, tried: tuple[str, ...]) -> str | None:
+    """None where one of the candidates can be executed; otherwise what is wrong, in words.
+
+    Looked up as the container will see it: beneath the image's root, links kept inside.
+    """
+    found = False
+    with ExitStack() as opened:
+        for path in layers.paths:
+            root = clone_tree(path)
+            opened.callback(os.close, root)
+            for candidate in tried:
+                mode = _mode_beneath(root, candidate)
+                if mode is None:
+                    continue
+                found = True
+                if stat.S_ISREG(mode) and mode & 0o111:
+                    return None
+    return "is not executable" if found else "was not found"
+
+
+def _mode_beneath(root: int, path: str) -> int | None:
+    try:
+        fd = open_beneath(root, path.lstrip("/"), os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.fstat(fd).st_mode
+    finally:
+        os.close(fd)
+
+
+def resolve_all(fleet: Fleet, data: Path) -> dict[str, Layers]:
+    """Find every image; an archive that several containers use is unpacked once."""
+    known: dict[object, Layers] = {}
+    for container in fleet.containers.values():
+        if container.image not in known:
+            known[container.image] = images.resolve(container.image, data)
+    return {name: known[container.image] for name, container in fleet.containers.items()}

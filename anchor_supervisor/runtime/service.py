@@ -1,0 +1,114 @@
+"""A supervisor's whole life on this host: lock, sweep, look, run, and give everything back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import TextIO, cast, final
+
+import structlog
+import trio
+from attrs import frozen
+
+from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
+from anchor_supervisor.kernel.mount import private_mount_namespace
+from anchor_supervisor.kernel.process import raise_open_files, refuse_dumps
+from anchor_supervisor.observability import places
+from anchor_supervisor.observability.journal import Journal
+from anchor_supervisor.observability.setup import LogFormat, configure
+from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
+from anchor_supervisor.runtime.bringup import Stdio
+from anchor_supervisor.runtime.detach import Reporter
+from anchor_supervisor.runtime.foreground import Screen
+from anchor_supervisor.runtime.life import Life
+from anchor_supervisor.runtime.lock import fleet_lock
+from anchor_supervisor.runtime.machine import HostMachine
+from anchor_supervisor.runtime.notify import Notifier, watchdog_interval
+from anchor_supervisor.runtime.output import Listener
+from anchor_supervisor.runtime.site import open_site
+from anchor_supervisor.runtime.supervisor import Outcome
+from anchor_supervisor.runtime.sweep import remove_volumes, sweep_locked
+
+log = structlog.get_logger("fleet")
+
+
+@final
+@frozen
+class Options:
+    """How a supervisor shows itself. `color` and `log_format` None: as the terminal says.
+
+    `quiet`: only warnings. `output`: show what containers print. `stdio`: give the containers
+    these descriptors instead of logging what they print (for one container, in the foreground).
+    `control`: listen on the fleet's control socket.
+    """
+
+    quiet: bool = False
+    output: bool = True
+    log_format: LogFormat | None = None
+    color: bool | None = None
+    stdio: Stdio | None = None
+    control: bool = True
+
+
+def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) -> Outcome:
+    """Run the fleet until it is done, and leave nothing of it behind.
+
+    `reporter` tells whoever waits for a detached fleet. To be called before any thread exists,
+    because the process moves into a mount namespace of its own. Raises AnchorError where the
+    fleet cannot be brought up at all.
+    """
+    run = places.fleet_run_dir(fleet.name)
+    with ExitStack() as life:
+        life.enter_context(fleet_lock(run, fleet.name))
+        refuse_dumps()
+        raise_open_files()
+        private_mount_namespace()
+        swept = sweep_locked(fleet.name)
+        life.callback(sweep_locked, fleet.name)
+        site = life.enter_context(open_site(fleet))
+        listener = _open_screens(fleet, options, life)
+        for what in swept:
+            log.warning("swept what a dead supervisor left", what=what)
+        for warning in site.warnings:
+            log.warning(warning)
+        environment = dict(os.environ)
+        whole = Life(
+            HostMachine(site, listener, options.stdio),
+            reporter or Reporter(None),
+            Journal(places.fleet_log_dir(fleet.name)),
+            Notifier.from_environment(environment),
+            watchdog_interval(environment),
+            options.control,
+        )
+        outcome = trio.run(whole.run)
+        if whole.remove_volumes:
+            life.callback(remove_volumes, fleet.name)
+    return outcome
+
+
+def _open_screens(fleet: Fleet, options: Options, life: ExitStack) -> Listener:
+    """Connect our own lines to standard error and the containers' to standard output."""
+    errors = Screen(2)
+    life.callback(errors.close)
+    form = options.log_format or LogFormat.CONSOLE
+    color = wants_color(sys.stderr) if options.color is None else options.color
+    configure(form, color=color, stream=cast("TextIO", errors), quiet=options.quiet)
+    if not options.output:
+        return _nobody_listens
+    screen = Screen(1)
+    life.callback(screen.close)
+    pairs = [(instance.container, instance.replica) for instance in instances(fleet)]
+    colored = wants_color(sys.stdout) if options.color is None else options.color
+    prefixer = Prefixer(display_names(pairs), color=colored)
+
+    def show(instance: InstanceId, stream: str, data: bytes) -> None:
+        lines = prefixer.feed(str(instance), stream, data)
+        if lines:
+            screen.put(lines)
+
+    return show
+
+
+def _nobody_listens(_instance: InstanceId, _stream: str, _data: bytes) -> None:
+    """The log has it."""
