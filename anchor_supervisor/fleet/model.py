@@ -156,7 +156,7 @@ class StopPolicy:
 @final
 @frozen
 class Limits:
-    """`limits = {...}`. Sizes in bytes. None: not limited. `cpus` in processors (0.5 is half of one).
+    """`limits = {...}`. Sizes in bytes; `cpus` in processors (0.5 is half of one). None: no limit.
 
     `pids` has a default, which is best-effort; a limit that the file declares is as strict as
     `[fleet].limits` says. `declared` holds the keys that the file wrote.

@@ -1,0 +1,251 @@
+"""One `[containers.NAME]` table, read into a `Container`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, final
+
+from attrs import frozen
+
+from anchor_supervisor.fleet import policies, schema, values
+from anchor_supervisor.fleet.env_file import parse_env
+from anchor_supervisor.fleet.model import (
+    Attachment,
+    Capabilities,
+    Condition,
+    Container,
+    Health,
+    Image,
+    ImageKind,
+    Kind,
+    Limits,
+    NetworkMode,
+    Port,
+    RestartPolicy,
+    RootStrategy,
+    StopPolicy,
+    UserNamespace,
+)
+from anchor_supervisor.fleet.mounts import volume
+from anchor_supervisor.fleet.places import join
+from anchor_supervisor.fleet.ports import ports
+from anchor_supervisor.fleet.sheet import Sheet, Table, entries, items
+from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+
+DEFAULT_NETWORK: Final = "default"
+MOST_REPLICAS: Final = 1000
+UNLIMITED: Final = -1
+"""RLIM_INFINITY, as the standard library's `resource` has it."""
+
+_NO_IMAGE: Final = Image(ImageKind.STORE, "missing")
+
+
+@final
+@frozen
+class Surroundings:
+    """What a container's table means depends on: where it is, what is set, how files are read.
+
+    `read_text` raises Mistake where a file cannot be read.
+    """
+
+    directory: str
+    environment: Mapping[str, str]
+    read_text: Callable[[str], str]
+
+
+def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> Container:
+    """Read the whole table. What is wrong goes to the sheet and gets its default here."""
+    table = Table(sheet, join("containers", name), value, schema.CONTAINER)
+    if "image" not in table and not sheet.blames(table.path):
+        sheet.report(table.path, "`image` is missing", 'image = "host" needs no download')
+    kind = table.read("kind", values.choice(Kind), Kind.SERVICE)
+    mode, networks = _networks(table)
+    security = Table(sheet, table.at("security"), table.get("security", {}), schema.SECURITY)
+    return Container(
+        name=name,
+        image=table.read("image", values.image(around.directory), _NO_IMAGE),
+        kind=kind,
+        root=table.read(
+            "root", values.choice(RootStrategy, later={"reflink"}), RootStrategy.OVERLAY
+        ),
+        read_only=table.read("read_only", values.boolean, default=False),
+        user=table.read("user", values.plain, None),
+        working_dir=table.read("working_dir", values.filled_text, None),
+        entrypoint=table.read("entrypoint", values.words, None),
+        command=table.read("command", values.words, None),
+        environment=_environment(table, around),
+        volumes=table.items("volumes", volume(around.directory)),
+        network_mode=mode,
+        networks=networks,
+        init=table.read("init", values.boolean, default=True),
+        essential=table.read("essential", values.boolean, default=False),
+        limits=_limits(table),
+        health=_health(table),
+        restart=_restart(table, kind),
+        stop=_stop(table),
+        depends_on=_depends_on(table),
+        ports=_ports(table),
+        replicas=table.read("replicas", values.whole(1, MOST_REPLICAS), 1),
+        hostname=table.read("hostname", values.filled_text, None),
+        extra_hosts=table.entries("extra_hosts", values.filled_text),
+        ulimits=table.entries("ulimits", _ulimit),
+        sysctls=table.entries("sysctls", values.plain),
+        capabilities=_capabilities(table),
+        user_namespace=table.read(
+            "user_namespace", values.choice(UserNamespace, later={"keep-id"}), UserNamespace.AUTO
+        ),
+        no_new_privileges=security.read("no_new_privileges", values.boolean, default=True),
+        masked_paths=security.read("masked_paths", _masked_paths, default=True),
+        labels=table.entries("labels", values.plain),
+    )
+
+
+def _limits(table: Table) -> Limits:
+    return policies.limits(table.sheet, table.at("limits"), table.get("limits", {}))
+
+
+def _health(table: Table) -> Health | None:
+    if "health" not in table:
+        return None
+    return policies.health(table.sheet, table.at("health"), table.get("health"))
+
+
+def _restart(table: Table, kind: Kind) -> RestartPolicy:
+    if "restart" not in table:
+        return policies.default_restart(kind)
+    return policies.restart(table.sheet, table.at("restart"), table.get("restart"), kind)
+
+
+def _stop(table: Table) -> StopPolicy:
+    return policies.stop(table.sheet, table.at("stop"), table.get("stop", {}))
+
+
+def _environment(table: Table, around: Surroundings) -> Mapping[str, str]:
+    """Lines of `env_file`, later files over earlier ones, then `environment` over them all."""
+    read: Callable[[object], Mapping[str, str]] = lambda value: _env_file(value, around)  # noqa: E731
+    files = items(
+        table.sheet,
+        table.at("env_file"),
+        values.one_or_more(table.get("env_file", [])),
+        read,
+    )
+    merged: dict[str, str] = {}
+    for file in files:
+        merged |= file
+    given = table.get("environment", {})
+    path = table.at("environment")
+    if isinstance(given, list):
+        pairs = items(table.sheet, path, given, lambda value: _pair(value, around.environment))
+        merged |= dict(pairs)
+    else:
+        merged |= entries(table.sheet, path, given, values.plain)
+    for name in merged:
+        if not name or "=" in name or "\0" in name:
+            table.sheet.report(path, f"{show(name)} is not a variable's name")
+    return MappingProxyType(merged)
+
+
+def _env_file(value: object, around: Surroundings) -> Mapping[str, str]:
+    path = values.absolute(values.filled_text(value), around.directory)
+    return parse_env(around.read_text(path), file=path, environment=around.environment)
+
+
+def _pair(value: object, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Read `K=V`; `K` alone takes the supervisor's own value."""
+    name, equals, text = values.text(value).partition("=")
+    if equals:
+        return name, text
+    if name not in environment:
+        message = f"variable {show(name)} is not set"
+        raise Mistake(message, hint=f"`{name}=` for an empty one")
+    return name, environment[name]
+
+
+def _networks(table: Table) -> tuple[NetworkMode, Mapping[str, Attachment]]:
+    """Read a list of names, a table of attachments, or the words `none` and `host`."""
+    sheet, path = table.sheet, table.at("networks")
+    given = table.get("networks", [DEFAULT_NETWORK])
+    match given:
+        case "none" | "host":
+            return NetworkMode(given), MappingProxyType({})
+        case str():
+            sheet.report(path, f"{show(given)} is none of `none`, `host`", f'a list: `["{given}"]`')
+            attached: dict[str, Attachment] = {}
+        case dict():
+            attached = {
+                name: _attachment(sheet, join(path, name), value) for name, value in given.items()
+            }
+        case _:
+            names = items(sheet, path, given, values.filled_text)
+            attached = dict.fromkeys(names, Attachment())
+            if len(attached) < len(names):
+                sheet.report(path, "a network is listed twice")
+    if not attached and not sheet.blames(path):
+        sheet.report(path, "no network is named", '`networks = "none"` is for loopback alone')
+    return NetworkMode.BRIDGE, MappingProxyType(attached)
+
+
+def _attachment(sheet: Sheet, path: str, value: object) -> Attachment:
+    table = Table(sheet, path, value, schema.ATTACHMENT)
+    return Attachment(
+        aliases=table.items("aliases", values.filled_text),
+        address=table.read("address", values.filled_text, None),
+    )
+
+
+def _depends_on(table: Table) -> Mapping[str, Condition]:
+    """Read a table of conditions, or a list of names, which need only be started."""
+    given = table.get("depends_on", {})
+    if isinstance(given, list):
+        names = items(table.sheet, table.at("depends_on"), given, values.filled_text)
+        if len(set(names)) < len(names):
+            table.sheet.report(table.at("depends_on"), "a container is listed twice")
+        return MappingProxyType(dict.fromkeys(names, Condition.STARTED))
+    return table.entries("depends_on", _condition)
+
+
+def _condition(value: object) -> Condition:
+    if isinstance(value, str) and value.startswith("service_"):
+        words = {"service_completed_successfully": "completed"}
+        hint = f"`{words.get(value, value.removeprefix('service_'))}`"
+        message = f"{show(value)} is a word of compose's"
+        raise Mistake(message, hint=hint)
+    return values.choice(Condition)(value)
+
+
+def _ports(table: Table) -> tuple[Port, ...]:
+    return tuple(port for entry in table.items("ports", ports) for port in entry)
+
+
+def _ulimit(value: object) -> tuple[int, int]:
+    """Read one number for both, or `[soft, hard]`; -1 or `unlimited` is no limit."""
+    if isinstance(value, list):
+        if len(value) != 2:
+            message = f"{len(value)} numbers are given"
+            raise Mistake(message, hint="`[soft, hard]`")
+        return _rlimit(value[0]), _rlimit(value[1])
+    return _rlimit(value), _rlimit(value)
+
+
+def _rlimit(value: object) -> int:
+    return UNLIMITED if value in ("unlimited", "-1") else values.whole(UNLIMITED, 2**63 - 1)(value)
+
+
+def _capabilities(table: Table) -> Capabilities:
+    path = table.at("capabilities")
+    inner = Table(table.sheet, path, table.get("capabilities", {}), schema.CAPABILITIES)
+    return Capabilities(add=inner.items("add", _capability), drop=inner.items("drop", _capability))
+
+
+def _capability(value: object) -> str:
+    return values.filled_text(value).upper().removeprefix("CAP_")
+
+
+def _masked_paths(value: object) -> bool:
+    word = values.text(value)
+    if word not in ("default", "none"):
+        hint = did_you_mean(word, ("default", "none"))
+        message = f"{show(word)} is none of `default`, `none`"
+        raise Mistake(message, hint=hint)
+    return word == "default"

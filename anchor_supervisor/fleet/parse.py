@@ -1,0 +1,225 @@
+"""fleet.toml to a `Fleet`: every mistake in the file is found, and told at once, with its place.
+
+The only module of this room that reads files: the fleet file, `.env` beside it, and what
+`env_file` names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from anchor_supervisor.errors import FleetError, Problem
+from anchor_supervisor.fleet import schema, values
+from anchor_supervisor.fleet.check import findings
+from anchor_supervisor.fleet.container import DEFAULT_NETWORK, Surroundings, container
+from anchor_supervisor.fleet.env_file import parse_env
+from anchor_supervisor.fleet.interpolate import interpolate
+from anchor_supervisor.fleet.model import Container, Fleet, LimitsMode, Network
+from anchor_supervisor.fleet.places import join, key_lines
+from anchor_supervisor.fleet.sheet import Sheet, Table, table_of
+from anchor_supervisor.fleet.wording import Mistake, show
+
+LARGEST_FILE: Final = 1 << 20  # bytes; a fleet of a thousand containers takes about 200 KiB
+_TOML_LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Fleet:
+    """Read a fleet file and check it. `environment` is for `${VAR}`, and wins over `.env`.
+
+    Raises FleetError with every problem found.
+    """
+    directory = path.absolute().parent
+    try:
+        text = _read_text(path)
+        dotenv = _dotenv(directory / ".env", environment)
+    except Mistake as mistake:
+        raise FleetError([Problem(mistake.message, str(path), hint=mistake.hint)]) from mistake
+    return loads(
+        text, file=str(path), directory=str(directory), environment={**dotenv, **environment}
+    )
+
+
+def loads(text: str, *, file: str | None, directory: str, environment: Mapping[str, str]) -> Fleet:
+    """Read the text of a fleet file and check it. Relative paths are taken from `directory`.
+
+    Raises FleetError with every problem found.
+    """
+    try:
+        document = tomllib.loads(text)
+        return structure(
+            document,
+            lines=key_lines(text),
+            file=file,
+            directory=directory,
+            environment=environment,
+        )
+    except RecursionError:
+        problem = Problem("tables or lists are nested too deeply", file)
+        raise FleetError([problem]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise FleetError([_syntax_problem(str(error), file)]) from error
+    except ValueError as error:  # tomllib: a number of thousands of digits, a date that is none
+        raise FleetError([Problem(f"a value cannot be read: {error}", file)]) from error
+
+
+def structure(
+    document: Mapping[str, object],
+    *,
+    lines: Mapping[str, int],
+    file: str | None,
+    directory: str,
+    environment: Mapping[str, str],
+) -> Fleet:
+    """Turn what tomllib returned into a checked fleet. Raises FleetError with every problem."""
+    sheet = Sheet(file, lines)
+    expanded = _expanded(sheet, "", dict(document), environment)
+    fleet = _fleet(sheet, expanded, Surroundings(directory, environment, _text_of))
+    for finding in findings(fleet):
+        # What follows from something already told is not told again.
+        if not any(sheet.blames(path) for path in (finding.key, *finding.because)):
+            sheet.report(finding.key, finding.message, finding.hint)
+    if sheet.problems:
+        raise FleetError(sorted(sheet.problems, key=lambda problem: problem.line or 0))
+    return fleet
+
+
+def _fleet(sheet: Sheet, document: object, around: Surroundings) -> Fleet:
+    root = Table(sheet, "", document, schema.DOCUMENT)
+    head = Table(sheet, "fleet", root.get("fleet", {}), schema.FLEET)
+    containers = _containers(sheet, root, around)
+    return Fleet(
+        name=_name(sheet, head),
+        containers=MappingProxyType(containers),
+        networks=MappingProxyType(_networks(sheet, root, containers)),
+        volumes=_volumes(sheet, root),
+        limits=head.read("limits", values.choice(LimitsMode), LimitsMode.STRICT),
+        file=sheet.file,
+        directory=around.directory,
+        lines=MappingProxyType(dict(sheet.lines)),
+    )
+
+
+def _name(sheet: Sheet, head: Table) -> str:
+    if "name" in head:
+        return head.read("name", values.filled_text, "unnamed")
+    if sheet.file is None:
+        sheet.report("fleet.name", "the fleet has no name", 'add `[fleet]` with `name = "..."`')
+        return "unnamed"
+    return Path(sheet.file).stem
+
+
+def _containers(sheet: Sheet, root: Table, around: Surroundings) -> dict[str, Container]:
+    if "containers" not in root:
+        sheet.report("", "the file has no containers", 'add `[containers.web]`, `image = "host"`')
+        return {}
+    tables = table_of(sheet, "containers", root.get("containers"))
+    if not tables and not sheet.blames("containers"):
+        sheet.report("containers", "the file has no containers")
+    return {name: container(sheet, name, value, around) for name, value in tables.items()}
+
+
+def _networks(sheet: Sheet, root: Table, containers: Mapping[str, Container]) -> dict[str, Network]:
+    """Read the networks; the default one is implied where a container is on it."""
+    given = table_of(sheet, "networks", root.get("networks", {}))
+    networks = {name: _network(sheet, name, value) for name, value in given.items()}
+    if any(DEFAULT_NETWORK in wanted.networks for wanted in containers.values()):
+        networks.setdefault(DEFAULT_NETWORK, Network(DEFAULT_NETWORK))
+    return networks
+
+
+def _network(sheet: Sheet, name: str, value: object) -> Network:
+    table = Table(sheet, join("networks", name), value, schema.NETWORK)
+    if table.read("ipv6", values.boolean, default=False):
+        sheet.report(table.at("ipv6"), "`ipv6 = true` is not supported yet")
+    return Network(
+        name,
+        subnet=table.read("subnet", values.filled_text, None),
+        internal=table.read("internal", values.boolean, default=False),
+    )
+
+
+def _volumes(sheet: Sheet, root: Table) -> frozenset[str]:
+    given = table_of(sheet, "volumes", root.get("volumes", {}))
+    for name, value in given.items():
+        Table(sheet, join("volumes", name), value, schema.VOLUME)
+    return frozenset(given)
+
+
+def _expanded(sheet: Sheet, path: str, value: object, variables: Mapping[str, str]) -> object:
+    """Replace `${VAR}` in every string; refuse what no later reader should have to think of."""
+    match value:
+        case str():
+            return sheet.attempt(path, lambda _: _string(value, variables), value, value)
+        case dict():
+            return {
+                key: _expanded(sheet, join(path, key), inner, variables)
+                for key, inner in value.items()
+            }
+        case list():
+            return [
+                _expanded(sheet, f"{path}[{index}]", inner, variables)
+                for index, inner in enumerate(value)
+            ]
+        case _:
+            return value
+
+
+def _string(text: str, variables: Mapping[str, str]) -> str:
+    expanded = interpolate(text, variables)
+    if "\0" in expanded:  # the kernel would take it for the end
+        message = f"{show(expanded)} has a NUL character in it"
+        raise Mistake(message)
+    return expanded
+
+
+def _syntax_problem(message: str, file: str | None) -> Problem:
+    """Find the line: tomllib says where only in words."""
+    found = _TOML_LINE.search(message)
+    line = int(found.group(1)) if found else None
+    words = message[: found.start()] if found else message
+    return Problem(f"not valid TOML: {words[:1].lower()}{words[1:]}", file, line)
+
+
+def _dotenv(path: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
+    if not path.exists():
+        return {}
+    return parse_env(_read_text(path), file=str(path), environment=environment)
+
+
+def _text_of(path: str) -> str:
+    return _read_text(Path(path))
+
+
+def _read_text(path: Path) -> str:
+    """Read a plain UTF-8 file of bearable size. Raises Mistake."""
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            content = file.read(LARGEST_FILE + 1) if regular else b""
+    except OSError as error:
+        message = f"{show(str(path))} cannot be read: {error.strerror}"
+        raise Mistake(message) from error
+    except ValueError as error:  # a NUL in the path
+        message = f"{show(str(path))} cannot be read: {error}"
+        raise Mistake(message) from error
+    if not regular:
+        message = f"{show(str(path))} is not a plain file"
+        raise Mistake(message)
+    if len(content) > LARGEST_FILE:
+        message = f"{show(str(path))} is larger than {LARGEST_FILE} bytes"
+        raise Mistake(message)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"{show(str(path))} is not UTF-8 text: line {line}"
+        raise Mistake(message) from error

@@ -1,0 +1,211 @@
+"""Every key that a fleet file may have, with its type and default as the reference prints them.
+
+Data only. A key that is not here is unknown; one that is here without `supported` is refused with
+`not supported yet`. A default in TOML notation means what leaving the key out means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, final
+
+from attrs import field, frozen
+
+
+@final
+@frozen
+class Key:
+    """One key: its type and default in the reference's words; `default` None: there is none."""
+
+    type: str
+    default: str | None = None
+    supported: bool = field(default=True, kw_only=True)
+
+
+Section = Mapping[str, Key]
+
+
+def _later(type_: str, default: str | None = None) -> Key:
+    return Key(type_, default, supported=False)
+
+
+DOCUMENT: Final[Section] = MappingProxyType(
+    {
+        "fleet": Key("table", "{}"),
+        "containers": Key("table"),
+        "networks": Key("table", "{}"),
+        "volumes": Key("table", "{}"),
+        "secrets": _later("table"),
+    }
+)
+
+FLEET: Final[Section] = MappingProxyType(
+    {
+        "name": Key("string"),
+        "limits": Key("string", '"strict"'),
+    }
+)
+
+CONTAINER: Final[Section] = MappingProxyType(
+    {
+        "image": Key("string"),
+        "kind": Key("string", '"service"'),
+        "root": Key("string", '"overlay"'),
+        "read_only": Key("boolean", "false"),
+        "user": Key("string"),
+        "working_dir": Key("string"),
+        "entrypoint": Key("list or string"),
+        "command": Key("list or string"),
+        "environment": Key("table or list", "{}"),
+        "env_file": Key("list or string", "[]"),
+        "volumes": Key("list", "[]"),
+        "networks": Key("list, table or string", '["default"]'),
+        "init": Key("boolean", "true"),
+        "essential": Key("boolean", "false"),
+        "limits": Key("table", "{}"),
+        "health": Key("table"),
+        "restart": Key("string or table", '"on-failure"'),
+        "stop": Key("table", "{}"),
+        "depends_on": Key("table or list", "{}"),
+        "replicas": Key("count", "1"),
+        "ports": Key("list", "[]"),
+        "hostname": Key("string"),
+        "extra_hosts": Key("table", "{}"),
+        "ulimits": Key("table", "{}"),
+        "sysctls": Key("table", "{}"),
+        "capabilities": Key("table", "{}"),
+        "user_namespace": Key("string", '"auto"'),
+        "security": Key("table", "{}"),
+        "labels": Key("table", "{}"),
+        "schedule": _later("table"),
+        "secrets": _later("list"),
+        "devices": _later("list"),
+    }
+)
+
+LIMITS: Final[Section] = MappingProxyType(
+    {
+        "memory": Key("size"),
+        "memory_high": Key("size"),
+        "swap": Key("size"),
+        "cpus": Key("number"),
+        "cpu_weight": Key("count"),
+        "cpuset": Key("string"),
+        "pids": Key("count", "4096"),
+        "io_weight": Key("count"),
+    }
+)
+
+HEALTH: Final[Section] = MappingProxyType(
+    {
+        "exec": Key("list or string"),
+        "tcp": Key("count"),
+        "http": Key("string"),
+        "log": _later("string"),
+        "notify": _later("boolean"),
+        "interval": Key("duration", '"30s"'),
+        "timeout": Key("duration", '"5s"'),
+        "retries": Key("count", "3"),
+        "start_period": Key("duration", '"0s"'),
+        "on_failure": Key("string", '"restart"'),
+    }
+)
+
+RESTART: Final[Section] = MappingProxyType(
+    {
+        "when": Key("string", '"on-failure"'),
+        "delay": Key("duration", '"100ms"'),
+        "factor": Key("number", "2.0"),
+        "max_delay": Key("duration", '"60s"'),
+        "jitter": Key("number", "0.1"),
+        "max": Key("count"),
+        "window": Key("duration", '"10m"'),
+        "reset_after": Key("duration", '"10s"'),
+    }
+)
+
+STOP: Final[Section] = MappingProxyType(
+    {
+        "signal": Key("string", '"TERM"'),
+        "grace": Key("duration", '"10s"'),
+        "command": _later("list or string"),
+    }
+)
+
+ATTACHMENT: Final[Section] = MappingProxyType(
+    {
+        "aliases": Key("list", "[]"),
+        "address": Key("string"),
+    }
+)
+
+CAPABILITIES: Final[Section] = MappingProxyType(
+    {
+        "add": Key("list", "[]"),
+        "drop": Key("list", "[]"),
+    }
+)
+
+SECURITY: Final[Section] = MappingProxyType(
+    {
+        "no_new_privileges": Key("boolean", "true"),
+        "masked_paths": Key("string", '"default"'),
+        "seccomp": _later("string"),
+    }
+)
+
+NETWORK: Final[Section] = MappingProxyType(
+    {
+        "subnet": Key("string"),
+        "internal": Key("boolean", "false"),
+        "ipv6": Key("boolean", "false"),
+    }
+)
+
+VOLUME: Final[Section] = MappingProxyType({})
+
+SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
+    {
+        "": DOCUMENT,
+        "fleet": FLEET,
+        "containers.NAME": CONTAINER,
+        "containers.NAME.limits": LIMITS,
+        "containers.NAME.health": HEALTH,
+        "containers.NAME.restart": RESTART,
+        "containers.NAME.stop": STOP,
+        "containers.NAME.networks.NAME": ATTACHMENT,
+        "containers.NAME.capabilities": CAPABILITIES,
+        "containers.NAME.security": SECURITY,
+        "networks.NAME": NETWORK,
+        "volumes.NAME": VOLUME,
+    }
+)
+
+ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "services": "containers",
+        "build": "image",
+        "cap_add": "capabilities.add",
+        "cap_drop": "capabilities.drop",
+        "cpus": "limits.cpus",
+        "cpuset": "limits.cpuset",
+        "deploy": "replicas",
+        "env": "environment",
+        "healthcheck": "health",
+        "mem_limit": "limits.memory",
+        "memory": "limits.memory",
+        "network_mode": "networks",
+        "pids_limit": "limits.pids",
+        "privileged": "capabilities.add",
+        "scale": "replicas",
+        "security_opt": "security",
+        "stop_grace_period": "stop.grace",
+        "stop_signal": "stop.signal",
+        "test": "exec",
+        "tmpfs": "volumes",
+        "userns_mode": "user_namespace",
+        "workdir": "working_dir",
+    }
+)
+"""Words of compose and of other tools, with what they are called here."""
