@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -69,8 +69,8 @@ class Pending:
             raise self._interrupted()
         return self._value(status, body)
 
-    def lines(self) -> Iterator[Any]:
-        """Yield the values of a stream of JSON lines, as they come."""
+    def lines(self) -> Generator[Any, None, None]:
+        """Yield the values of a stream of JSON lines, as they come; closing it hangs up."""
         with self._connection, self._answer:
             status, _ = self._head()
             if status >= 400:
@@ -146,7 +146,7 @@ class Client:
         """GET, and the answer's value."""
         return self.send("GET", path).result()
 
-    def stream(self, path: str) -> Iterator[Any]:
+    def stream(self, path: str) -> Generator[Any, None, None]:
         """GET, and the answer's lines as they come."""
         return self.send("GET", path, timeout=None).lines()
 

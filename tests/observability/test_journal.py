@@ -1,0 +1,52 @@
+"""The journal of transitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anchor_supervisor.observability.journal import Journal, last_entries, read_entries
+
+NOW = 1_767_323_045_123_456_789
+
+
+def test_entries_come_back_in_order(data_dir: Path) -> None:
+    """What was appended is read, oldest first, with its time."""
+    journal = Journal(data_dir)
+    for number in range(5):
+        journal.append(NOW + number, "state", container=f"web.{number % 2}", reason="ü\n\x1b")
+    entries = list(read_entries(data_dir))
+    assert entries[0] == {
+        "time": "2026-01-02T03:04:05.123456789Z",
+        "event": "state",
+        "container": "web.0",
+        "reason": "ü\n\x1b",
+    }
+    assert [entry["time"][-3:-1] for entry in entries] == ["89", "90", "91", "92", "93"]
+    assert [e["time"][-3:-1] for e in last_entries(data_dir, 2, container="web.0")] == ["91", "93"]
+
+
+def test_it_stays_bounded(data_dir: Path) -> None:
+    """Old entries go, new ones stay, and no line is cut."""
+    journal = Journal(data_dir, max_bytes=1000, max_files=3)
+    for number in range(500):
+        journal.append(NOW, "state", number=number)
+    names = sorted(file.name for file in data_dir.iterdir())
+    assert names == ["events.1.jsonl", "events.2.jsonl", "events.jsonl"]
+    numbers = [entry["number"] for entry in read_entries(data_dir)]
+    assert numbers == list(range(numbers[0], 500))
+
+
+def test_a_torn_entry_is_cut_off(data_dir: Path) -> None:
+    """An entry that a crash has torn does not spoil the next one; strange lines are passed over."""
+    journal = Journal(data_dir)
+    journal.append(NOW, "first")
+    journal.close()
+    with (data_dir / "events.jsonl").open("ab") as file:
+        file.write(b'[]\nnot json\n{"event": "tor')
+    Journal(data_dir).append(NOW, "second")
+    assert [entry["event"] for entry in read_entries(data_dir)] == ["first", "second"]
+
+
+def test_no_journal_is_an_empty_one(data_dir: Path) -> None:
+    """Reading what was never written gives nothing."""
+    assert last_entries(data_dir / "nowhere", 3) == []
