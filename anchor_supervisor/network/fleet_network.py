@@ -164,6 +164,7 @@ class FleetNetwork:
         links = remove_links(self._identity)
         if self._firewall.in_force:
             self._firewall.remove()
+        self._firewall.close()
         self._reservations.release()
         self._plan = NetworkPlan(self._identity)
         self._bridges, self._ports = {}, {}

@@ -15,8 +15,8 @@ def remove_leftovers(identity: str) -> tuple[str, ...]:
 
     For when no container of it lives. Raises NetworkError; HostError without libnftables.
     """
-    firewall = Firewall(identity)
-    table = (f"nft table {firewall.name}",) if firewall.remove() else ()
+    with Firewall(identity) as firewall:
+        table = (f"nft table {firewall.name}",) if firewall.remove() else ()
     return (*remove_links(identity), *table)
 
 
