@@ -116,7 +116,7 @@ def _sysctls(container: Container) -> Findings:
             yield Finding(
                 key,
                 f"{show(name)} is the machine's, not a container's",
-                "a container has `net.*`, `fs.mqueue.*` and `kernel.message*`, `sem`, `shm*`",
+                "a container has `net.*`, `fs.mqueue.*` and `kernel.msg*`, `sem`, `shm*`",
             )
         if _SYSCTL_VALUE.fullmatch(value) is None:
             yield Finding(key, f"{show(value)} is not a value of a kernel setting")
