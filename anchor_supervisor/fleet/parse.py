@@ -81,10 +81,14 @@ def structure(
     sheet = Sheet(file, lines)
     expanded = _expanded(sheet, "", dict(document), environment)
     fleet = _fleet(sheet, expanded, Surroundings(directory, environment, _text_of))
-    for finding in findings(fleet):
-        # What follows from something already told is not told again.
-        if not any(sheet.blames(path) for path in (finding.key, *finding.because)):
-            sheet.report(finding.key, finding.message, finding.hint)
+    # What follows from something that could not be read is not told as well.
+    news = [
+        finding
+        for finding in findings(fleet)
+        if not sheet.covers(finding.key) and not any(map(sheet.blames, finding.because))
+    ]
+    for finding in news:
+        sheet.report(finding.key, finding.message, finding.hint)
     if sheet.problems:
         raise FleetError(sorted(sheet.problems, key=lambda problem: problem.line or 0))
     return fleet

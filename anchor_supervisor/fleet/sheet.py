@@ -43,6 +43,11 @@ class Sheet:
         """Whether something at, inside or around this key path is known, or likely, to be wrong."""
         return any(overlap(one, path) for one in self._blamed | self._suspected)
 
+    def covers(self, path: str) -> bool:
+        """Whether exactly this key, or something around it, is known or likely to be wrong."""
+        wrong = self._blamed | self._suspected
+        return any(len(one) <= len(path) and overlap(one, path) for one in wrong)
+
     def attempt(self, path: str, read: Callable[[object], T], value: object, default: T) -> T:
         """Return what `read` makes of the value; note its mistake and return the default."""
         if path in self._blamed:  # one problem a value is enough

@@ -79,4 +79,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word most like this one, None where none is near."""
-    return next(iter(difflib.get_close_matches(word[:LONGEST_SHOWN], list(known), n=1)), None)
+    words = list(known)
+    near = difflib.get_close_matches(word[:LONGEST_SHOWN], words, n=1)
+    # Two letters changed about in a short word count as far apart there: `bd` for `db`.
+    near += [one for one in words if len(one) <= 3 and sorted(one) == sorted(word)]
+    return near[0] if near else None
