@@ -14,7 +14,7 @@ from typing import Final
 
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.interpolate import interpolate
-from anchor_supervisor.fleet.wording import Mistake, show
+from anchor_supervisor.fleet.wording import Mistake
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _KEY: Final = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(=?)[ \t]*")
@@ -49,9 +49,7 @@ def _entry(text: str, start: int, values: dict[str, str], environment: Mapping[s
     """Read the entry that starts here into `values`; return where it ends."""
     found = _KEY.match(text, start)
     if found is None or not (found.group(2) or _REST.match(text, found.end())):
-        shown = show(text[start : _next_line(text, start)].strip())
-        message = f"{shown} is not a line of the form `KEY=value`"
-        raise Mistake(message)
+        raise Mistake("the line is not of the form `KEY=value`")  # unshown: it may be a secret
     key, position = found.group(1), found.end()
     if not found.group(2):
         if key not in environment:

@@ -90,8 +90,12 @@ def structure(
     for finding in news:
         sheet.report(finding.key, finding.message, finding.hint)
     if sheet.problems:
-        raise FleetError(sorted(sheet.problems, key=lambda problem: problem.line or 0))
+        raise FleetError(sorted(sheet.problems, key=_reading_order))
     return fleet
+
+
+def _reading_order(problem: Problem) -> tuple[str, int, str]:
+    return problem.file or "", problem.line or 0, problem.key or ""
 
 
 def _fleet(sheet: Sheet, document: object, around: Surroundings) -> Fleet:
@@ -178,7 +182,7 @@ def _expanded(sheet: Sheet, path: str, value: object, variables: Mapping[str, st
 def _string(text: str, variables: Mapping[str, str]) -> str:
     expanded = interpolate(text, variables)
     if "\0" in expanded:  # the kernel would take it for the end
-        message = f"{show(expanded)} has a NUL character in it"
+        message = f"{show(text)} has a NUL character in it"
         raise Mistake(message)
     return expanded
 
