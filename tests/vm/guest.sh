@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The guest's half of boot.py: put the disk's copies over their usual paths, then run pytest.
+set -u
+
+for module in virtio_blk ext4 overlay veth bridge br_netfilter nf_tables nft_chain_nat nft_masq; do
+    modprobe "$module" || echo "no module $module"
+done
+udevadm settle 2>/dev/null || true
+mount -o noatime /dev/vda /mnt || exit 1
+while read -r number path; do
+    mount --bind "/mnt/$number" "$path" || exit 1
+done </mnt/binds
+ip link set lo up
+
+chmod 1777 /mnt/scratch
+export TMPDIR=/mnt/scratch ANCHOR_TEST_DIR=/mnt/scratch HOME=/root LANG=C.UTF-8
+cd "$PWD" || exit 1 # the checkout is a new mount
+.venv/bin/python -m pytest "$@"
+echo "$VERDICT $?"
