@@ -82,27 +82,29 @@ def _load(arguments: argparse.Namespace) -> Fleet:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.no_color:
+        os.environ["NO_COLOR"] = "1"  # one switch, which every place that colours asks
     fleet = _load(arguments)
     if arguments.check:
         from anchor_supervisor.cli.check import check
 
         return check(fleet, as_json=arguments.json)
     if arguments.plan:
-        from anchor_supervisor.cli.plan import plan
+        from anchor_supervisor.cli.check import plan
 
         return plan(fleet, as_json=arguments.json)
     if arguments.detach:
         from anchor_supervisor.cli.up import up
 
-        return up(fleet, timeout=arguments.wait_timeout, color=not arguments.no_color)
+        return up(fleet, timeout=arguments.wait_timeout, log_format=arguments.log_format)
+    from anchor_supervisor.observability.setup import LogFormat
     from anchor_supervisor.runtime.service import Options, supervise
 
     options = Options(
-        quiet=arguments.quiet,
-        log_format=arguments.log_format,
-        color=None if not arguments.no_color else False,
+        output=not arguments.quiet,
+        log_format=LogFormat(arguments.log_format) if arguments.log_format else None,
     )
-    return supervise(fleet, options).exit_code
+    return supervise(fleet, options).outcome.exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import State
+from anchor_supervisor.supervision.status import Status
 
 log = structlog.get_logger("fleet")
 
@@ -36,14 +37,18 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @final
 @define(eq=False)
 class Life:
-    """One fleet, from its first event to its last. `watchdog` is an interval in seconds, or None."""
+    """One fleet, from its first event to its last.
+
+    `watchdog` is an interval in seconds, or None. `forward_signals`: the first SIGINT or SIGTERM
+    goes to the containers as it is, and only the next one stops them.
+    """
 
     machine: HostMachine
     reporter: Reporter
     journal: Journal
     notifier: Notifier
     watchdog: float | None = None
-    serve_control: bool = True
+    forward_signals: bool = False
     _supervisor: Supervisor = field(init=False)
     _handler: FleetHandler = field(init=False)
 
@@ -65,12 +70,16 @@ class Life:
         """Whether the one who asked for the end wants the named volumes gone as well."""
         return self._handler.remove_volumes
 
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """Every instance, as the core knows it now."""
+        return self._supervisor.core.statuses()
+
     async def _background(self, nursery: trio.Nursery) -> None:
         self.machine.attach(nursery)
         await nursery.start(self._obey_signals)
-        if self.serve_control:
-            fleet = self.machine.site.fleet
-            await nursery.start(serve, places.control_socket(fleet.name), self._handler)
+        fleet = self.machine.site.fleet
+        await nursery.start(serve, places.control_socket(fleet.name), self._handler)
         if self.watchdog is not None:
             nursery.start_soon(self._feed_watchdog, self.watchdog)
 
@@ -79,9 +88,12 @@ class Life:
         with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGHUP) as arriving:
             task_status.started()
             asked = False
+            forwarded = not self.forward_signals
             async for number in arriving:
                 if number == signal.SIGHUP:
                     log.warning("SIGHUP: reloading the file is not supported yet")
+                elif not forwarded and self._forward(number):
+                    forwarded = True
                 elif asked:
                     log.warning("killing the fleet")
                     self._supervisor.post(events.FleetKillRequested())
@@ -90,6 +102,12 @@ class Life:
                     log.info("stopping the fleet; once more kills it")
                     self.notifier.send("STOPPING=1")
                     self._supervisor.post(events.FleetStopRequested())
+
+    def _forward(self, number: int) -> bool:
+        """Pass a signal on to every container that runs; False where none does."""
+        name = signal.Signals(number).name.removeprefix("SIG")
+        running = [status.instance for status in self.statuses if status.pid is not None]
+        return any([self._supervisor.signal(instance, name) for instance in running])
 
     async def _feed_watchdog(self, interval: float) -> None:
         while True:

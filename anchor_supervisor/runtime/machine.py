@@ -35,6 +35,7 @@ class HostMachine:
     site: Site
     listener: Listener
     stdio: Stdio | None = None
+    failures: dict[InstanceId, AnchorError] = field(factory=dict, init=False)
     _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
     _runs: dict[InstanceId, HostRun] = field(factory=dict, init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
@@ -49,7 +50,16 @@ class HostMachine:
         self._nursery = nursery
 
     async def start(self, instance: InstanceId) -> HostRun:
-        """Start a run of the instance, taking what it holds first where it has no holdings yet."""
+        """Start a run of the instance; a failure is kept in `failures` until the next start."""
+        self.failures.pop(instance, None)
+        try:
+            return await self._start(instance)
+        except AnchorError as error:
+            self.failures[instance] = error
+            raise
+
+    async def _start(self, instance: InstanceId) -> HostRun:
+        """Take what the instance holds where it has no holdings yet, and bring it up."""
         if instance not in self._holdings:
             holdings = await trio.to_thread.run_sync(
                 acquire, self.site, instance, self._heard, limiter=self._workers

@@ -77,15 +77,29 @@ def look(fleet: Fleet) -> Findings:
     return Findings(tuple(wrong), tuple(unfit), tuple(warnings))
 
 
+def require_programs_on_disk(fleet: Fleet) -> None:
+    """As `require_commands`, for every image that can be looked into without unpacking it."""
+    readable = {
+        name: images.resolve(container.image, Path())
+        for name, container in fleet.containers.items()
+        if container.image.kind is not ImageKind.ARCHIVE
+    }
+    _require(fleet, readable)
+
+
 def require_commands(fleet: Fleet, layers: Mapping[str, Layers]) -> None:
     """Check that each container's program is in its image and may be executed.
 
     A program that a volume brings is left to execve. Raises FleetError with every one missing.
     """
+    _require(fleet, layers)
+
+
+def _require(fleet: Fleet, layers: Mapping[str, Layers]) -> None:
     problems = [
         problem
-        for container in fleet.containers.values()
-        for problem in _missing_program(fleet, container, layers[container.name])
+        for name, found in layers.items()
+        for problem in _missing_program(fleet, fleet.containers[name], found)
     ]
     if problems:
         raise FleetError(problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TextIO, cast, final
 
@@ -11,6 +12,7 @@ import structlog
 import trio
 from attrs import frozen
 
+from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
 from anchor_supervisor.kernel.mount import private_mount_namespace
 from anchor_supervisor.kernel.process import raise_open_files, refuse_dumps
@@ -18,6 +20,7 @@ from anchor_supervisor.observability import places
 from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.setup import LogFormat, configure
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
+from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.foreground import Screen
@@ -29,6 +32,7 @@ from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.site import open_site
 from anchor_supervisor.runtime.supervisor import Outcome
 from anchor_supervisor.runtime.sweep import remove_volumes, sweep_locked
+from anchor_supervisor.supervision.status import Status
 
 log = structlog.get_logger("fleet")
 
@@ -39,8 +43,8 @@ class Options:
     """How a supervisor shows itself. `color` and `log_format` None: as the terminal says.
 
     `quiet`: only warnings. `output`: show what containers print. `stdio`: give the containers
-    these descriptors instead of logging what they print (for one container, in the foreground).
-    `control`: listen on the fleet's control socket.
+    these descriptors instead of logging what they print, and pass our signals on to them (for one
+    container, in the foreground). `forget_logs`: remove the log directory at the end.
     """
 
     quiet: bool = False
@@ -48,10 +52,20 @@ class Options:
     log_format: LogFormat | None = None
     color: bool | None = None
     stdio: Stdio | None = None
-    control: bool = True
+    forget_logs: bool = False
 
 
-def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) -> Outcome:
+@final
+@frozen
+class Ending:
+    """How a fleet's life ended: the verdict, and each instance's last state and failed start."""
+
+    outcome: Outcome
+    statuses: tuple[Status, ...]
+    failures: Mapping[InstanceId, AnchorError]
+
+
+def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) -> Ending:
     """Run the fleet until it is done, and leave nothing of it behind.
 
     `reporter` tells whoever waits for a detached fleet. To be called before any thread exists,
@@ -73,18 +87,21 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
         for warning in site.warnings:
             log.warning(warning)
         environment = dict(os.environ)
+        machine = HostMachine(site, listener, options.stdio)
         whole = Life(
-            HostMachine(site, listener, options.stdio),
+            machine,
             reporter or Reporter(None),
             Journal(places.fleet_log_dir(fleet.name)),
             Notifier.from_environment(environment),
             watchdog_interval(environment),
-            options.control,
+            forward_signals=options.stdio is not None,
         )
         outcome = trio.run(whole.run)
         if whole.remove_volumes:
             life.callback(remove_volumes, fleet.name)
-    return outcome
+    if options.forget_logs:
+        remove_writable(places.fleet_log_dir(fleet.name))
+    return Ending(outcome, whole.statuses, machine.failures)
 
 
 def _open_screens(fleet: Fleet, options: Options, life: ExitStack) -> Listener:

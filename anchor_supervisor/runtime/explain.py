@@ -1,0 +1,177 @@
+"""`--plan`: every step that a start of the fleet would take, in words, with nothing started.
+
+The steps are made by the same functions as a real start's; only the descriptors are missing.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Final, final
+
+from attrs import frozen
+
+from anchor_supervisor.fleet.model import (
+    Container,
+    Fleet,
+    ImageKind,
+    InstanceId,
+    NetworkMode,
+    UserNamespace,
+    VolumeKind,
+    instances,
+)
+from anchor_supervisor.kernel import cgroup_limits
+from anchor_supervisor.kernel.mount import clone_tree, private_mount_namespace
+from anchor_supervisor.kernel.namespaces import Sandbox
+from anchor_supervisor.network.fleet_network import used_networks
+from anchor_supervisor.network.plan import NetworkPlan, plan_network
+from anchor_supervisor.observability import places
+from anchor_supervisor.rootfs import command, files, plan, users
+from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.users import Credentials
+from anchor_supervisor.runtime import preflight
+from anchor_supervisor.runtime.holdings import host_name
+from anchor_supervisor.runtime.recipe import Process, container_powers, container_steps
+
+NONE: Final = -1  # where a real start has a descriptor
+
+
+@final
+@frozen
+class InstancePlan:
+    """What one instance's start would do. `prepared` happens once, `steps` at every start."""
+
+    name: str
+    waits_for: tuple[str, ...]
+    prepared: tuple[str, ...]
+    steps: tuple[str, ...]
+
+
+@final
+@frozen
+class FleetPlan:
+    """What a start of the whole fleet would do."""
+
+    fleet: str
+    shared: tuple[str, ...]
+    instances: tuple[InstancePlan, ...]
+
+
+def explain(fleet: Fleet) -> FleetPlan:
+    """Plan the fleet on this machine. An archive is unpacked, as a first start would.
+
+    Raises FleetError or HostError as a start would.
+    """
+    preflight.look(fleet).refuse()
+    private_mount_namespace()
+    layers = preflight.resolve_all(fleet, places.data_dir())
+    preflight.require_commands(fleet, layers)
+    identity = places.fleet_id(fleet.name)
+    network = plan_network(fleet, identity, used_networks(identity))
+    cgroup = f"make the cgroup `anchor-{identity}`, with one beneath it for each container"
+    return FleetPlan(
+        fleet.name,
+        (cgroup, *network.describe()),
+        tuple(
+            _instance(instance, fleet.containers[instance.container], layers, network)
+            for instance in instances(fleet)
+        ),
+    )
+
+
+def _instance(
+    instance: InstanceId,
+    container: Container,
+    layers: dict[str, Layers],
+    network: NetworkPlan,
+) -> InstancePlan:
+    waits = tuple(f"`{name}` {condition}" for name, condition in container.depends_on.items())
+    credentials = _credentials(container, layers[container.name])
+    return InstancePlan(
+        str(instance),
+        waits,
+        _prepared(instance, container, network),
+        _steps(instance, container, credentials),
+    )
+
+
+def _prepared(
+    instance: InstanceId, container: Container, network: NetworkPlan
+) -> tuple[str, ...]:
+    """What is made once and held for the fleet's life."""
+    own = ["ipc", "uts"]
+    if container.network_mode is not NetworkMode.HOST:
+        own.insert(0, "network")
+    if container.user_namespace is UserNamespace.AUTO:
+        own.insert(0, "user (65536 ids of its own)")
+    limits = [
+        f"limit {item.key}: write `{item.value}` to `{item.file}`"
+        for item in cgroup_limits.settings(container.limits)
+    ]
+    addresses = [
+        f"{one.interface} with {one.address} on network `{one.network}`"
+        for one in network.endpoints.get(instance, ())
+    ]
+    root = f"root: {container.root} of image `{container.image.reference}`"
+    return (f"new namespaces: {', '.join(own)}", *addresses, *limits, root)
+
+
+def _credentials(container: Container, layers: Layers) -> Credentials:
+    with ExitStack() as opened:
+        root = clone_tree(layers.paths[0])
+        opened.callback(os.close, root)
+        return users.lookup(root, container.user)
+
+
+def _steps(
+    instance: InstanceId, container: Container, credentials: Credentials
+) -> tuple[str, ...]:
+    hostname = host_name(container, instance)
+    argv = command.argv(container)
+    environment = command.environment(container, hostname=hostname, home=credentials.home)
+    process = Process(
+        argv=argv,
+        candidates=command.candidates(argv[0], environment["PATH"]),
+        environment=environment,
+        uid=credentials.uid,
+        gid=credentials.gid,
+        groups=credentials.groups,
+        working_dir=container.working_dir or "/",
+        stdio=(NONE, NONE, NONE),
+    )
+    steps = container_steps(
+        container_powers(container),
+        hostname,
+        Sandbox(
+            user=NONE if container.user_namespace is UserNamespace.AUTO else None,
+            net=None if container.network_mode is NetworkMode.HOST else NONE,
+            ipc=NONE,
+            uts=NONE,
+        ),
+        plan.root_steps(_view(container)),
+        process,
+        init=NONE if container.init else None,
+        status=None,
+    )
+    return tuple(step.describe() for step in steps)
+
+
+def _view(container: Container) -> plan.View:
+    hidden = (str(places.run_dir()), str(places.data_dir()))
+    return plan.View(
+        root=NONE,
+        null=NONE,
+        devices=dict.fromkeys(plan.DEVICES, NONE),
+        volumes=tuple(
+            plan.MountedVolume(volume, None if volume.kind is VolumeKind.TMPFS else NONE)
+            for volume in container.volumes
+        ),
+        etc=dict.fromkeys((files.HOSTS, files.HOSTNAME, files.RESOLV_CONF), NONE),
+        sysfs=NONE if container.network_mode is NetworkMode.HOST else None,
+        read_only=container.read_only,
+        masked_paths=container.masked_paths,
+        hidden=hidden if container.image.kind is ImageKind.HOST else (),
+        sysctls=container.sysctls,
+        processors=os.cpu_count() or 1,
+    )
