@@ -8,19 +8,22 @@
 #include "_child.h"
 #include "_raw.h"
 
-static void leave(void) {
+static void leave(void)
+{
     for (;;)
         sys(__NR_exit_group, 0);
 }
 
-static void fail(const struct plan *plan, size_t step, long number) {
+static void fail(const struct plan *plan, size_t step, long number)
+{
     struct report report = {.step = (int)step, .number = (int)-number};
     sys(__NR_write, plan->report, &report, sizeof report);
     leave();
 }
 
 /* Take the steps from `index` on; comes back only at CLONE_AGAIN, with its index. */
-static size_t take_from(struct plan *plan, size_t index) {
+static size_t take_from(struct plan *plan, size_t index)
+{
     for (; plan->steps[index].operation != CLONE_AGAIN; index++) {
         long result = take_step(plan, &plan->steps[index]);
         if (result < 0)
@@ -29,14 +32,16 @@ static size_t take_from(struct plan *plan, size_t index) {
     return index;
 }
 
-static size_t after_clone_again(const struct plan *plan) {
+static size_t after_clone_again(const struct plan *plan)
+{
     size_t index = 0;
     while (plan->steps[index++].operation != CLONE_AGAIN)
         ;
     return index;
 }
 
-static void second_child(void *argument) {
+static void second_child(void *argument)
+{
     struct plan *plan = argument;
     take_from(plan, after_clone_again(plan));
     leave();
@@ -44,7 +49,8 @@ static void second_child(void *argument) {
 
 /* CLONE_VFORK does two things: the parent's stack and plan stay in place until exec, and the OOM
  * killer passes the child over, whose death would be ours too while it shares our memory. */
-static struct clone_args clone_arguments(const struct plan *plan, uint64_t flags, int number) {
+static struct clone_args clone_arguments(const struct plan *plan, uint64_t flags, int number)
+{
     return (struct clone_args){
         .flags = flags | CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT_SETTID |
                  (plan->share_memory ? CLONE_VM : 0),
@@ -53,8 +59,10 @@ static struct clone_args clone_arguments(const struct plan *plan, uint64_t flags
     };
 }
 
-static void first_child(void *argument) {
+static void first_child(void *argument)
+{
     struct plan *plan = argument;
+    sys(__NR_umask, 0); /* modes are as the plan says */
     size_t index = take_from(plan, 0);
     /* CLONE_PARENT: the second child is the supervisor's, which shares this descriptor table and
      * so finds the pidfd in its own. The second gets a copy of the table. */
@@ -68,7 +76,8 @@ static void first_child(void *argument) {
     leave();
 }
 
-void clone_first_child(void *argument) {
+void clone_first_child(void *argument)
+{
     struct plan *plan = argument;
     struct clone_args args =
         clone_arguments(plan,

@@ -72,7 +72,8 @@ struct plan {
 #define STACK_COUNT 3 /* the thread that clones, the first child, the second */
 
 /* Where stack `number` of the plan begins: each has a guard below it. */
-static inline char *stack_bottom(const struct plan *plan, int number) {
+static inline char *stack_bottom(const struct plan *plan, int number)
+{
     return plan->stacks + (size_t)number * (GUARD_SIZE + STACK_SIZE) + GUARD_SIZE;
 }
 

@@ -30,23 +30,27 @@ struct command {
     volatile long failure; /* written by the child, which shares this memory until it executes */
 };
 
-static void leave(int code) {
+static void leave(int code)
+{
     for (;;)
         sys(__NR_exit_group, code);
 }
 
-static void tell(long number) {
+static void tell(long number)
+{
     struct report report = {.step = LAST_STEP, .number = (int)-number};
     sys(__NR_write, INIT_REPORT, &report, sizeof report);
     sys(__NR_close, INIT_REPORT);
 }
 
-static void give_up(long number) {
+static void give_up(long number)
+{
     tell(number);
     leave(number == -ENOENT || number == -ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
-static long parse_count(const char *digits) {
+static long parse_count(const char *digits)
+{
     long count = 0;
     while (*digits >= '0' && *digits <= '9')
         count = count * 10 + (*digits++ - '0');
@@ -54,7 +58,8 @@ static long parse_count(const char *digits) {
 }
 
 /* As execvpe(3): what is missing is passed over, and a refusal is remembered over it. */
-static long execute_first(const struct command *command) {
+static long execute_first(const struct command *command)
+{
     long found = -ENOENT;
     for (long i = 0; i < command->count; i++) {
         long result = sys(__NR_execve, command->candidates[i], command->argv, command->envp);
@@ -68,7 +73,8 @@ static long execute_first(const struct command *command) {
 
 /* The command's own process: its own process group, in the foreground where there is a terminal,
  * so that Ctrl-C reaches the command and not init. */
-static void become_command(void *argument) {
+static void become_command(void *argument)
+{
     struct command *command = argument;
     int group = (int)sys(__NR_getpid);
     unsigned long none = 0;
@@ -82,12 +88,14 @@ static void become_command(void *argument) {
     leave(0);
 }
 
-static void finish(int status) {
+static void finish(int status)
+{
     sys(__NR_write, INIT_STATUS, &status, sizeof status);
     leave(status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff);
 }
 
-static void reap(long command) {
+static void reap(long command)
+{
     int status;
     long pid;
     while ((pid = sys(__NR_wait4, -1, &status, WNOHANG, 0)) > 0)
@@ -95,7 +103,8 @@ static void reap(long command) {
             finish(status);
 }
 
-static long start(struct command *command) {
+static long start(struct command *command)
+{
     char stack[STACK_SIZE] __attribute__((aligned(16)));
     long pid = raw_clone_old(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + sizeof stack, become_command,
                              command);
@@ -107,7 +116,8 @@ static long start(struct command *command) {
 }
 
 /* Called by the entry below with the stack as the kernel left it: argc, argv, NULL, envp, NULL. */
-__attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long *stack) {
+__attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long *stack)
+{
     long argument_count = stack[0];
     char **arguments = (char **)(stack + 1);
     unsigned long all = ~0UL;

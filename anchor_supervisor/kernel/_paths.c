@@ -15,45 +15,53 @@
 
 #define TRIES_MAX 256 /* components to make and dangling links to follow in one path */
 
-static void copy_text(char *to, const char *from) {
+static void copy_text(char *to, const char *from)
+{
     while ((*to++ = *from++))
         ;
 }
 
-size_t length(const char *text) {
+size_t length(const char *text)
+{
     size_t count = 0;
     while (text[count])
         count++;
     return count;
 }
 
-void close_fd(long fd) {
+void close_fd(long fd)
+{
     sys(__NR_close, fd);
 }
 
-long open_at(long directory, const char *path, uint64_t flags, uint64_t resolve) {
+long open_at(long directory, const char *path, uint64_t flags, uint64_t resolve)
+{
     struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve | RESOLVE_NO_MAGICLINKS};
     return sys(__NR_openat2, directory, path, &how, sizeof how);
 }
 
-long open_path(const char *path) {
+long open_path(const char *path)
+{
     return open_at(AT_FDCWD, path, O_PATH, 0);
 }
 
-long file_type(long fd) {
+long file_type(long fd)
+{
     struct statx found;
     long result = sys(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &found);
     return result < 0 ? result : found.stx_mode & MODE_TYPE;
 }
 
-static long make_entry(long parent, const char *name, bool directory, unsigned mode) {
+static long make_entry(long parent, const char *name, bool directory, unsigned mode)
+{
     return directory ? sys(__NR_mkdirat, parent, name, mode)
                      : sys(__NR_mknodat, parent, name, MODE_FILE | mode, 0);
 }
 
 /* The component of `text` that starts at `start` and ends before `end` is in the way: where it is
  * a dangling link, put what it points to in its place; where it has appeared meanwhile, good. */
-static long follow_dangling(long parent, const char *name, char *text, size_t start, size_t end) {
+static long follow_dangling(long parent, const char *name, char *text, size_t start, size_t end)
+{
     char whole[PATH_SIZE * 2];
     long size = sys(__NR_readlinkat, parent, name, whole + start, PATH_SIZE - 1);
     if (size == -EINVAL)
@@ -71,7 +79,8 @@ static long follow_dangling(long parent, const char *name, char *text, size_t st
 }
 
 /* Make the first component of `text` that is missing: a directory, unless it is the last one. */
-static long make_first_missing(char *text, bool directory, unsigned mode) {
+static long make_first_missing(char *text, bool directory, unsigned mode)
+{
     char prefix[PATH_SIZE];
     copy_text(prefix, text);
     for (size_t start = 0, end = 0; text[end]; start = end) {
@@ -109,7 +118,8 @@ static long make_first_missing(char *text, bool directory, unsigned mode) {
 
 /* An O_PATH descriptor of `path`; what is missing on the way is made, one component at a time,
  * so that a link swapped in by somebody else meanwhile is resolved like any other. */
-long open_or_make(const char *path, bool directory, unsigned mode) {
+long open_or_make(const char *path, bool directory, unsigned mode)
+{
     char text[PATH_SIZE];
     copy_text(text, path);
     for (int tries = 0; tries < TRIES_MAX; tries++) {
@@ -124,7 +134,8 @@ long open_or_make(const char *path, bool directory, unsigned mode) {
 }
 
 /* Open the directory that holds the last component of `path`, and point `*name` at that. */
-long open_parent(const char *path, const char **name, bool make) {
+long open_parent(const char *path, const char **name, bool make)
+{
     char parent[PATH_SIZE];
     size_t start = 0;
     copy_text(parent, path);
@@ -137,7 +148,8 @@ long open_parent(const char *path, const char **name, bool make) {
 }
 
 /* As open_or_make, but the last component must not be a link. */
-long open_strictly(const char *path, bool directory, unsigned mode) {
+long open_strictly(const char *path, bool directory, unsigned mode)
+{
     const char *name;
     long parent = open_parent(path, &name, true);
     if (parent < 0)

@@ -40,7 +40,8 @@ static const struct shape SHAPES[OPERATION_END] = {
     [EXECUTE] = {5, 2, -1, false},
 };
 
-void free_plan(struct plan *plan) {
+void free_plan(struct plan *plan)
+{
     for (size_t i = 0; i < plan->count && plan->steps; i++) {
         struct step *step = &plan->steps[i];
         PyMem_Free(step->integers);
@@ -51,12 +52,14 @@ void free_plan(struct plan *plan) {
     PyMem_Free(plan->steps);
 }
 
-static int refuse(size_t index, const char *why) {
+static int refuse(size_t index, const char *why)
+{
     PyErr_Format(PyExc_ValueError, "step %zu: %s", index, why);
     return -1;
 }
 
-static int read_integers(struct step *step, PyObject *integers) {
+static int read_integers(struct step *step, PyObject *integers)
+{
     step->integer_count = (size_t)PyTuple_GET_SIZE(integers);
     step->integers = PyMem_Calloc(step->integer_count + 1, sizeof *step->integers);
     if (!step->integers) {
@@ -80,7 +83,8 @@ static int read_integers(struct step *step, PyObject *integers) {
     return 0;
 }
 
-static char *copy_bytes(const char *text) {
+static char *copy_bytes(const char *text)
+{
     size_t size = strlen(text) + 1;
     char *copy = PyMem_Malloc(size);
     if (!copy)
@@ -92,7 +96,8 @@ static char *copy_bytes(const char *text) {
 
 /* Copy the strings to `step->strings`: `before` places are left free, and one before string `gap`.
  * Every place that is not filled is NULL, as is the one after the last. */
-static int read_strings(struct step *step, PyObject *strings, size_t before, size_t gap) {
+static int read_strings(struct step *step, PyObject *strings, size_t before, size_t gap)
+{
     size_t count = (size_t)PyTuple_GET_SIZE(strings);
     step->string_count = before + count + 2;
     step->strings = PyMem_Calloc(step->string_count, sizeof *step->strings);
@@ -113,7 +118,8 @@ static int read_strings(struct step *step, PyObject *strings, size_t before, siz
 }
 
 /* Execute carries three groups; init's own arguments are put in front of them. */
-static int read_execute(struct step *step, PyObject *strings, size_t index) {
+static int read_execute(struct step *step, PyObject *strings, size_t index)
+{
     const int64_t *integers = step->integers;
     int64_t count = PyTuple_GET_SIZE(strings);
     for (int i = 2; i < 5; i++)
@@ -132,7 +138,8 @@ static int read_execute(struct step *step, PyObject *strings, size_t index) {
     return step->strings[0] && step->strings[1] ? 0 : -1;
 }
 
-static int check_step(const struct step *step, size_t index) {
+static int check_step(const struct step *step, size_t index)
+{
     const struct shape *shape = &SHAPES[step->operation];
     if (shape->path >= 0) {
         const char *path = step->strings[shape->path];
@@ -157,7 +164,8 @@ static int check_step(const struct step *step, size_t index) {
     return 0;
 }
 
-static int read_step(struct step *step, PyObject *item, size_t index) {
+static int read_step(struct step *step, PyObject *item, size_t index)
+{
     int operation;
     PyObject *integers, *strings;
     if (!PyTuple_Check(item))
@@ -182,7 +190,8 @@ static int read_step(struct step *step, PyObject *item, size_t index) {
 
 /* Only what leaves no descriptor behind may come before CLONE_AGAIN: the first child works in the
  * supervisor's descriptor table. */
-static int check_order(struct plan *plan) {
+static int check_order(struct plan *plan)
+{
     size_t again = 0;
     for (size_t i = 0; i < plan->count; i++) {
         enum operation operation = plan->steps[i].operation;
@@ -201,7 +210,8 @@ static int check_order(struct plan *plan) {
     return plan->count ? 0 : refuse(0, "execute is missing");
 }
 
-int read_plan(struct plan *plan, PyObject *steps) {
+int read_plan(struct plan *plan, PyObject *steps)
+{
     PyObject *items = PySequence_Fast(steps, "steps must be a sequence");
     if (!items)
         return -1;

@@ -16,7 +16,8 @@
 
 #if defined(__x86_64__)
 
-static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f) {
+static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
     register long r9 __asm__("r9") = f;
@@ -29,7 +30,8 @@ static inline long raw_syscall(long number, long a, long b, long c, long d, long
 }
 
 /* clone3 whose child runs `entry(argument)` on the stack named in `args`, and never returns. */
-static inline long raw_clone(struct clone_args *args, void (*entry)(void *), void *argument) {
+static inline long raw_clone(struct clone_args *args, void (*entry)(void *), void *argument)
+{
     register long r12 __asm__("r12") = (long)entry;
     register long r13 __asm__("r13") = (long)argument;
     long result;
@@ -49,7 +51,8 @@ static inline long raw_clone(struct clone_args *args, void (*entry)(void *), voi
 
 /* clone, as old as Linux, for where a seccomp filter may know no clone3. */
 static inline long raw_clone_old(unsigned long flags, void *stack, void (*entry)(void *),
-                                 void *argument) {
+                                 void *argument)
+{
     register long r12 __asm__("r12") = (long)entry;
     register long r13 __asm__("r13") = (long)argument;
     register long r10 __asm__("r10") = 0;
@@ -71,7 +74,8 @@ static inline long raw_clone_old(unsigned long flags, void *stack, void (*entry)
 }
 
 /* clone3 whose child asks to die with this thread, and then only waits: it touches no stack. */
-static inline long raw_clone_idle(struct clone_args *args) {
+static inline long raw_clone_idle(struct clone_args *args)
+{
     long result;
     __asm__ volatile("syscall\n\t"
                      "test %%rax, %%rax\n\t"
@@ -94,7 +98,8 @@ static inline long raw_clone_idle(struct clone_args *args) {
 
 #else /* __aarch64__ */
 
-static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f) {
+static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
     register long x8 __asm__("x8") = number;
     register long x0 __asm__("x0") = a;
     register long x1 __asm__("x1") = b;
@@ -109,7 +114,8 @@ static inline long raw_syscall(long number, long a, long b, long c, long d, long
     return x0;
 }
 
-static inline long raw_clone(struct clone_args *args, void (*entry)(void *), void *argument) {
+static inline long raw_clone(struct clone_args *args, void (*entry)(void *), void *argument)
+{
     register long x8 __asm__("x8") = __NR_clone3;
     register long x0 __asm__("x0") = (long)args;
     register long x1 __asm__("x1") = sizeof *args;
@@ -130,7 +136,8 @@ static inline long raw_clone(struct clone_args *args, void (*entry)(void *), voi
 }
 
 static inline long raw_clone_old(unsigned long flags, void *stack, void (*entry)(void *),
-                                 void *argument) {
+                                 void *argument)
+{
     register long x8 __asm__("x8") = __NR_clone;
     register long x0 __asm__("x0") = (long)flags;
     register long x1 __asm__("x1") = (long)stack;
@@ -153,7 +160,8 @@ static inline long raw_clone_old(unsigned long flags, void *stack, void (*entry)
     return x0;
 }
 
-static inline long raw_clone_idle(struct clone_args *args) {
+static inline long raw_clone_idle(struct clone_args *args)
+{
     register long x8 __asm__("x8") = __NR_clone3;
     register long x0 __asm__("x0") = (long)args;
     register long x1 __asm__("x1") = sizeof *args;
@@ -181,7 +189,7 @@ static inline long raw_clone_idle(struct clone_args *args) {
 
 #endif
 
-#define RAW_PICK(number, a, b, c, d, e, f, ...)                                                    \
+#define RAW_PICK(number, a, b, c, d, e, f, ...) \
     raw_syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define sys(...) RAW_PICK(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
 

@@ -24,7 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NO_STEP (-2) /* the failure is not a step's: the first clone, or memory */
+#define NO_STEP (-2)  /* the failure is not a step's: the first clone, or memory */
+#define KILL_AGAIN 20 /* milliseconds */
 #define STACKS_SIZE ((size_t)STACK_COUNT * (GUARD_SIZE + STACK_SIZE))
 
 struct failure {
@@ -32,18 +33,21 @@ struct failure {
     int step;
 };
 
-static int64_t now_ms(void) {
+static int64_t now_ms(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int64_t left_ms(int64_t deadline) {
+static int64_t left_ms(int64_t deadline)
+{
     int64_t left = deadline - now_ms();
     return left > 0 ? left : 0;
 }
 
-static int make_memory(struct plan *plan) {
+static int make_memory(struct plan *plan)
+{
     plan->outcome = mmap(NULL, sizeof *plan->outcome, PROT_READ | PROT_WRITE,
                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     plan->stacks =
@@ -56,7 +60,8 @@ static int make_memory(struct plan *plan) {
     return 0;
 }
 
-static void free_memory(struct plan *plan) {
+static void free_memory(struct plan *plan)
+{
     if (plan->outcome != MAP_FAILED)
         munmap(plan->outcome, sizeof *plan->outcome);
     if (plan->stacks != MAP_FAILED)
@@ -64,7 +69,8 @@ static void free_memory(struct plan *plan) {
 }
 
 /* Wait until the thread that cloned has ended, and with it every use of the plan's memory. */
-static bool thread_ended(struct outcome *outcome, int64_t timeout) {
+static bool thread_ended(struct outcome *outcome, int64_t timeout)
+{
     int64_t deadline = now_ms() + timeout;
     for (;;) {
         int there = __atomic_load_n(&outcome->thread, __ATOMIC_ACQUIRE);
@@ -78,7 +84,8 @@ static bool thread_ended(struct outcome *outcome, int64_t timeout) {
     }
 }
 
-static void reap(int pidfd) {
+static void reap(int pidfd)
+{
     siginfo_t info;
     /* __WALL: a child that has not executed has no SIGCHLD as its exit signal. */
     while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR)
@@ -86,14 +93,16 @@ static void reap(int pidfd) {
     close(pidfd);
 }
 
-static void kill_child(int pid, int pidfd) {
+static void kill_child(int pid, int pidfd)
+{
     if (pid > 0)
         sys(__NR_pidfd_send_signal, pidfd, SIGKILL);
 }
 
 /* Clone from a thread of its own, because the caller of a vfork cannot keep a deadline. That
  * thread has no libc state and no stack but ours, and runs nothing but clone_first_child. */
-static int run_thread(struct plan *plan, int64_t timeout) {
+static int run_thread(struct plan *plan, int64_t timeout)
+{
     struct outcome *outcome = plan->outcome;
     struct clone_args args = {
         .flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
@@ -108,16 +117,17 @@ static int run_thread(struct plan *plan, int64_t timeout) {
         return (int)-thread;
     if (thread_ended(outcome, timeout))
         return outcome->error;
-    /* The first before the second: once it is gone, no second can appear. */
-    kill_child(outcome->first_pid, outcome->first_pidfd);
-    while (!thread_ended(outcome, 20))
+    do { /* again and again, since either may appear only now */
+        kill_child(outcome->first_pid, outcome->first_pidfd);
         kill_child(outcome->second_pid, outcome->second_pidfd);
+    } while (!thread_ended(outcome, KILL_AGAIN));
     return ETIMEDOUT;
 }
 
 /* Read what there is to be told about the child that stays. Once the thread has ended the child has
  * executed or ended; only init has more to say, whether it could execute the command. */
-static struct failure read_report(const struct plan *plan, int from, int pidfd, int64_t timeout) {
+static struct failure read_report(const struct plan *plan, int from, int pidfd, int64_t timeout)
+{
     int last = (int)plan->count - 1;
     bool waits = pidfd >= 0 && plan->steps[last].integers[0] >= 0;
     struct pollfd watched[] = {{.fd = from, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
@@ -134,7 +144,8 @@ static struct failure read_report(const struct plan *plan, int from, int pidfd, 
     return (struct failure){report.number, report.step == LAST_STEP ? last : report.step};
 }
 
-static size_t clone_again_index(const struct plan *plan) {
+static size_t clone_again_index(const struct plan *plan)
+{
     size_t index = 0;
     while (index < plan->count && plan->steps[index].operation != CLONE_AGAIN)
         index++;
@@ -142,7 +153,8 @@ static size_t clone_again_index(const struct plan *plan) {
 }
 
 static struct failure run_plan(struct plan *plan, int64_t timeout, int report[2], int *pid,
-                               int *pidfd) {
+                               int *pidfd)
+{
     struct outcome *outcome = plan->outcome;
     int64_t deadline = now_ms() + timeout;
     struct failure failure = {run_thread(plan, timeout), NO_STEP};
@@ -167,7 +179,8 @@ static struct failure run_plan(struct plan *plan, int64_t timeout, int report[2]
 }
 
 /* The report must not be among the first three descriptors, which SET_STDIO overwrites. */
-static int open_report(int report[2]) {
+static int open_report(int report[2])
+{
     if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
         return errno;
     for (int i = 0; i < 2; i++) {
@@ -182,7 +195,8 @@ static int open_report(int report[2]) {
     return 0;
 }
 
-static struct failure spawn_plan(struct plan *plan, int64_t timeout, int *pid, int *pidfd) {
+static struct failure spawn_plan(struct plan *plan, int64_t timeout, int *pid, int *pidfd)
+{
     int report[2] = {-1, -1};
     sigset_t all, before;
     struct failure failure = {make_memory(plan), NO_STEP};
@@ -206,7 +220,8 @@ struct module_state {
     PyObject *step_failed;
 };
 
-static PyObject *raise_failure(PyObject *module, struct failure failure) {
+static PyObject *raise_failure(PyObject *module, struct failure failure)
+{
     struct module_state *state = PyModule_GetState(module);
     PyObject *arguments = Py_BuildValue("(ii)", failure.number, failure.step);
     if (arguments) {
@@ -216,7 +231,8 @@ static PyObject *raise_failure(PyObject *module, struct failure failure) {
     return NULL;
 }
 
-static PyObject *spawn(PyObject *module, PyObject *arguments) {
+static PyObject *spawn(PyObject *module, PyObject *arguments)
+{
     PyObject *steps;
     unsigned long long flags;
     int share_memory, pid = -1, pidfd = -1;
@@ -234,14 +250,17 @@ static PyObject *spawn(PyObject *module, PyObject *arguments) {
         return NULL;
     }
     struct failure failure;
-    Py_BEGIN_ALLOW_THREADS failure = spawn_plan(&plan, timeout, &pid, &pidfd);
-    Py_END_ALLOW_THREADS free_plan(&plan);
+    Py_BEGIN_ALLOW_THREADS
+    failure = spawn_plan(&plan, timeout, &pid, &pidfd);
+    Py_END_ALLOW_THREADS
+    free_plan(&plan);
     if (failure.number != 0)
         return raise_failure(module, failure);
     return Py_BuildValue("(ii)", pid, pidfd);
 }
 
-static PyObject *make_namespaces(PyObject *module, PyObject *arguments) {
+static PyObject *make_namespaces(PyObject *module, PyObject *arguments)
+{
     unsigned long long flags;
     int pidfd = -1;
     long pid;
@@ -252,12 +271,14 @@ static PyObject *make_namespaces(PyObject *module, PyObject *arguments) {
         .flags = flags | CLONE_VM | CLONE_FILES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
         .pidfd = (uintptr_t)&pidfd,
     };
-    Py_BEGIN_ALLOW_THREADS sigfillset(&all);
+    Py_BEGIN_ALLOW_THREADS
+    sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid = raw_clone_idle(&args);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    Py_END_ALLOW_THREADS if (pid < 0) return raise_failure(module,
-                                                           (struct failure){(int)-pid, NO_STEP});
+    Py_END_ALLOW_THREADS
+    if (pid < 0)
+        return raise_failure(module, (struct failure){(int)-pid, NO_STEP});
     return Py_BuildValue("(ii)", (int)pid, pidfd);
 }
 
@@ -274,7 +295,8 @@ static PyMethodDef METHODS[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int execute_module(PyObject *module) {
+static int execute_module(PyObject *module)
+{
     struct module_state *state = PyModule_GetState(module);
     state->step_failed =
         PyErr_NewException("anchor_supervisor.kernel._spawn.StepFailed", NULL, NULL);
@@ -283,13 +305,15 @@ static int execute_module(PyObject *module) {
     return PyModule_AddIntConstant(module, "NO_STEP", NO_STEP);
 }
 
-static int traverse_module(PyObject *module, visitproc visit, void *arg) {
+static int traverse_module(PyObject *module, visitproc visit, void *arg)
+{
     struct module_state *state = PyModule_GetState(module);
     Py_VISIT(state->step_failed);
     return 0;
 }
 
-static int clear_module(PyObject *module) {
+static int clear_module(PyObject *module)
+{
     struct module_state *state = PyModule_GetState(module);
     Py_CLEAR(state->step_failed);
     return 0;
@@ -311,6 +335,7 @@ static struct PyModuleDef DEFINITION = {
     .m_clear = clear_module,
 };
 
-PyMODINIT_FUNC PyInit__spawn(void) {
+PyMODINIT_FUNC PyInit__spawn(void)
+{
     return PyModuleDef_Init(&DEFINITION);
 }

@@ -18,11 +18,13 @@
 #define MNT_DETACH 2
 #define TIOCSCTTY 0x540E
 
-static long descriptor(const struct plan *plan, int64_t value) {
+static long descriptor(const struct plan *plan, int64_t value)
+{
     return value <= SLOT_FIRST ? plan->slots[SLOT_FIRST - value] : value;
 }
 
-static long set_ids(const struct step *step) {
+static long set_ids(const struct step *step)
+{
     unsigned groups[GROUPS_MAX];
     size_t count = step->integer_count - 2;
     for (size_t i = 0; i < count; i++)
@@ -37,7 +39,8 @@ static long set_ids(const struct step *step) {
     return result ? result : sys(__NR_setresuid, uid, uid, uid);
 }
 
-static long new_session(void) {
+static long new_session(void)
+{
     long result = sys(__NR_setsid);
     if (result < 0)
         return result;
@@ -45,7 +48,8 @@ static long new_session(void) {
     return result < 0 && result != -ENOSYS ? result : 0; /* kernels without CONFIG_KEYS */
 }
 
-static long open_filesystem(struct plan *plan, const struct step *step) {
+static long open_filesystem(struct plan *plan, const struct step *step)
+{
     long context = sys(__NR_fsopen, step->strings[0], FSOPEN_CLOEXEC);
     if (context < 0)
         return context;
@@ -67,7 +71,8 @@ static long open_filesystem(struct plan *plan, const struct step *step) {
     return 0;
 }
 
-static long enter_root(long fd, const char *staging) {
+static long enter_root(long fd, const char *staging)
+{
     /* Where no user namespace was made the mounts we see are peers of the host's, and letting them
      * go would let the host's go (mount_namespaces(7)). */
     struct mount_attr private = {.propagation = MS_PRIVATE};
@@ -83,12 +88,14 @@ static long enter_root(long fd, const char *staging) {
     return result ? result : sys(__NR_chdir, "/");
 }
 
-static long move_onto(long mount, long target) {
+static long move_onto(long mount, long target)
+{
     return sys(__NR_move_mount, mount, "", target, "",
                MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-static long attach(long mount, const struct step *step) {
+static long attach(long mount, const struct step *step)
+{
     bool directory = step->integers[1], strict = step->integers[2];
     unsigned mode = directory ? DIRECTORY_MODE : FILE_MODE;
     long target = (strict ? open_strictly : open_or_make)(step->strings[0], directory, mode);
@@ -99,7 +106,8 @@ static long attach(long mount, const struct step *step) {
     return result;
 }
 
-static long make_directory(const char *path, unsigned mode) {
+static long make_directory(const char *path, unsigned mode)
+{
     long found = open_or_make(path, true, mode);
     if (found < 0)
         return found;
@@ -108,7 +116,8 @@ static long make_directory(const char *path, unsigned mode) {
     return type < 0 ? type : type == MODE_DIRECTORY ? 0 : -ENOTDIR;
 }
 
-static long make_symlink(const char *path, const char *target) {
+static long make_symlink(const char *path, const char *target)
+{
     const char *name;
     long parent = open_parent(path, &name, false);
     if (parent < 0)
@@ -118,7 +127,8 @@ static long make_symlink(const char *path, const char *target) {
     return result;
 }
 
-static long write_beneath(long directory, const char *path, const char *value) {
+static long write_beneath(long directory, const char *path, const char *value)
+{
     long fd = open_at(directory, path, O_WRONLY | O_TRUNC,
                       RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
     if (fd < 0)
@@ -129,7 +139,8 @@ static long write_beneath(long directory, const char *path, const char *value) {
     return result < 0 ? result : result == size ? 0 : -EIO;
 }
 
-static long make_read_only(const char *path, bool remount) {
+static long make_read_only(const char *path, bool remount)
+{
     struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
     long target = open_path(path);
     if (target < 0)
@@ -149,7 +160,8 @@ static long make_read_only(const char *path, bool remount) {
     return result;
 }
 
-static long mask(const char *path, long empty, long null) {
+static long mask(const char *path, long empty, long null)
+{
     long target = open_path(path);
     if (target < 0)
         return target == -ENOENT ? 0 : target;
@@ -171,7 +183,8 @@ static long mask(const char *path, long empty, long null) {
     return result;
 }
 
-static long set_bounding(uint64_t kept) {
+static long set_bounding(uint64_t kept)
+{
     long result = sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
     for (int bit = 0; bit < 64 && result == 0; bit++) {
         if (sys(__NR_prctl, PR_CAPBSET_READ, bit) < 0)
@@ -182,7 +195,8 @@ static long set_bounding(uint64_t kept) {
     return result;
 }
 
-static long set_capabilities(uint64_t held) {
+static long set_capabilities(uint64_t held)
+{
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
         {.effective = (unsigned)held, .permitted = (unsigned)held},
@@ -191,12 +205,14 @@ static long set_capabilities(uint64_t held) {
     return sys(__NR_capset, &header, data);
 }
 
-static long set_limit(const int64_t *integers) {
+static long set_limit(const int64_t *integers)
+{
     uint64_t limit[2] = {(uint64_t)integers[1], (uint64_t)integers[2]};
     return sys(__NR_prlimit64, 0, integers[0], limit, 0);
 }
 
-static long change_directory(const char *path, bool create) {
+static long change_directory(const char *path, bool create)
+{
     char where[PATH_SIZE];
     long fd = create ? open_or_make(path, true, DIRECTORY_MODE) : open_path(path);
     if (fd < 0)
@@ -210,7 +226,8 @@ static long change_directory(const char *path, bool create) {
     return result < 0 ? result : where[0] == '/' ? 0 : -EXDEV;
 }
 
-static long set_stdio(const int64_t *integers) {
+static long set_stdio(const int64_t *integers)
+{
     long result = 0;
     long high[3];
     for (int i = 0; i < 3; i++) { /* first above 2, so that none overwrites another */
@@ -224,7 +241,8 @@ static long set_stdio(const int64_t *integers) {
 }
 
 /* Hand init its two descriptors, at the numbers it knows. */
-static long give_to_init(const struct plan *plan, int64_t status) {
+static long give_to_init(const struct plan *plan, int64_t status)
+{
     long report = sys(__NR_fcntl, plan->report, F_DUPFD_CLOEXEC, INIT_STATUS + 1);
     if (report < 0)
         return report;
@@ -241,7 +259,8 @@ static long give_to_init(const struct plan *plan, int64_t status) {
 }
 
 /* As execvpe(3): what is missing is passed over, and a refusal is remembered over it. */
-static long execute_first(char **names, long count, char **argv, char **envp) {
+static long execute_first(char **names, long count, char **argv, char **envp)
+{
     long found = -ENOENT;
     for (long i = 0; i < count; i++) {
         long result = sys(__NR_execve, names[i], argv, envp);
@@ -253,7 +272,8 @@ static long execute_first(char **names, long count, char **argv, char **envp) {
     return found;
 }
 
-static long execute(const struct plan *plan, const struct step *step) {
+static long execute(const struct plan *plan, const struct step *step)
+{
     long init = step->integers[0], candidates = step->integers[2], arguments = step->integers[3];
     char **names = step->strings + 2, **argv = names + candidates, **envp = argv + arguments + 1;
     struct {
@@ -279,7 +299,8 @@ static long execute(const struct plan *plan, const struct step *step) {
     return execute_first(names, candidates, argv, envp);
 }
 
-long take_step(struct plan *plan, const struct step *step) {
+long take_step(struct plan *plan, const struct step *step)
+{
     const int64_t *integers = step->integers;
     char **strings = step->strings;
     switch (step->operation) {
