@@ -45,6 +45,7 @@ class Options:
     `quiet`: only warnings. `output`: show what containers print. `stdio`: give the containers
     these descriptors instead of logging what they print, and pass our signals on to them (for one
     container, in the foreground). `forget_logs`: remove the log directory at the end.
+    `check_programs`: refuse the fleet where an image lacks a container's program.
     """
 
     quiet: bool = False
@@ -53,6 +54,7 @@ class Options:
     color: bool | None = None
     stdio: Stdio | None = None
     forget_logs: bool = False
+    check_programs: bool = True
 
 
 @final
@@ -80,7 +82,7 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
         private_mount_namespace()
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)
-        site = life.enter_context(open_site(fleet))
+        site = life.enter_context(open_site(fleet, check_programs=options.check_programs))
         listener = _open_screens(fleet, options, life)
         for what in swept:
             log.warning("swept what a dead supervisor left", what=what)
