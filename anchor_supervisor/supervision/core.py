@@ -294,6 +294,7 @@ class Core:
             self._finish(FleetDone(0, "all jobs have finished"))
 
     def _status(self, member: Instance, stuck: frozenset[InstanceId], now: float | None) -> Status:
-        waits = self._neighbours.waits(member, stuck) if member.state is State.WAITING else ()
+        waiting = member.state is State.WAITING and self._phase is not Phase.IDLE
+        waits = self._neighbours.waits(member, stuck) if waiting else ()
         closing = self._phase is Phase.STOPPING
         return describe(member, waits, self._now if now is None else now, closing=closing)

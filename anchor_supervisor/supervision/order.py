@@ -47,7 +47,7 @@ class Order:
     """The graph of one fleet. Built once; raises SupervisionBug where the fleet was not checked."""
 
     def __init__(self, fleet: Fleet) -> None:
-        """Sort the containers; among equals the file's order stays."""
+        """Sort the containers, dependencies first."""
         graph = {name: tuple(c.depends_on) for name, c in fleet.containers.items()}
         try:
             self.containers = tuple(graphlib.TopologicalSorter(graph).static_order())
