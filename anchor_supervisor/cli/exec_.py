@@ -18,11 +18,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from anchor_supervisor.cli.options import add_fleet_options, fleet_client
+from anchor_supervisor.cli.problems import show
 from anchor_supervisor.errors import ControlError
 from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.process import refuse_dumps
-from anchor_supervisor.kernel.spawn import Child, spawn
+from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
 from anchor_supervisor.rootfs import users
 from anchor_supervisor.rootfs.command import DEFAULT_PATH, candidates
 from anchor_supervisor.runtime.recipe import Powers, Process, exec_steps, limit_number
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         message = "`-t` is not supported yet" if options.tty else "no command is given"
         raise ControlError(message, hint="anchor exec NAME CMD...")
     path = f"/v1/containers/{quote(options.name, safe='')}/exec-context"
-    context = fleet_client(options).request("GET", path)
+    context = fleet_client(options).get(path)
     refuse_dumps()
     with ExitStack() as opened:
         main = _open_main_process(context)
@@ -68,7 +69,11 @@ def run(options: argparse.Namespace) -> int:
         group = Cgroup(Path(context["cgroup"])).open()
         opened.callback(os.close, group)
         steps = exec_steps(_powers(context), main, _process(context, options, tuple(words)))
-        child = spawn(steps, cgroup=group, share_memory=False)
+        try:
+            child = spawn(steps, cgroup=group, share_memory=False)
+        except SpawnError as error:
+            show(error)
+            return error.shell_code
         opened.callback(child.close)
         return _wait(child)
 

@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     for unsupported, words in ((options.tty, "-t"), (options.detach, "-d")):
         if unsupported:
-            raise _wrong(f"`{words}` is not supported yet", words)
+            message = f"`{words}` is not supported yet"
+            raise _wrong(message, words)
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words:
         raise _wrong("no command is given", "CMD", "anchor run /bin/echo hello")
@@ -153,7 +154,7 @@ def _exit_code(ending: Ending) -> int:
     """The command's own end; where there was none, our error and what a shell would say."""
     for failure in ending.failures.values():
         show(failure)
-        return failure.exit_code_of_command if isinstance(failure, SpawnError) else OUR_ERROR
+        return failure.shell_code if isinstance(failure, SpawnError) else OUR_ERROR
     status = ending.statuses[0]
     if status.exit is None:
         return OUR_ERROR if status.state is State.FAILED else 128 + 15

@@ -1,4 +1,4 @@
-"""`anchor up` and `anchor-supervise --detach`: come back once the fleet is up, and say how it is."""
+"""`anchor up` and `anchor-supervise --detach`: come back once the fleet is up, and say how."""
 
 from __future__ import annotations
 
@@ -126,8 +126,12 @@ class _Watcher:
         while True:
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self.background.descriptor], [], [], left)[0]:
-                message = f"fleet `{self.fleet.name}` is not ready after {format_duration(self.timeout)}"
-                raise ControlError(message, hint="it goes on; ask `anchor ps` and `anchor why NAME`")
+                message = (
+                    f"fleet `{self.fleet.name}` is not ready after {format_duration(self.timeout)}"
+                )
+                raise ControlError(
+                    message, hint="it goes on; ask `anchor ps` and `anchor why NAME`"
+                )
             news = self.background.read()
             if news is None:
                 return self._ended()
@@ -139,20 +143,28 @@ class _Watcher:
     def _take(self, item: dict[str, Any]) -> int | None:
         match item["event"]:
             case "state":
-                word = item["health"] if item["health"] in {"healthy", "unhealthy"} else item["state"]
-                print(f"{item['name']}: {self._paint.state(word)} ({item['reason']})", file=sys.stderr)
+                word = (
+                    item["health"] if item["health"] in {"healthy", "unhealthy"} else item["state"]
+                )
+                print(
+                    f"{item['name']}: {self._paint.state(word)} ({item['reason']})", file=sys.stderr
+                )
             case "ready":
                 took = format_duration(round(time.monotonic() - self._started, 3))
                 print(f"fleet `{self.fleet.name}` is up ({took})", file=sys.stderr)
                 return 0
             case "unready":
                 message = f"fleet `{self.fleet.name}` cannot become ready: {item['reason']}"
-                raise ControlError(message, hint="`anchor why NAME` tells more, `anchor down` ends it")
+                raise ControlError(
+                    message, hint="`anchor why NAME` tells more, `anchor down` ends it"
+                )
             case "done":
                 print(f"fleet `{self.fleet.name}` is done: {item['reason']}", file=sys.stderr)
                 return self.background.exit_code()
             case "error":
                 return self._show(item)
+            case _:
+                pass  # news of a later version
         return None
 
     def _show(self, item: dict[str, Any]) -> int:

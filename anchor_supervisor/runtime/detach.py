@@ -24,7 +24,7 @@ class Reporter:
 
     _descriptor: int | None
 
-    def tell(self, **news: Any) -> None:
+    def tell(self, **news: object) -> None:
         """Send one piece of news. A parent that went away is no failure of ours."""
         if self._descriptor is None:
             return

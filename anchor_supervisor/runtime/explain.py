@@ -96,9 +96,7 @@ def _instance(
     )
 
 
-def _prepared(
-    instance: InstanceId, container: Container, network: NetworkPlan
-) -> tuple[str, ...]:
+def _prepared(instance: InstanceId, container: Container, network: NetworkPlan) -> tuple[str, ...]:
     """What is made once and held for the fleet's life."""
     own = ["ipc", "uts"]
     if container.network_mode is not NetworkMode.HOST:
@@ -124,9 +122,7 @@ def _credentials(container: Container, layers: Layers) -> Credentials:
         return users.lookup(root, container.user)
 
 
-def _steps(
-    instance: InstanceId, container: Container, credentials: Credentials
-) -> tuple[str, ...]:
+def _steps(instance: InstanceId, container: Container, credentials: Credentials) -> tuple[str, ...]:
     hostname = host_name(container, instance)
     argv = command.argv(container)
     environment = command.environment(container, hostname=hostname, home=credentials.home)

@@ -48,7 +48,7 @@ class Screen:
         """Do nothing: the thread writes as fast as it can."""
 
     def close(self, patience: float = 1.0) -> None:
-        """Write what is queued, but wait for a stopped terminal no longer than `patience` seconds."""
+        """Write what is queued, waiting at most `patience` seconds for a stopped terminal."""
         if self._thread is not None:
             try:
                 self._queue.put(None, timeout=patience)

@@ -27,7 +27,7 @@ from anchor_supervisor.runtime.views import Views, inspect_view
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase, State
 
-ORDERS: Final = {
+ORDERS: Final[Mapping[str, Callable[[InstanceId], events.Event]]] = {
     "start": events.StartRequested,
     "stop": events.StopRequested,
     "restart": events.RestartRequested,

@@ -1,4 +1,4 @@
-"""A command run inside a running container, for health probes: watched, bounded, and killed whole."""
+"""A command run inside a container, for health probes: watched, bounded, and killed whole."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _start(run: HostRun, argv: tuple[str, ...], cgroup: Cgroup, writer: int) -> 
 
 
 async def _output_of(child: Child, reader: int) -> bytes:
-    """The end of what the command prints until it exits; a child it leaves behind is not awaited."""
+    """The end of what the command prints until it exits; what it leaves behind is not awaited."""
     os.set_blocking(reader, False)
     kept = bytearray()
 

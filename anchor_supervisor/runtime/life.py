@@ -107,7 +107,7 @@ class Life:
         """Pass a signal on to every container that runs; False where none does."""
         name = signal.Signals(number).name.removeprefix("SIG")
         running = [status.instance for status in self.statuses if status.pid is not None]
-        return any([self._supervisor.signal(instance, name) for instance in running])
+        return 0 < sum(self._supervisor.signal(instance, name) for instance in running)
 
     async def _feed_watchdog(self, interval: float) -> None:
         while True:

@@ -16,7 +16,9 @@ from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
 from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
 
-PATIENCE: Final = 10.0  # seconds for a killed group to empty; only a process that cannot die takes so long
+PATIENCE: Final = (
+    10.0  # seconds for a killed group to empty; only a process that cannot die takes so long
+)
 
 
 def fleet_cgroup(identity: str) -> Cgroup:
@@ -66,7 +68,7 @@ def oom_words(cgroup: Cgroup, before: int) -> str | None:
 
 
 def end_cgroup(cgroup: Cgroup, patience: float = PATIENCE) -> bool:
-    """Kill everything in the group and beneath it, and remove it; False: it could not be emptied."""
+    """Kill everything in the group and beneath it, and remove it; False: it cannot be emptied."""
     if not cgroup.exists():
         return True
     cgroup.kill()

@@ -12,13 +12,12 @@ from attrs import define, field
 from anchor_supervisor.control.shapes import ExecContext
 from anchor_supervisor.errors import AnchorError, FleetError, ImageError
 from anchor_supervisor.fleet.model import ExecProbe, HttpProbe, InstanceId, Probe, TcpProbe
-from anchor_supervisor.kernel import capabilities
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.holdings import Holdings, acquire
+from anchor_supervisor.runtime.inside import run_inside
 from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.probes import probe_http, probe_tcp
-from anchor_supervisor.runtime.inside import run_inside
 from anchor_supervisor.runtime.recipe import container_powers
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
@@ -84,7 +83,7 @@ class HostMachine:
     def permanent(self, error: AnchorError) -> bool:
         """A command that is not there, or an image or a file that is wrong, stays so."""
         if isinstance(error, SpawnError):
-            return error.exit_code_of_command in {NOT_FOUND, NOT_EXECUTABLE}
+            return error.shell_code in {NOT_FOUND, NOT_EXECUTABLE}
         return isinstance(error, (ImageError, FleetError))
 
     def kill(self, instance: InstanceId) -> None:
@@ -156,7 +155,7 @@ class HostMachine:
             try:
                 holdings.release()
             except (AnchorError, OSError) as error:
-                log.error("could not give back", container=str(instance), error=str(error))
+                log.warning("could not give back", container=str(instance), error=str(error))
         self._holdings.clear()
 
     def _heard(self, instance: InstanceId, stream: str, data: bytes) -> None:

@@ -81,7 +81,9 @@ class OutputPump:
         Bounded by the pipes' capacity, so that a process that outlives the run cannot hold us.
         """
         for stream, reader in self._readers.items():
-            for _ in range(32):  # 32 chunks: a pipe enlarged to 1 MiB, the largest unprivileged one, twice
+            for _ in range(
+                32
+            ):  # 32 chunks: a pipe enlarged to 1 MiB, the largest unprivileged one, twice
                 if not self._read_once(stream, reader):
                     break
 

@@ -44,7 +44,7 @@ class Findings:
     warnings: tuple[str, ...] = ()
 
     def refuse(self) -> None:
-        """Raise FleetError or UnfitHostError with everything that stands in the way, if anything."""
+        """Raise FleetError or UnfitHostError with everything that stands in the way."""
         if self.wrong:
             raise FleetError((*self.wrong, *self.unfit))
         if self.unfit:
@@ -52,7 +52,7 @@ class Findings:
 
 
 def look(fleet: Fleet) -> Findings:
-    """Look at everything a start of the fleet would need. Raises HostError where we may not look."""
+    """Look at everything a start would need. Raises HostError where we may not look."""
     if os.geteuid() != 0:
         message = "containers can only be started by root"
         raise HostError(message, hint="run it again with sudo")
@@ -182,9 +182,7 @@ def _missing_program(fleet: Fleet, container: Container, layers: Layers) -> Iter
     verdict = _look_for_program(layers, tried)
     if verdict is not None:
         key = f"containers.{container.name}.command"
-        yield _problem(
-            fleet, key, f"`{argv[0]}` {verdict} in image `{container.image.reference}`"
-        )
+        yield _problem(fleet, key, f"`{argv[0]}` {verdict} in image `{container.image.reference}`")
 
 
 def _look_for_program(layers: Layers, tried: tuple[str, ...]) -> str | None:

@@ -43,9 +43,7 @@ async def probe_http(probe: HttpProbe, net: int | None, address: str | None) -> 
             return ProbeAnswer(ok=False, output=f"http port {probe.port}: {error}")
 
 
-async def _connect(
-    port: int, net: int | None, address: str | None
-) -> trio.socket.SocketType:
+async def _connect(port: int, net: int | None, address: str | None) -> trio.socket.SocketType:
     """Connect to the loopback address, or where that is refused to the container's own."""
     addresses = [LOOPBACK] if address is None else [LOOPBACK, address]
     for candidate in addresses:
@@ -68,7 +66,7 @@ async def _socket(net: int | None) -> trio.socket.SocketType:
     raw = await trio.to_thread.run_sync(
         socket_in_namespace, net, socket.AF_INET, socket.SOCK_STREAM, 0
     )
-    raw.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+    raw.setblocking(False)
     return trio.socket.from_stdlib_socket(raw)
 
 
@@ -87,7 +85,7 @@ async def _get(probe: HttpProbe, connection: trio.socket.SocketType) -> ProbeAns
             client.receive_data(await connection.recv(4096))
         elif isinstance(event, h11.Response):
             reason = event.reason.decode(errors="replace")[:MAX_BODY_SHOWN]
-            ok = 200 <= event.status_code < 400  # noqa: PLR2004 - as the contract says
+            ok = 200 <= event.status_code < 400
             return ProbeAnswer(ok=ok, output=f"http {event.status_code} {reason}".rstrip())
         elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
             return ProbeAnswer(ok=False, output="http: closed without an answer")

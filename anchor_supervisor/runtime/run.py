@@ -76,7 +76,7 @@ class HostRun:
             pidfd.send_signal(self.child.pidfd, signal_number(name))
 
     def _command_ending(self) -> pidfd.Ending | None:
-        """The command's end as init wrote it; None where init was killed itself, or there is none."""
+        """The command's end as init wrote it; None where init was killed, or there is none."""
         raw = os.pread(self.status, WAIT_STATUS.size, 0)
         if len(raw) < WAIT_STATUS.size:
             return None

@@ -15,7 +15,6 @@ from typing import final
 import structlog
 from attrs import define, field
 
-
 from anchor_supervisor.fleet.model import Fleet, InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init

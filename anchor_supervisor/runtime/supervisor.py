@@ -90,7 +90,7 @@ Observer = Callable[[commands.Command], None]
 @final
 @define(eq=False)
 class Supervisor:
-    """Feeds a core until the fleet is done. `observer` sees every command, before it is performed."""
+    """Feeds a core until the fleet is done. `observer` sees every command before it is done."""
 
     core: Core
     machine: Machine

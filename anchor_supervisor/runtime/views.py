@@ -1,4 +1,4 @@
-"""A running fleet as its operators see it: the core's facts and the host's, as JSON values. Pure."""
+"""A running fleet as its operators see it: the core's and the host's facts, as JSON. Pure."""
 
 from __future__ import annotations
 
