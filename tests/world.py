@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import final
 
-from anchor_supervisor.fleet.model import Fleet, InstanceId, Kind, instances
+from anchor_supervisor.fleet.model import Condition, Fleet, InstanceId, Kind, instances
 from anchor_supervisor.supervision.commands import (
     CancelProbe,
     Command,
@@ -26,6 +26,7 @@ from anchor_supervisor.supervision.events import (
     Event,
     Exited,
     FleetKillRequested,
+    FleetStopRequested,
     ProbeFinished,
     RestartRequested,
     Spawned,
@@ -34,7 +35,6 @@ from anchor_supervisor.supervision.events import (
     Tick,
 )
 from anchor_supervisor.supervision.lifecycle import TRANSITIONS
-from anchor_supervisor.supervision.order import holds
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, Phase, State
 from anchor_supervisor.supervision.status import Status
 
@@ -48,7 +48,7 @@ class World:
         self.fleet = fleet
         self.core = Core(fleet)
         self.now = 0.0
-        self.heard = 0.0
+        self._heard = 0.0
         self.known = instances(fleet)
         self.states = dict.fromkeys(self.known, State.WAITING)
         self.healths = dict.fromkeys(self.known, HealthState.NONE)
@@ -63,6 +63,7 @@ class World:
         self._said: list[type[Command]] = []
         self._fresh = set(self.known)
         self._closing = False
+        self._asked_down = False
         self._merciless = False
 
     # What the world does.
@@ -70,13 +71,14 @@ class World:
     def tell(self, event: Event) -> list[Command]:
         """Tell the core, and carry out what it commands."""
         match event:
-            case FleetKillRequested():
-                self._merciless = True
+            case FleetStopRequested() | FleetKillRequested():
+                self._merciless = self._merciless or isinstance(event, FleetKillRequested)
+                self._asked_down = self._asked_down or self.core.phase is not Phase.STOPPING
             case StartRequested(instance=instance) | RestartRequested(instance=instance):
                 self._fresh.add(instance)
             case _:
                 pass
-        self.heard = self.now
+        self._heard = self.now
         self._closing = self.core.phase is Phase.STOPPING
         commands = self.core.handle(event, self.now)
         for command in commands:
@@ -157,6 +159,7 @@ class World:
                 assert not self.alive
                 assert not self.spawning
                 assert command.reason
+                assert command.exit_code == self._exit_code()
                 self.done = command
 
     def _believe(self, report: Report) -> None:
@@ -206,7 +209,8 @@ class World:
 
     def check(self) -> None:
         """The core's account agrees with the books, and nothing waits for nothing."""
-        for status in self.core.statuses(self.now):
+        statuses = self.core.statuses(self.now)
+        for status in statuses:
             instance = status.instance
             assert status.state is self.states[instance]
             assert status.health is self.healths[instance]
@@ -214,11 +218,27 @@ class World:
             assert (status.pid is not None) == (instance in self.alive)
             self._check_state(instance, status)
         deadline = self.core.next_deadline()
-        assert deadline is None or deadline > self.heard, "a deadline that has passed is armed"
+        assert deadline is None or deadline > self._heard, "a deadline that has passed is armed"
         if self.core.phase is Phase.DONE:
             assert deadline is None
+        else:
+            moments = [status.next_at for status in statuses if status.next_at is not None]
+            assert deadline == min(moments, default=None)
+        if self.core.phase is Phase.UP:
+            self._check_verdicts()
         if self.done is not None:
             assert self.core.phase is Phase.DONE
+
+    def _check_verdicts(self) -> None:
+        """What is true of the whole fleet has been said, and what must end has ended."""
+        down = {State.STOPPED, State.COMPLETED, State.FAILED}
+        ready = {instance for instance in self.known if self._ready(instance)}
+        lost = {i for i in self.known if self.states[i] in down} - ready
+        assert len(ready) < len(self.known) or FleetReady in self._said
+        assert not lost or self._said, "neither ready nor unready was said"
+        assert not self._essentials_failed()
+        if self._only_jobs():
+            assert set(self.states.values()) - down - {State.WAITING}, "the jobs should have ended"
 
     def _check_state(self, instance: InstanceId, status: Status) -> None:
         up, coming = instance in self.alive, instance in self.spawning
@@ -255,11 +275,19 @@ class World:
     def gates_open(self, instance: InstanceId) -> bool:
         """Whether every dependency is, by the reports, what it must be."""
         return all(
-            holds(condition, self.states[other], self.healths[other])
+            self._satisfies(condition, other)
             for name, condition in self.fleet.containers[instance.container].depends_on.items()
             for other in self.known
             if other.container == name
         )
+
+    def _satisfies(self, condition: Condition, instance: InstanceId) -> bool:
+        state, health = self.states[instance], self.healths[instance]
+        if condition is Condition.STARTED:
+            return state in {State.RUNNING, State.COMPLETED}
+        if condition is Condition.HEALTHY:
+            return (state, health) == (State.RUNNING, HealthState.HEALTHY)
+        return state is State.COMPLETED
 
     def _ready(self, instance: InstanceId) -> bool:
         container = self.fleet.containers[instance.container]
@@ -267,6 +295,23 @@ class World:
             return self.states[instance] is State.COMPLETED
         wanted = HealthState.NONE if container.health is None else HealthState.HEALTHY
         return self.states[instance] is State.RUNNING and self.healths[instance] is wanted
+
+    def _essentials_failed(self) -> bool:
+        return any(
+            self.states[instance] is State.FAILED
+            for instance in self.known
+            if self.fleet.containers[instance.container].essential
+        )
+
+    def _only_jobs(self) -> bool:
+        return all(container.kind is Kind.JOB for container in self.fleet.containers.values())
+
+    def _exit_code(self) -> int:
+        """Return what the end must be called: 0 on request, else 1 where something was lost."""
+        if self._asked_down:
+            return 0
+        left = {State.FAILED, State.WAITING} & set(self.states.values())
+        return 1 if self._essentials_failed() or left else 0
 
     def _say_once(self, command: type[Command]) -> None:
         assert command not in self._said

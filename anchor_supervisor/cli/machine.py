@@ -153,9 +153,14 @@ def _check_firewall() -> Finding:
 
 
 def _check_forwarding() -> Finding:
-    if Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1":
-        return Finding("forwarding", OK, "net.ipv4.ip_forward is 1")
-    found = "net.ipv4.ip_forward is 0: containers reach each other, not the world"
+    switch = Path("/proc/sys/net/ipv4/ip_forward")
+    if switch.read_text().strip() != "0":
+        return Finding("forwarding", OK, "net.ipv4.ip_forward is on")
+    if os.access(switch, os.W_OK):
+        return Finding(
+            "forwarding", OK, "net.ipv4.ip_forward is off; a fleet's network turns it on"
+        )
+    found = "net.ipv4.ip_forward is off and cannot be turned on: containers do not reach the world"
     return Finding("forwarding", WARN, found, "sysctl -w net.ipv4.ip_forward=1")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from attrs import define, evolve, field
 
-from anchor_supervisor.cli.problems import show
+from anchor_supervisor.cli.problems import show, warn
 from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, HostError, Problem
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
@@ -149,6 +149,8 @@ class _Watcher:
                 print(
                     f"{item['name']}: {self._paint.state(word)} ({item['reason']})", file=sys.stderr
                 )
+            case "warning":
+                warn(item["message"])
             case "ready":
                 took = format_duration(round(time.monotonic() - self._started, 3))
                 print(f"fleet `{self.fleet.name}` is up ({took})", file=sys.stderr)

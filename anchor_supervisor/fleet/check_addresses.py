@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Final
@@ -75,12 +76,11 @@ def _overlaps(subnets: Mapping[str, IPv4Network]) -> Iterator[Finding]:
 
 
 def _capacity(fleet: Fleet, subnets: Mapping[str, IPv4Network]) -> Iterator[Finding]:
+    wanted: Counter[str] = Counter()
+    for container in fleet.containers.values():
+        wanted.update(dict.fromkeys(container.networks, container.replicas))
     for name, subnet in subnets.items():
-        needed = sum(
-            container.replicas
-            for container in fleet.containers.values()
-            if name in container.networks
-        )
+        needed = wanted[name]
         free = subnet.num_addresses - 3  # network, gateway, broadcast
         if needed > free:
             message = f"`{subnet}` has room for {free} containers, not for {needed}"

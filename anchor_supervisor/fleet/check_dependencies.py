@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterator
+from typing import Final
 
 from anchor_supervisor.fleet.finding import Finding, path_of
 from anchor_supervisor.fleet.model import Condition, Container, Fleet, Kind
 from anchor_supervisor.fleet.wording import did_you_mean, show
+
+MOST_CIRCLES: Final = 20  # told at once; each costs a walk over the whole fleet
 
 
 def dependency_findings(fleet: Fleet) -> Iterator[Finding]:
@@ -49,7 +52,7 @@ def _cycles(fleet: Fleet) -> Iterator[Finding]:
         name: {wanted for wanted in container.depends_on if wanted in fleet.containers}
         for name, container in fleet.containers.items()
     }
-    while True:
+    for _ in range(MOST_CIRCLES):
         try:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as error:
@@ -57,7 +60,8 @@ def _cycles(fleet: Fleet) -> Iterator[Finding]:
             circle: list[str] = list(reversed(error.args[1]))
         else:
             return
-        first = min(range(len(circle) - 1), key=lambda place: list(graph).index(circle[place]))
+        place = {name: number for number, name in enumerate(graph)}
+        first = min(range(len(circle) - 1), key=lambda number: place[circle[number]])
         shown = [*circle[first:-1], *circle[:first], circle[first]]
         yield Finding(
             path_of("containers", shown[0], "depends_on", shown[1]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, final
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -33,22 +33,16 @@ def join(path: str, key: str) -> str:
     return f"{path}.{part}" if path else part
 
 
+def around(path: str) -> Iterator[str]:
+    """Yield the paths of the tables and lists that hold this one, from the inside out."""
+    while (found := _LAST_PART.search(path)) is not None and found.start() > 0:
+        path = path[: found.start()]
+        yield path
+
+
 def nearest_line(lines: Mapping[str, int], path: str) -> int | None:
     """Return the line of the path, or else of the closest table or list around it."""
-    while path:
-        if path in lines:
-            return lines[path]
-        found = _LAST_PART.search(path)
-        if found is None:
-            return None
-        path = path[: found.start()]
-    return None
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one is inside the other."""
-    longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
-    return longer.startswith(shorter) and longer[len(shorter) : len(shorter) + 1] in {"", ".", "["}
+    return next((lines[one] for one in (path, *around(path)) if one in lines), None)
 
 
 def key_lines(text: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TypeVar, cast, final
 
 from anchor_supervisor.errors import FleetError, Problem
-from anchor_supervisor.fleet.places import join, nearest_line, overlap
+from anchor_supervisor.fleet.places import around, join, nearest_line
 from anchor_supervisor.fleet.schema import ELSEWHERE, Section
 from anchor_supervisor.fleet.wording import Mistake, kind_of, nearest, printable, show
 
@@ -28,25 +28,27 @@ class Sheet:
         self.problems: list[Problem] = []
         self._blamed: set[str] = set()
         self._suspected: set[str] = set()
+        self._around_wrong: set[str] = set()
 
     def report(self, path: str, message: str, hint: str | None = None) -> None:
         """Note a problem at this key path."""
         line = nearest_line(self.lines, path)
         self._blamed.add(path)
+        self._around_wrong.update(around(path))
         self.problems.append(Problem(message, self.file, line, path or None, hint))
 
     def suspect(self, path: str) -> None:
         """Note that this key may be meant by another that is unknown."""
         self._suspected.add(path)
-
-    def blames(self, path: str) -> bool:
-        """Whether something at, inside or around this key path is known, or likely, to be wrong."""
-        return any(overlap(one, path) for one in self._blamed | self._suspected)
+        self._around_wrong.update(around(path))
 
     def covers(self, path: str) -> bool:
         """Whether exactly this key, or something around it, is known or likely to be wrong."""
-        wrong = self._blamed | self._suspected
-        return any(len(one) <= len(path) and overlap(one, path) for one in wrong)
+        return any(one in self._blamed or one in self._suspected for one in (path, *around(path)))
+
+    def blames(self, path: str) -> bool:
+        """Whether something at, inside or around this key is known or likely to be wrong."""
+        return path in self._around_wrong or self.covers(path)
 
     def attempt(self, path: str, read: Callable[[object], T], value: object, default: T) -> T:
         """Return what `read` makes of the value; note its mistake and return the default."""

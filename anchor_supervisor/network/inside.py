@@ -17,6 +17,7 @@ from attrs import frozen
 
 from anchor_supervisor.errors import AnchorError, HostError, NetworkError
 from anchor_supervisor.kernel.libc import library_call
+from anchor_supervisor.kernel.namespaces import CLONE_NEWNET
 from anchor_supervisor.network.links import (
     LOOPBACK_INDEX,
     add_address,
@@ -27,8 +28,6 @@ from anchor_supervisor.network.links import (
 )
 from anchor_supervisor.network.netlink import Message, Netlink, open_socket
 from anchor_supervisor.network.plan import Endpoint
-
-_CLONE_NEWNET = 0x40000000
 
 # Before any interface is made: what comes into being later inherits `default`, so no interface
 # ever has an IPv6 address to test for duplicates or takes a router's word. The loopback keeps ::1.
@@ -89,7 +88,7 @@ def _visit(net_fd: int) -> _Visit:
     """Run in the visiting thread, which is in another namespace after each call."""
     endpoint = None
     try:
-        library_call("setns", net_fd, _CLONE_NEWNET, subject="a container's network namespace")
+        library_call("setns", net_fd, CLONE_NEWNET, subject="a container's network namespace")
         for path, value in _SETTINGS:
             if path.exists():  # a kernel without IPv6 has nothing to disable
                 path.write_text(value, encoding="ascii")

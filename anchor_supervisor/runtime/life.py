@@ -55,6 +55,9 @@ class Life:
     async def run(self) -> Outcome:
         """Bring the fleet up, keep it, and give back what its containers held."""
         started = trio.current_time()
+        for warning in self.machine.site.warnings:
+            log.warning(warning)
+            self.reporter.tell(event="warning", message=warning)
         core = Core(self.machine.site.fleet)
         self._supervisor = Supervisor(core, self.machine, self._observe)
         self._handler = FleetHandler(self._supervisor, self.machine, self._views, started)
@@ -107,7 +110,8 @@ class Life:
         """Pass a signal on to every container that runs; False where none does."""
         name = signal.Signals(number).name.removeprefix("SIG")
         running = [status.instance for status in self.statuses if status.pid is not None]
-        return 0 < sum(self._supervisor.signal(instance, name) for instance in running)
+        sent = [self._supervisor.signal(instance, name) for instance in running]
+        return any(sent)
 
     async def _feed_watchdog(self, interval: float) -> None:
         while True:
@@ -162,4 +166,4 @@ class Life:
     def _views(self) -> Views:
         site = self.machine.site
         clock = Clock(trio.current_time(), datetime.now(UTC).timestamp())
-        return Views(site.fleet, self._supervisor.core, clock, site.address)
+        return Views(site.fleet, self._supervisor.core, clock, site.address, site.enforced)

@@ -38,6 +38,15 @@ def make_fleet_cgroup(identity: str, fleet: Fleet) -> Cgroup:
     return cgroup
 
 
+def enforced_limits(cgroup: Cgroup) -> frozenset[str]:
+    """The limits that can be enforced beneath the fleet's cgroup, by their names in the file."""
+    enabled = frozenset((cgroup.read("cgroup.subtree_control") or "").split())
+    every = Limits(1, 1, 1, 1.0, 1, "0", 1, 1)
+    return frozenset(
+        item.key for item in cgroup_limits.settings(every) if item.controller in enabled
+    )
+
+
 def apply_limits(cgroup: Cgroup, limits: Limits, mode: LimitsMode) -> None:
     """Write the limits of one instance.
 

@@ -86,8 +86,6 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
         listener = _open_screens(fleet, options, life)
         for what in swept:
             log.warning("swept what a dead supervisor left", what=what)
-        for warning in site.warnings:
-            log.warning(warning)
         environment = dict(os.environ)
         machine = HostMachine(site, listener, options.stdio)
         whole = Life(

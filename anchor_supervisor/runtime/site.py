@@ -24,7 +24,7 @@ from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.images import Layers
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.id_ranges import IdRanges
-from anchor_supervisor.runtime.limits import end_cgroup, make_fleet_cgroup
+from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
 
 log = structlog.get_logger("host")
 
@@ -52,6 +52,7 @@ class Site:
     init: int
     resolv_conf: str
     hidden: tuple[str, ...]
+    enforced: frozenset[str]
     warnings: tuple[str, ...]
     # The network room wants one caller at a time; it is called from several workers here.
     _network_lock: threading.Lock = field(factory=threading.Lock, init=False)
@@ -119,6 +120,7 @@ def open_site(fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:
             init=init,
             resolv_conf=_resolv_conf(),
             hidden=(str(places.run_dir()), str(data)),
+            enforced=enforced_limits(cgroup),
             warnings=findings.warnings,
         )
 

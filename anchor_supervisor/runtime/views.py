@@ -41,12 +41,17 @@ Address = Callable[[InstanceId], str | None]
 @final
 @frozen
 class Views:
-    """Answers for one fleet. `address` knows where each instance can be reached."""
+    """Answers for one fleet.
+
+    `address` knows where each instance can be reached, `enforced` names the limits that this
+    machine can enforce: the others are not in force, whatever the file says.
+    """
 
     fleet: Fleet
     core: Core
     clock: Clock
     address: Address
+    enforced: frozenset[str]
 
     def row(self, status: Status) -> ContainerRow:
         """One element of `anchor ps --json`."""
@@ -75,7 +80,7 @@ class Views:
             oom=exited.oom if exited else None,
             started_at=self.clock.rfc3339(status.started_at),
             finished_at=self.clock.rfc3339(status.finished_at),
-            limits=limits_row(container),
+            limits=limits_row(container, self.enforced),
         )
 
     def why(self, status: Status, log: Sequence[LogLine]) -> Why:
@@ -190,10 +195,14 @@ def port_rows(container: Container) -> list[PortRow]:
     ]
 
 
-def limits_row(container: Container) -> LimitsRow:
-    """The limits that `ps` shows."""
+def limits_row(container: Container, enforced: frozenset[str]) -> LimitsRow:
+    """The limits that are in force, of those that `ps` shows."""
     limits = container.limits
-    return LimitsRow(memory=limits.memory, cpus=limits.cpus, pids=limits.pids)
+    return LimitsRow(
+        memory=limits.memory if "memory" in enforced else None,
+        cpus=limits.cpus if "cpus" in enforced else None,
+        pids=limits.pids if "pids" in enforced else None,
+    )
 
 
 def inspect_view(

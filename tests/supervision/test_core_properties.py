@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from anchor_supervisor.fleet.model import Fleet, InstanceId
+from anchor_supervisor.fleet.model import Fleet, InstanceId, Kind
 from anchor_supervisor.supervision.events import (
     Exited,
     FleetKillRequested,
@@ -40,7 +40,7 @@ class AnyFleet(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(fleet=fleets(), started=st.integers(0, 9))
+    @initialize(fleet=fleets() | fleets(kinds=(Kind.JOB,)), started=st.integers(0, 9))
     def begin(self, fleet: Fleet, started: int) -> None:
         """Draw a fleet; nearly always it is started."""
         self.world = World(fleet)
