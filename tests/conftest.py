@@ -3,7 +3,7 @@
 A test marked `root` makes real kernel objects and needs uid 0. A test marked `vm` needs a machine
 whose only cgroup hierarchy is v2, with controllers: `make test-vm` boots one. Where a test cannot
 run it is skipped with the reason; under `CI=true` that is a failure, unless the reason starts with
-`MACHINE_FACT`: something this kernel lacks, which the other kernel of the suite has.
+`machine: `: something this kernel lacks, which the other kernel of the suite has.
 """
 
 from __future__ import annotations
@@ -13,16 +13,12 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 from hypothesis import settings
 
 from leaks import Snapshot, assert_nothing_left
-
-MACHINE_FACT: Final = "machine: "
-
-LIMITS: Final = frozenset({"cpu", "memory", "pids"})
+from machine import MACHINE_FACT, limits_can_be_enforced
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -36,14 +32,9 @@ def _skips_are_illegal() -> bool:
 def _reason_to_skip(item: pytest.Item) -> str | None:
     if (item.get_closest_marker("root") or item.get_closest_marker("vm")) and os.geteuid() != 0:
         return "needs root: run the tests as root"
-    if item.get_closest_marker("vm") and not _limits_can_be_enforced():
+    if item.get_closest_marker("vm") and not limits_can_be_enforced():
         return MACHINE_FACT + "no pure cgroup v2 with controllers here; `make test-vm` has one"
     return None
-
-
-def _limits_can_be_enforced() -> bool:
-    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
-    return controllers.exists() and set(controllers.read_text().split()) >= LIMITS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

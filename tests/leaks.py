@@ -53,7 +53,7 @@ class Snapshot:
                     *_namespaces(),
                     *_beneath("named network namespace", Path("/run/netns")),
                     *(_processes_of(run_dir) if run_dir else ()),
-                    *(_beneath("run directory entry", run_dir) if run_dir else ()),
+                    *(_run_entries(run_dir) if run_dir else ()),
                     *(_beneath("writable layer", data_dir / "fleets") if data_dir else ()),
                 )
             )
@@ -158,6 +158,12 @@ def _processes_of(run_dir: Path) -> Iterator[str]:
 
 def _pids() -> Iterator[str]:
     return (name for name in os.listdir(_PROC) if name.isdigit())
+
+
+def _run_entries(run_dir: Path) -> Iterator[str]:
+    """All but the register of id ranges itself, which is the machine's; its entries are fleets'."""
+    register = f"run directory entry {run_dir}/ids"
+    return (line for line in _beneath("run directory entry", run_dir) if line != register)
 
 
 def _beneath(kind: str, folder: Path) -> Iterator[str]:
