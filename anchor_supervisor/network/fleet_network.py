@@ -236,7 +236,6 @@ class FleetNetwork:
             for endpoint in self._endpoints(instance)
         ]
         old = [self._ports.pop(one.address.ip, None) for _, one, _ in wanted]
-        mutes = [mute_port(name) for name in old if name is not None]
         messages: list[Message] = []
         names: list[str] = []
         for _, endpoint, net_fd in wanted:
@@ -247,7 +246,7 @@ class FleetNetwork:
         answers: list[Answer] = []
         if messages:
             with Netlink() as netlink:
-                netlink.perform(mutes, forgive=(errno.ENODEV, errno.EOPNOTSUPP))
+                _mute(netlink, [name for name in old if name is not None])
                 answers = netlink.exchange(messages)
         for (instance, endpoint, _), name, answer in zip(wanted, names, answers, strict=True):
             error = explain(answer, endpoint.bridge)
@@ -255,6 +254,13 @@ class FleetNetwork:
                 self._ports[endpoint.address.ip] = name
             else:
                 failures.setdefault(instance, error)
+
+
+def _mute(netlink: Netlink, names: Sequence[str]) -> None:
+    """Close the bridge ports `names`; those that are gone by now need not be."""
+    found = netlink.exchange([find_link(name) for name in names])
+    alive = [mute_port(index_of(answer)) for answer in found if answer.errno != errno.ENODEV]
+    netlink.perform(alive, forgive=(errno.ENODEV, errno.EOPNOTSUPP))
 
 
 def _set_up_bridge(bridge: Bridge) -> None:

@@ -44,9 +44,10 @@ _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst, src, tos, table, protocol, 
 _UP = 0x1
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
+_IFLA_PROTINFO = 12 | 0x8000  # NLA_F_NESTED tells it from the single byte of old
 _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 27, 28, 29
 _SKIP_STATISTICS = 0x8  # RTEXT_FILTER_SKIP_STATS
-_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_INFO_KIND, _INFO_DATA = 1, 2
 _BR_STP_STATE, _BR_MCAST_SNOOPING = 5, 23
 _PORT_STATE, _PORT_FLUSH = 1, 24
 _VETH_PEER = 1
@@ -105,16 +106,16 @@ def make_veth(identity: str, name: str, master: int, endpoint: Endpoint, net_fd:
     return Message(_NEWLINK, CREATE | EXCLUSIVE, body, f"join a port to `{endpoint.bridge}`")
 
 
-def mute_port(name: str) -> Message:
-    """Let nothing pass through the bridge port `name` any more, and forget who was behind it.
+def mute_port(index: int) -> Message:
+    """Let nothing pass through the bridge port `index` any more, and forget who was behind it.
 
     A replaced container's port lives until its namespace is gone, and would answer for the
-    address of its successor. Unlike taking it down, this waits for no RCU grace period.
+    address of its successor. Unlike taking it down, this waits for no RCU grace period; unlike
+    IFLA_INFO_SLAVE_DATA, it makes no event that would open the port again.
     """
     options = attribute(_PORT_STATE, b"\0") + attribute(_PORT_FLUSH, b"")
-    info = text(_INFO_SLAVE_KIND, "bridge") + attribute(_INFO_SLAVE_DATA, options)
-    body = _link() + text(_IFLA_IFNAME, name) + attribute(_IFLA_LINKINFO, info)
-    return Message(_NEWLINK, 0, body, f"close the bridge port `{name}`")
+    body = _IFINFO.pack(socket.AF_BRIDGE, 0, index, 0, 0) + attribute(_IFLA_PROTINFO, options)
+    return Message(_SETLINK, 0, body, "close a bridge port")
 
 
 def bring_up(index: int, name: str) -> Message:

@@ -42,19 +42,21 @@ _MAPS = """
 #   container; so what arrives from elsewhere for, or from, 127.0.0.0/8 ends here, before
 #   translation could make it look harmless (as in CVE-2020-8558).
 # idle: a UDP flow that begins while nobody is behind its port would be tracked as untranslated,
-#   and stay so for as long as its sender goes on. It must not begin.
+#   and stay so for as long as its sender goes on. So it is not tracked, and refused on its way in.
 _TRANSLATION = """
   chain guard {
     type filter hook prerouting priority raw; policy accept;
     iifname != "lo" ip daddr 127.0.0.0/8 drop
     iifname != "lo" ip saddr 127.0.0.0/8 drop
-    fib daddr type local ip daddr . udp dport @idle drop
-    fib daddr type local udp dport @idle_anywhere drop
+    jump untrack
   }
   chain local_guard {
     type filter hook output priority raw; policy accept;
-    fib daddr type local ip daddr . udp dport @idle reject
-    fib daddr type local udp dport @idle_anywhere reject
+    jump untrack
+  }
+  chain untrack {
+    fib daddr type local ip daddr . udp dport @idle notrack
+    fib daddr type local udp dport @idle_anywhere notrack
   }
   chain translate {
     dnat ip to ip daddr . meta l4proto . th dport map @published
@@ -83,6 +85,7 @@ def table_text(plan: NetworkPlan, targets: Targets) -> str:
         _TRANSLATION % slots,
         _leaving(plan.bridges.values()),
         _passing(plan.bridges.values()),
+        _entering(plan.bridges.values()),
         "}\n",
         _commands("add", plan.identity, elements(targets)),
     )
@@ -149,16 +152,19 @@ def _passing(bridges: Iterable[Bridge]) -> str:
             f"oifname {ours} ct status dnat accept",
             f"oifname {ours} drop",
         ]
-    passing = _chain("passing", "type filter hook forward priority filter; policy accept;", rules)
-    # No way out means not through our own services either; what we began may be answered.
-    arriving = (
-        [f"iifname {internal} ct state established,related accept", f"iifname {internal} drop"]
-        if internal
-        else []
-    )
-    return passing + _chain(
-        "entering", "type filter hook input priority filter; policy accept;", arriving
-    )
+    return _chain("passing", "type filter hook forward priority filter; policy accept;", rules)
+
+
+def _entering(bridges: Iterable[Bridge]) -> str:
+    """Say what may come to this machine itself: no way out is none through our services either."""
+    internal = _names(one for one in bridges if one.internal)
+    rules = [
+        *([f"iifname {internal} ct state established,related accept"] if internal else []),
+        *([f"iifname {internal} drop"] if internal else []),
+        "ip daddr . udp dport @idle reject",
+        "udp dport @idle_anywhere reject",
+    ]
+    return _chain("entering", "type filter hook input priority filter; policy accept;", rules)
 
 
 def _chain(name: str, kind: str, rules: Iterable[str]) -> str:
