@@ -121,8 +121,9 @@ class Box:
             (f"/usr/local/bin/{command[0]}", f"/bin/{command[0]}"),
             tuple(command),
             ("PATH=/bin",),
-            init=self.init if init else None,
+            init=self.init,
             status=status,
+            stay=init,
         )
         return [
             *self.joins(),

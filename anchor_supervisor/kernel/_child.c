@@ -32,6 +32,20 @@ static size_t take_from(struct plan *plan, size_t index)
     return index;
 }
 
+/* What a child holds it pins, and a step that waits for ever would: so it lets go first of all. */
+static void close_others(const struct plan *plan)
+{
+    unsigned start = 3;
+    for (size_t i = 0; i < plan->kept_count; i++) {
+        unsigned kept = (unsigned)plan->kept[i];
+        if (kept > start)
+            sys(__NR_close_range, start, kept - 1, 0);
+        if (kept >= start)
+            start = kept + 1;
+    }
+    sys(__NR_close_range, start, ~0U, 0);
+}
+
 static size_t after_clone_again(const struct plan *plan)
 {
     size_t index = 0;
@@ -43,6 +57,7 @@ static size_t after_clone_again(const struct plan *plan)
 static void second_child(void *argument)
 {
     struct plan *plan = argument;
+    close_others(plan);
     take_from(plan, after_clone_again(plan));
     leave();
 }
@@ -63,6 +78,8 @@ static void first_child(void *argument)
 {
     struct plan *plan = argument;
     sys(__NR_umask, 0); /* modes are as the plan says */
+    if (!plan->clones_again)
+        close_others(plan);
     size_t index = take_from(plan, 0);
     /* CLONE_PARENT: the second child is the supervisor's, which shares this descriptor table and
      * so finds the pidfd in its own. The second gets a copy of the table. */

@@ -65,6 +65,8 @@ struct plan {
     struct outcome *outcome;
     char *stacks;
     int slots[SLOTS];
+    size_t kept_count;
+    int *kept; /* in ascending order: what the steps and the report need of our descriptors */
 };
 
 #define GUARD_SIZE 65536 /* the largest page size */

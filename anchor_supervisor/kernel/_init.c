@@ -3,7 +3,10 @@
  * Law: no libc, no relocations, no heap, no writable data. It is loaded by the kernel straight
  * from a sealed memfd, so nothing in the image can replace or subvert it.
  *
- * Arguments: the count of candidates, the candidates, and the command's own argv. Descriptors:
+ * Arguments: the count of candidates, the candidates, and the command's own argv. Where the count
+ * is written `=N` init does not stay but becomes the command: even then it was worth its while,
+ * for /proc/self/exe of a process that has yet to execute is the file it came from.
+ * Descriptors:
  * INIT_REPORT takes one word, whether the command could be executed, and is closed then;
  * INIT_STATUS, where it is open, takes the command's raw wait status (4 bytes), which outlives the
  * supervisor.
@@ -19,6 +22,8 @@
 #define SIGNAL_SET_SIZE 8
 #define WNOHANG 1
 #define TIOCSPGRP 0x5410
+#define F_SETFD 2
+#define FD_CLOEXEC 1
 #define NOT_EXECUTABLE 126
 #define NOT_FOUND 127
 
@@ -52,6 +57,7 @@ static void give_up(long number)
 static long parse_count(const char *digits)
 {
     long count = 0;
+    digits += *digits == '=';
     while (*digits >= '0' && *digits <= '9')
         count = count * 10 + (*digits++ - '0');
     return count;
@@ -86,6 +92,15 @@ static void become_command(void *argument)
     sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, SIGNAL_SET_SIZE);
     command->failure = execute_first(command);
     leave(0);
+}
+
+static void make_way(const struct command *command)
+{
+    unsigned long none = 0;
+    sys(__NR_close, INIT_STATUS);
+    sys(__NR_fcntl, INIT_REPORT, F_SETFD, FD_CLOEXEC);
+    sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, SIGNAL_SET_SIZE);
+    give_up(execute_first(command));
 }
 
 static void finish(int status)
@@ -133,6 +148,8 @@ __attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long
 
     sys(__NR_prctl, PR_SET_NAME, "anchor-init");
     sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, SIGNAL_SET_SIZE);
+    if (arguments[1][0] == '=')
+        make_way(&command);
     long pid = start(&command);
     tell(0);
     for (;;) {

@@ -8,8 +8,10 @@
 #include "_child.h"
 #include "_raw.h"
 
+#include <asm/statfs.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
 
@@ -63,6 +65,9 @@ static long make_entry(long parent, const char *name, bool directory, unsigned m
 static long follow_dangling(long parent, const char *name, char *text, size_t start, size_t end)
 {
     char whole[PATH_SIZE * 2];
+    struct statfs place;
+    if (sys(__NR_fstatfs, parent, &place) < 0 || place.f_type == PROC_SUPER_MAGIC)
+        return -ELOOP; /* a magic link's text is not where it leads */
     long size = sys(__NR_readlinkat, parent, name, whole + start, PATH_SIZE - 1);
     if (size == -EINVAL)
         return 0;

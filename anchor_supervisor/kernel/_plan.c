@@ -12,32 +12,34 @@
 
 /* Which values a step must bring. Strings and integers beyond these are counted by the step. */
 struct shape {
-    int8_t integers, strings, path; /* path: which string must be absolute, or -1 */
-    bool in_first;                  /* may come before CLONE_AGAIN */
+    int8_t integers, strings;
+    int8_t path;        /* which string must be absolute, or -1 */
+    int8_t descriptors; /* how many integers, from the first on, are descriptors */
+    bool in_first;      /* may come before CLONE_AGAIN */
 };
 
 static const struct shape SHAPES[OPERATION_END] = {
-    [JOIN_NAMESPACE] = {2, 0, -1, true},
-    [SET_IDS] = {2, 0, -1, true},
-    [CLONE_AGAIN] = {1, 0, -1, true},
-    [NEW_SESSION] = {0, 0, -1, true},
-    [SET_HOSTNAME] = {0, 1, -1, true},
-    [OPEN_FILESYSTEM] = {2, 1, -1, false},
-    [ENTER_ROOT] = {1, 1, 0, false},
-    [ATTACH] = {3, 1, 0, false},
-    [MAKE_DIRECTORY] = {1, 1, 0, false},
-    [MAKE_SYMLINK] = {0, 2, 0, false},
-    [WRITE_BENEATH] = {1, 2, -1, false},
-    [MAKE_READ_ONLY] = {1, 1, 0, false},
-    [MASK] = {2, 1, 0, false},
-    [SET_LIMIT] = {3, 0, -1, true},
-    [SET_BOUNDING] = {1, 0, -1, true},
-    [SET_CAPABILITIES] = {1, 0, -1, true},
-    [NO_NEW_PRIVILEGES] = {0, 0, -1, true},
-    [CHANGE_DIRECTORY] = {1, 1, 0, false},
-    [SET_STDIO] = {3, 0, -1, false},
-    [CONTROLLING_TERMINAL] = {0, 0, -1, false},
-    [EXECUTE] = {5, 2, -1, false},
+    [JOIN_NAMESPACE] = {2, 0, -1, 1, true},
+    [SET_IDS] = {2, 0, -1, 0, true},
+    [CLONE_AGAIN] = {1, 0, -1, 0, true},
+    [NEW_SESSION] = {0, 0, -1, 0, true},
+    [SET_HOSTNAME] = {0, 1, -1, 0, true},
+    [OPEN_FILESYSTEM] = {2, 1, -1, 0, false},
+    [ENTER_ROOT] = {1, 1, 0, 1, false},
+    [ATTACH] = {3, 1, 0, 1, false},
+    [MAKE_DIRECTORY] = {1, 1, 0, 0, false},
+    [MAKE_SYMLINK] = {0, 2, 0, 0, false},
+    [WRITE_BENEATH] = {1, 2, -1, 1, false},
+    [MAKE_READ_ONLY] = {1, 1, 0, 0, false},
+    [MASK] = {2, 1, 0, 2, false},
+    [SET_LIMIT] = {3, 0, -1, 0, true},
+    [SET_BOUNDING] = {1, 0, -1, 0, true},
+    [SET_CAPABILITIES] = {1, 0, -1, 0, true},
+    [NO_NEW_PRIVILEGES] = {0, 0, -1, 0, true},
+    [CHANGE_DIRECTORY] = {1, 1, 0, 0, false},
+    [SET_STDIO] = {3, 0, -1, 3, false},
+    [CONTROLLING_TERMINAL] = {0, 0, -1, 0, false},
+    [EXECUTE] = {6, 2, -1, 2, false},
 };
 
 void free_plan(struct plan *plan)
@@ -50,6 +52,7 @@ void free_plan(struct plan *plan)
         PyMem_Free(step->strings);
     }
     PyMem_Free(plan->steps);
+    PyMem_Free(plan->kept);
 }
 
 static int refuse(size_t index, const char *why)
@@ -132,7 +135,7 @@ static int read_execute(struct step *step, PyObject *strings, size_t index)
     if (read_strings(step, strings, 2, (size_t)(integers[2] + integers[3])) < 0)
         return -1;
     char digits[24];
-    snprintf(digits, sizeof digits, "%lld", (long long)integers[2]);
+    snprintf(digits, sizeof digits, "%s%lld", integers[5] ? "" : "=", (long long)integers[2]);
     step->strings[0] = copy_bytes("anchor-init");
     step->strings[1] = copy_bytes(digits);
     return step->strings[0] && step->strings[1] ? 0 : -1;
@@ -156,9 +159,7 @@ static int check_step(const struct step *step, size_t index)
     }
     if (step->operation == SET_IDS && step->integer_count > 2 + GROUPS_MAX)
         return refuse(index, "too many groups");
-    bool takes_descriptor = step->operation == ENTER_ROOT || step->operation == ATTACH ||
-                            step->operation == WRITE_BENEATH || step->operation == MASK;
-    for (size_t i = 0; takes_descriptor && i < (step->operation == MASK ? 2 : 1); i++)
+    for (int i = 0; i < shape->descriptors; i++)
         if (step->integers[i] <= SLOT_FIRST - SLOTS || step->integers[i] > INT_MAX)
             return refuse(index, "not a descriptor");
     return 0;
@@ -210,6 +211,36 @@ static int check_order(struct plan *plan)
     return plan->count ? 0 : refuse(0, "execute is missing");
 }
 
+void keep_descriptor(struct plan *plan, int64_t fd)
+{
+    size_t at = plan->kept_count;
+    if (fd < 0 || fd > INT_MAX)
+        return;
+    for (; at > 0 && plan->kept[at - 1] > fd; at--)
+        plan->kept[at] = plan->kept[at - 1];
+    plan->kept[at] = (int)fd;
+    plan->kept_count++;
+}
+
+/* Note which of our descriptors the steps name: in each, so many integers from the front. */
+static int keep_descriptors(struct plan *plan)
+{
+    size_t room = 1; /* for the report */
+    for (size_t i = 0; i < plan->count; i++)
+        room += (size_t)SHAPES[plan->steps[i].operation].descriptors;
+    plan->kept = PyMem_Calloc(room, sizeof *plan->kept);
+    if (!plan->kept) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct step *step = &plan->steps[i];
+        for (int j = 0; j < SHAPES[step->operation].descriptors; j++)
+            keep_descriptor(plan, step->integers[j]);
+    }
+    return 0;
+}
+
 int read_plan(struct plan *plan, PyObject *steps)
 {
     PyObject *items = PySequence_Fast(steps, "steps must be a sequence");
@@ -225,5 +256,7 @@ int read_plan(struct plan *plan, PyObject *steps)
     for (size_t i = 0; i < plan->count && result == 0; i++)
         result = read_step(&plan->steps[i], PySequence_Fast_GET_ITEM(items, (Py_ssize_t)i), i);
     Py_DECREF(items);
-    return result == 0 ? check_order(plan) : result;
+    if (result == 0)
+        result = check_order(plan);
+    return result == 0 ? keep_descriptors(plan) : result;
 }

@@ -11,4 +11,7 @@
 int read_plan(struct plan *plan, PyObject *steps);
 void free_plan(struct plan *plan);
 
+/* Keep one more descriptor open in the child; read_plan has left room for one. */
+void keep_descriptor(struct plan *plan, int64_t fd);
+
 #endif

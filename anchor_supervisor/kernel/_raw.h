@@ -194,7 +194,7 @@ static inline long raw_clone_idle(struct clone_args *args)
 #define sys(...) RAW_PICK(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
 
 /* What goes through the report pipe, in one write: a step that failed, or from init also success.
- * Never the pipe's end is waited for: a child of another spawn may hold a copy of it. */
+ */
 struct report {
     int step;   /* LAST_STEP from init, which does not know the number */
     int number; /* errno, or 0 */

@@ -125,7 +125,8 @@ static int run_thread(struct plan *plan, int64_t timeout)
 }
 
 /* Read what there is to be told about the child that stays. Once the thread has ended the child has
- * executed or ended; only init has more to say, whether it could execute the command. */
+ * executed or ended; only init has more to say: that it has executed the command, or, where it does
+ * not stay, nothing at all, and the pipe's end is what tells. */
 static struct failure read_report(const struct plan *plan, int from, int pidfd, int64_t timeout)
 {
     int last = (int)plan->count - 1;
@@ -158,6 +159,8 @@ static struct failure run_plan(struct plan *plan, int64_t timeout, int report[2]
     struct outcome *outcome = plan->outcome;
     int64_t deadline = now_ms() + timeout;
     struct failure failure = {run_thread(plan, timeout), NO_STEP};
+    close(report[1]);
+    report[1] = -1;
     if (outcome->first_pid <= 0)
         return failure;
     *pid = outcome->first_pid;
@@ -204,6 +207,7 @@ static struct failure spawn_plan(struct plan *plan, int64_t timeout, int *pid, i
         failure.number = open_report(report);
     if (failure.number == 0) {
         plan->report = report[1];
+        keep_descriptor(plan, report[1]);
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         failure = run_plan(plan, timeout, report, pid, pidfd);

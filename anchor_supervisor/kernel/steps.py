@@ -454,8 +454,11 @@ class Execute:
     """Reset signals and umask, close every descriptor but 0 to 2, execve the first candidate found.
 
     `candidates` are the paths to try in turn. `init` is a descriptor of our own small init, run
-    as PID 1 in front of the command, or None; `status` a descriptor that init writes the
-    command's raw wait status to (4 bytes, native order), or None.
+    as PID 1 in front of the command; `status` a descriptor that init writes the command's raw
+    wait status to (4 bytes, native order), or None. Where `stay` is False init becomes the command
+    at once: a process that must not have an init still comes from a sealed file, so that an image
+    whose command is `/proc/self/exe` does not get at the supervisor's interpreter. `init` None
+    executes the command straight away, which is for commands of the host only.
     """
 
     candidates: tuple[str, ...]
@@ -463,15 +466,16 @@ class Execute:
     environment: tuple[str, ...]
     init: int | None = None
     status: int | None = None
+    stay: bool = True
     operation: ClassVar[int] = 21
 
     def describe(self) -> str:
         """Say it for `--plan` and for errors."""
-        under = " under init" if self.init is not None else ""
+        under = " under init" if self.init is not None and self.stay else ""
         return f"execute `{self.argv[0]}`{under}"
 
     def encode(self) -> Encoded:
-        """Give it to C: the integers are init, status, and how many strings of each kind follow."""
+        """Give it to C: integers are init, status, the count of each kind of string, and stay."""
         groups = (self.candidates, self.argv, self.environment)
         return (
             self.operation,
@@ -479,6 +483,7 @@ class Execute:
                 -1 if self.init is None else self.init,
                 -1 if self.status is None else self.status,
                 *map(len, groups),
+                int(self.stay),
             ),
             tuple(os.fsencode(text) for group in groups for text in group),
         )
