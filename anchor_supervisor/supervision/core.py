@@ -274,14 +274,14 @@ class Core:
                 self._emit(FleetUnready(lost.account))
 
     def _judge_jobs(self) -> None:
-        """End a fleet of jobs once none of them runs and none ever will."""
+        """End a fleet of jobs once none of them runs and none ever will.
+
+        Every gate has just been looked at: what still waits while nothing moves waits for ever.
+        """
         members = self._neighbours.rising
         if any(
             member.state not in DOWN and member.state is not State.WAITING for member in members
         ):
-            return
-        stuck = self._neighbours.stuck()
-        if any(member.id not in stuck for member in members):
             return
         failed = next((m for m in members if m.state is State.FAILED), None)
         blocked = next((m for m in members if m.state is State.WAITING), None)

@@ -170,6 +170,20 @@ def test_start_of_what_is_down(verb: type[StartRequested] | type[RestartRequeste
     assert play.tell(verb(WEB)) == [Spawn(WEB, 1)]
 
 
+def test_start_of_what_waits() -> None:
+    """A start of what waits for its gates resets the counters, so that the next is a first one."""
+    play = Playbook(service("db"), service("web", {"db": "started"}))
+    play.start()
+    play.up("db")
+    play.up("web")
+    play.exits("db", 1)
+    play.exits("web", 1)
+    assert play.wait() == [Spawn(the("db"), 2)]
+    assert play.state("web") is State.WAITING
+    assert play.tell(StartRequested(WEB)) == []
+    assert play.up("db") == [Spawn(WEB, 1)]
+
+
 def test_start_of_what_is_stopping() -> None:
     """A start during a stop is obeyed when the stop is through."""
     play = running()
