@@ -77,7 +77,10 @@ class SpawnFailed:
 @final
 @frozen
 class Exited:
-    """The main process of this instance has ended and everything in its cgroup with it."""
+    """The main process of this instance has ended and everything in its cgroup with it.
+
+    Once for each Spawned, and never before it: an end that is told while nothing runs is dropped.
+    """
 
     instance: InstanceId
     status: ExitStatus

@@ -6,7 +6,6 @@ and calls `launch`. What the world says late or twice is dropped here, before it
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Callable
 from typing import Final, final
@@ -32,23 +31,9 @@ from anchor_supervisor.supervision.health import HealthCheck
 from anchor_supervisor.supervision.lifecycle import HELD, Trigger, after
 from anchor_supervisor.supervision.restart import Ledger
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, State, Transition
+from anchor_supervisor.supervision.stop import Sequel, Stop
 
 KEPT_HISTORY: Final = 20
-
-KILL_AGAIN: Final = 1.0
-"""Seconds after a kill that changed nothing until the next; doubles up to KILL_AGAIN_MOST."""
-
-KILL_AGAIN_MOST: Final = 64.0
-
-
-@final
-class Sequel(enum.Enum):
-    """What comes after the stop that is under way."""
-
-    STOPPED = enum.auto()  # it stays down, as asked
-    START = enum.auto()  # an operator wants it fresh
-    RETRY = enum.auto()  # it was unhealthy: the restart policy decides
-    FAILED = enum.auto()  # it was unhealthy, and its policy is to stop
 
 
 @final
@@ -68,17 +53,13 @@ class Instance:
         self.history: deque[Transition] = deque(maxlen=KEPT_HISTORY)
         self.ledger = Ledger(identity, container.restart)
         self.check = HealthCheck(container.health) if container.health is not None else None
+        self.stopping = Stop(container.stop)
         self.spawning = False
         self.pid: int | None = None
         self.exit: ExitStatus | None = None
         self.started_at: float | None = None
         self.finished_at: float | None = None
         self.retry_at: float | None = None
-        self.kill_at: float | None = None
-        self.kills = 0
-        self._sequel = Sequel.STOPPED
-        self._why = ""
-        self._merciless = False
         self._closing = False
         self._held = False
 
@@ -116,8 +97,7 @@ class Instance:
                 self.ledger.reset()
                 self._move(now, Trigger.WAIT, reason)
             case State.STOPPING:
-                self._sequel, self._why = Sequel.START, reason
-                self._move(now, Trigger.STOP, reason)
+                self._redirect_stop(now, Sequel.START, reason)
             case State.WAITING:
                 self.ledger.reset()
             case _:
@@ -146,9 +126,8 @@ class Instance:
                 self._move(now, Trigger.DOWN, reason)
             case State.STARTING | State.RUNNING:
                 self._begin_stop(now, Sequel.STOPPED, reason)
-            case State.STOPPING if self._sequel is not Sequel.STOPPED:
-                self._sequel, self._why = Sequel.STOPPED, reason
-                self._move(now, Trigger.STOP, reason)
+            case State.STOPPING if self.stopping.sequel is not Sequel.STOPPED:
+                self._redirect_stop(now, Sequel.STOPPED, reason)
             case _:
                 pass
 
@@ -161,12 +140,12 @@ class Instance:
 
     def kill(self, now: float, reason: str) -> None:
         """End it without grace."""
-        self._merciless = True
+        self.stopping.merciless = True
         self.close(now, reason)
         if self.state in {State.STARTING, State.RUNNING}:
             self._begin_stop(now, Sequel.STOPPED, reason)
         elif self.state is State.STOPPING and self.pid is not None:
-            self._why = reason
+            self.stopping.why = reason
             self._kill(now)
 
     def close(self, now: float, reason: str) -> None:
@@ -188,8 +167,8 @@ class Instance:
         self.pid = pid
         self.started_at, self.finished_at = now, None
         if self.state is State.STOPPING:
-            self._move(now, Trigger.SPAWNED, self._why)
-            self._signal(now)
+            self._move(now, Trigger.SPAWNED, self.stopping.why)
+            self._carry_out_stop(now)
             return
         if self.check is not None and not self._closing:
             self.check.begin(now)
@@ -244,7 +223,7 @@ class Instance:
             case State.BACKOFF:
                 return self.retry_at
             case State.STOPPING:
-                return self.kill_at
+                return self.stopping.kill_at
             case State.RUNNING:
                 return self.check.deadline() if self.check is not None else None
             case _:
@@ -252,7 +231,8 @@ class Instance:
 
     def expire(self, now: float) -> None:
         """Do what is due by now, except to launch, which is the fleet's to decide."""
-        if self.kill_at is not None and self.kill_at <= now:
+        kill_at = self.stopping.kill_at
+        if self.state is State.STOPPING and kill_at is not None and kill_at <= now:
             self._kill(now)
         if self.check is None or self.state is not State.RUNNING:
             return
@@ -291,8 +271,8 @@ class Instance:
 
     def _ended_stopping(self, now: float, how: str) -> None:
         """Follow a stop that reached its end: its sequel was settled when it began, or since."""
-        sequel, why = self._sequel, self._why
-        match sequel:
+        why = self.stopping.why
+        match self.stopping.sequel:
             case Sequel.STOPPED:
                 self._move(now, Trigger.DOWN, f"{why}, {how}")
             case Sequel.START:
@@ -308,31 +288,24 @@ class Instance:
 
     def _begin_stop(self, now: float, sequel: Sequel, why: str) -> None:
         self._cancel_probe()
-        self._sequel, self._why = sequel, why
+        self.stopping.begin(sequel, why)
         self._move(now, Trigger.STOP, why)
         if self.pid is not None:
-            self._signal(now)
+            self._carry_out_stop(now)
 
-    def _signal(self, now: float) -> None:
-        """Ask it to end, with a deadline; where there is no grace, do not ask."""
-        policy = self.container.stop
-        self.kills = 0
-        if self._merciless or policy.grace <= 0:
+    def _redirect_stop(self, now: float, sequel: Sequel, why: str) -> None:
+        """Let the stop that is under way lead elsewhere; how far it has gone stays."""
+        self.stopping.sequel, self.stopping.why = sequel, why
+        self._move(now, Trigger.STOP, why)
+
+    def _carry_out_stop(self, now: float) -> None:
+        if self.stopping.asks_first:
+            self._emit(Signal(self.id, self.stopping.ask(now)))
+        else:
             self._kill(now)
-            return
-        self._emit(Signal(self.id, policy.signal))
-        self.kill_at = now + policy.grace
 
     def _kill(self, now: float) -> None:
-        self.kills += 1
-        pause = min(KILL_AGAIN * 2 ** min(self.kills - 1, 10), KILL_AGAIN_MOST)
-        self.kill_at = now + pause
-        if self.kills == 1:
-            grace = words.duration(self.container.stop.grace)
-            how = "killed at once" if self._merciless else f"killed after {grace} of grace"
-        else:
-            how = f"killed {self.kills} times, and the kernel has not let it go yet"
-        self._move(now, Trigger.ESCALATE, f"{self._why}, {how}")
+        self._move(now, Trigger.ESCALATE, self.stopping.kill(now))
         self._emit(Kill(self.id))
 
     # Health.
@@ -369,8 +342,6 @@ class Instance:
             self._held = False
         if self.state is not State.BACKOFF:
             self.retry_at = None
-        if self.state is not State.STOPPING:
-            self.kill_at = None
         self._note(now, before, reason)
 
     def _note(self, now: float, before: State, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 Rule 1: a state changes only through `after`, and only along `TRANSITIONS`.
 Rule 2: this file knows no policy. Whether a run that ended is tried again, given up or left alone
-is decided elsewhere (`restart.py`, `health.py`, `instance.py`); here it is only a trigger.
+is decided elsewhere (`restart.py`, `health.py`, `stop.py`); here it is only a trigger.
 Rule 3: every start leaves `waiting` or `backoff` through LAUNCH. There is no other way into
 `starting`, so there is one place where the gates on dependencies are looked at.
 

@@ -77,6 +77,7 @@ def _next(
     member: Instance, waits: tuple[Wait, ...], *, closing: bool
 ) -> tuple[str | None, float | None]:
     """Return what happens next without anyone's help, and when, where either can be known."""
+    stop = member.stopping
     match member.state:
         case State.WAITING if waits and any(wait.dead for wait in waits):
             return None, None
@@ -97,7 +98,7 @@ def _next(
         case State.STOPPING if member.spawning:
             return "is stopped as soon as it has started", None
         case State.STOPPING:
-            return ("is killed again" if member.kills else "is killed"), member.kill_at
+            return ("is killed again" if stop.kills else "is killed"), stop.kill_at
         case State.RUNNING if closing:
             return "is stopped once what depends on it is down", None
         case State.RUNNING if member.check is not None:

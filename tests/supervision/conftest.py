@@ -7,6 +7,6 @@ import os
 from hypothesis import settings
 
 settings.register_profile("fast", settings(), max_examples=60, stateful_step_count=60)
-settings.register_profile("deep", settings(), max_examples=5_000, stateful_step_count=200)
+settings.register_profile("deep", settings(), max_examples=2_000, stateful_step_count=120)
 if "HYPOTHESIS_PROFILE" in os.environ:
     settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])
