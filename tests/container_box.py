@@ -186,9 +186,9 @@ class Box:
             output = said.read().decode()
         return Outcome(wait(child), output)
 
-    def say(self, script: str, **how: Sequence[steps.Step]) -> str:
+    def say(self, script: str, *, inside: Sequence[steps.Step] = ()) -> str:
         """Run a shell script that must succeed, and return what it said."""
-        outcome = self.run("sh", "-c", script, **how)
+        outcome = self.run("sh", "-c", script, inside=inside)
         assert outcome.ending == pidfd.Ending(code=0), outcome
         return outcome.output
 

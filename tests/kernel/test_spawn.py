@@ -50,7 +50,7 @@ def test_the_flags_of_the_first_child_make_namespaces(root_directory: Path, box:
     """Without CloneAgain the first child takes every step in the namespaces of `flags`."""
     root = mount.clone_tree(root_directory)
     read, write = os.pipe()
-    plan = [
+    plan: list[steps.Step] = [
         steps.OpenFilesystem(PROC, "proc"),
         steps.EnterRoot(root),
         steps.Attach(PROC, "/proc", "proc", strict=True),
@@ -136,7 +136,7 @@ def test_capabilities_are_exactly_as_asked(
 
 def test_a_user_that_is_not_root_holds_no_capability(box: Box) -> None:
     """A named user has the mask as its bound, and nothing effective."""
-    last = [steps.SetIds(1000, 1000, (20, 30)), steps.SetCapabilities(0, "none")]
+    last: list[steps.Step] = [steps.SetIds(1000, 1000, (20, 30)), steps.SetCapabilities(0, "none")]
     out = box.run("sh", "-c", "id -u; id -G; cat /proc/self/status", last=last).output
     assert out.splitlines()[:2] == ["1000", "1000 20 30"]
     found = _status(out)
@@ -154,7 +154,7 @@ def test_signals_and_umask_are_as_new(box: Box) -> None:
 
 def test_host_name_limits_and_sysctls_are_set(box: Box) -> None:
     """Each of these steps has its effect inside, and only there."""
-    inside = [
+    inside: list[steps.Step] = [
         steps.SetHostname("inside"),
         steps.WriteBeneath(PROC, "sys/net/core/somaxconn", "321"),
         steps.SetLimit("nofile", 7, 99, 100),
@@ -193,7 +193,7 @@ def test_masked_and_read_only_paths_hold(box: Box) -> None:
 
 def test_directories_and_links_are_made(box: Box) -> None:
     """Modes are as asked whatever the umask, and parents are made on the way."""
-    inside = [
+    inside: list[steps.Step] = [
         steps.MakeDirectory("/dev/a/shm", 0o1777),
         steps.MakeDirectory("/dev/a"),
         steps.MakeSymlink("/dev/fd", "/proc/self/fd"),
@@ -248,7 +248,7 @@ def test_a_command_can_be_run_in_a_running_container(box: Box) -> None:
     child, _ = _start_sleep(box)
     read, write = os.pipe()
     kinds = NEW | namespaces.CLONE_NEWUSER | namespaces.CLONE_NEWNET | namespaces.CLONE_NEWUTS
-    plan = [
+    plan: list[steps.Step] = [
         steps.JoinNamespace(child.pidfd, kinds, "container"),
         steps.SetIds(0, 0),
         steps.CloneAgain(0, "process"),
@@ -272,7 +272,10 @@ def test_many_threads_may_spawn_at_once(box: Box) -> None:
 
     def work(number: int) -> None:
         for code in range(number * 5, number * 5 + 5):
-            plan = [steps.CloneAgain(NEW, "x"), host_execute("/bin/sh", "-c", f"exit {code}")]
+            plan: list[steps.Step] = [
+                steps.CloneAgain(NEW, "x"),
+                host_execute("/bin/sh", "-c", f"exit {code}"),
+            ]
             found.append((code, wait(spawn.spawn(plan)).code))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -286,7 +289,7 @@ def test_many_threads_may_spawn_at_once(box: Box) -> None:
 
 def test_a_plan_that_makes_no_sense_is_our_bug() -> None:
     """A wrong list is refused before anything is cloned."""
-    for plan in (
+    plans: list[list[steps.Step]] = [
         [],
         [steps.NewSession()],
         [host_execute("/bin/true"), host_execute("/bin/true")],
@@ -294,14 +297,15 @@ def test_a_plan_that_makes_no_sense_is_our_bug() -> None:
         [steps.MakeDirectory("relative"), host_execute("/bin/true")],
         [steps.SetHostname("nul\0"), host_execute("/bin/true")],
         [steps.SetIds(0, 0, tuple(range(65))), host_execute("/bin/true")],
-    ):
+    ]
+    for plan in plans:
         with pytest.raises(SupervisionBug, match="the steps of a child are wrong"):
             spawn.spawn(plan)
 
 
 def test_a_thousand_spawns_leave_no_descriptor_and_no_memory() -> None:
     """What one start takes it gives back: descriptors exactly, memory to within noise."""
-    plan = [steps.CloneAgain(0, "process"), host_execute("/bin/true")]
+    plan: list[steps.Step] = [steps.CloneAgain(0, "process"), host_execute("/bin/true")]
     for _ in range(50):
         wait(spawn.spawn(plan))
     descriptors, mappings, resident = _usage()

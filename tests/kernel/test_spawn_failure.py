@@ -101,7 +101,11 @@ def test_a_step_that_fails_is_named_and_leaves_nothing(
 )
 def test_a_failure_of_the_first_child_leaves_nothing(step: steps.Step, number: int) -> None:
     """What fails before the second child is there is reported just the same."""
-    plan = [steps.NewSession(), step, steps.Execute(("/bin/true",), ("true",), ())]
+    plan: list[steps.Step] = [
+        steps.NewSession(),
+        step,
+        steps.Execute(("/bin/true",), ("true",), ()),
+    ]
     with pytest.raises(spawn.SpawnError) as raised:
         spawn.spawn(plan)
     assert (raised.value.errno, raised.value.step_index) == (number, 1)
@@ -175,7 +179,11 @@ def test_a_child_that_hangs_is_killed_at_the_deadline(data_dir: Path) -> None:
     root = os.open(data_dir, os.O_RDONLY)
     hang = steps.WriteBeneath(root, "fifo", "nobody reads")
     execute = steps.Execute(("/bin/true",), ("true",), ())
-    for plan in ([hang, execute], [steps.CloneAgain(NEW, "x"), hang, execute]):
+    plans: list[list[steps.Step]] = [
+        [hang, execute],
+        [steps.CloneAgain(NEW, "x"), hang, execute],
+    ]
+    for plan in plans:
         for share_memory in (True, False):
             with pytest.raises(spawn.SpawnError) as raised:
                 spawn.spawn(plan, timeout=0.05, share_memory=share_memory)
@@ -190,7 +198,11 @@ def test_a_child_killed_from_outside_while_it_starts_leaves_nothing(
     os.mkfifo(data_dir / "fifo")
     root, directory = os.open(data_dir, os.O_RDONLY), group.open()
     hang = steps.WriteBeneath(root, "fifo", "nobody reads")
-    plan = [steps.CloneAgain(NEW, "x"), hang, steps.Execute(("/bin/true",), ("true",), ())]
+    plan: list[steps.Step] = [
+        steps.CloneAgain(NEW, "x"),
+        hang,
+        steps.Execute(("/bin/true",), ("true",), ()),
+    ]
     found: list[pidfd.Ending] = []
     thread = threading.Thread(
         target=lambda: found.append(wait(spawn.spawn(plan, cgroup=directory)))
@@ -210,7 +222,7 @@ def test_a_mount_cannot_be_attached_twice_so_it_is_refused(in_order: Box) -> Non
     """A detached mount is in one place only; the second container is told so."""
     before = _ours()
     taken = mount.clone_tree("/dev/null")
-    use = [steps.Attach(taken, "/dev/zero", "a device", directory=False)]
+    use: list[steps.Step] = [steps.Attach(taken, "/dev/zero", "a device", directory=False)]
     assert in_order.run("true", inside=use).ending == pidfd.Ending(code=0)
     with pytest.raises(spawn.SpawnError) as raised:
         in_order.run("true", inside=use)

@@ -95,7 +95,7 @@ def test_a_dangling_link_is_a_mount_point_where_it_points(box: Box) -> None:
     source.write_text("ours\n")
     source.chmod(0o644)
     mounts = [mount.clone_tree(source) for _ in range(2)]
-    inside = [
+    inside: list[steps.Step] = [
         steps.Attach(fd, path, "a file", directory=False)
         for fd, path in zip(mounts, ("/etc/resolv.conf", "/etc/hosts"), strict=True)
     ]
@@ -156,7 +156,7 @@ def test_links_swapped_meanwhile_never_lead_out(box: Box, outside: Path) -> None
     volume = mount.clone_tree(box.root / "bin")
     with _swapping(shared / "way", str(outside), "/proc/self/fd/0"):
         for _ in range(40):
-            inside = [
+            inside: list[steps.Step] = [
                 steps.MakeDirectory("/shared/way/in/deep"),
                 steps.MakeReadOnly("/shared/way"),
                 steps.ChangeDirectory("/shared/way/in"),
