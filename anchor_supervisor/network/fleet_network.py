@@ -40,6 +40,7 @@ from anchor_supervisor.network.links import (
     make_bridge,
     make_veth,
     mute_port,
+    reflect,
 )
 from anchor_supervisor.network.netlink import Answer, Message, Netlink
 from anchor_supervisor.network.plan import Bridge, Endpoint, NetworkPlan
@@ -248,6 +249,15 @@ class FleetNetwork:
             with Netlink() as netlink:
                 _mute(netlink, [name for name in old if name is not None])
                 answers = netlink.exchange(messages)
+                made = zip(wanted, names, answers, strict=True)
+                netlink.perform(
+                    [
+                        reflect(name)
+                        for (_, endpoint, _), name, answer in made
+                        if endpoint.reflects and not answer.errno
+                    ],
+                    forgive=(errno.ENODEV,),
+                )
         for (instance, endpoint, _), name, answer in zip(wanted, names, answers, strict=True):
             error = explain(answer, endpoint.bridge)
             if error is None:

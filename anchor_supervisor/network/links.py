@@ -47,9 +47,9 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
 _IFLA_PROTINFO = 12 | 0x8000  # NLA_F_NESTED tells it from the single byte of old
 _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 27, 28, 29
 _SKIP_STATISTICS = 0x8  # RTEXT_FILTER_SKIP_STATS
-_INFO_KIND, _INFO_DATA = 1, 2
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _BR_STP_STATE, _BR_MCAST_SNOOPING = 5, 23
-_PORT_STATE, _PORT_FLUSH = 1, 24
+_PORT_STATE, _PORT_REFLECTS, _PORT_FLUSH = 1, 4, 24
 _VETH_PEER = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
@@ -104,6 +104,21 @@ def make_veth(identity: str, name: str, master: int, endpoint: Endpoint, net_fd:
         + _linkinfo("veth", attribute(_VETH_PEER, peer))
     )
     return Message(_NEWLINK, CREATE | EXCLUSIVE, body, f"join a port to `{endpoint.bridge}`")
+
+
+def reflect(name: str) -> Message:
+    """Let the bridge send back through the port `name` what came from it.
+
+    With br_netfilter, a container's packet to its own published port is translated inside the
+    bridge, which else never returns a frame to its sender.
+    """
+    slave = attribute(_INFO_SLAVE_DATA, attribute(_PORT_REFLECTS, b"\1"))
+    body = (
+        _link()
+        + text(_IFLA_IFNAME, name)
+        + attribute(_IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge") + slave)
+    )
+    return Message(_NEWLINK, 0, body, f"let the bridge port `{name}` reflect")
 
 
 def mute_port(index: int) -> Message:

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, Self, final
 
 from attrs import frozen
@@ -193,12 +194,14 @@ class Netlink:
             flags = _REQUEST | extra | message.flags
             parts.append(_HEADER.pack(length, message.kind, flags, self._sequence, 0))
             parts.append(message.body + b"\0" * (-len(message.body) % 4))
-        self._socket.send(b"".join(parts))
+        with _reported():
+            self._socket.send(b"".join(parts))
         return first
 
     def _receive(self, expected: range) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield kind, flags, sequence and body of each message of one datagram."""
-        data, sender = self._socket.recvfrom(_RECEIVE)
+        with _reported():
+            data, sender = self._socket.recvfrom(_RECEIVE)
         if sender[0] != 0:
             return  # not from the kernel: who has CAP_NET_ADMIN in this namespace may write to us
         offset = 0
@@ -209,6 +212,16 @@ class Netlink:
             if sequence in expected:
                 yield kind, flags, sequence, data[offset + _HEADER.size : offset + length]
             offset += length + (-length % 4)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn a failure of the socket itself into a NetworkError."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot talk to the kernel about links: {error.strerror}"
+        raise NetworkError(message) from error
 
 
 def open_socket() -> socket.socket:

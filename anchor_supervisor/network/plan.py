@@ -60,7 +60,8 @@ class Bridge:
 class Endpoint:
     """One interface of one container: `interface` inside its namespace, joined to `bridge`.
 
-    `gateway` is set on the one interface that carries the default route.
+    `gateway` is set on the one interface that carries the default route. `reflects`: what comes
+    from it may go back to it, because the container is published where it can ask itself.
     """
 
     network: str
@@ -68,6 +69,7 @@ class Endpoint:
     interface: str
     address: IPv4Interface
     gateway: IPv4Address | None = None
+    reflects: bool = False
 
 
 @final
@@ -165,7 +167,7 @@ def plan_network(
         for name, lease in leases.items()
     }
     endpoints = {
-        instance: _endpoints(instance, attached.get(container.name, {}), bridges, leases)
+        instance: _endpoints(instance, container, attached.get(container.name, {}), leases, bridges)
         for container in fleet.containers.values()
         if container.network_mode is not NetworkMode.HOST
         for instance in _replicas(container)
@@ -239,9 +241,10 @@ def _fixed(container: str, network: Network, attachment: Attachment) -> IPv4Addr
 
 def _endpoints(
     instance: InstanceId,
+    container: Container,
     attached: Mapping[str, Attachment],
-    bridges: Mapping[str, Bridge],
     leases: Leases,
+    bridges: Mapping[str, Bridge],
 ) -> tuple[Endpoint, ...]:
     way_out = next((name for name in attached if not bridges[name].internal), None)
     return tuple(
@@ -253,6 +256,7 @@ def _endpoints(
                 (leases[name].addresses[instance], leases[name].subnet.prefixlen)
             ),
             gateway=leases[name].gateway if name == way_out else None,
+            reflects=name == way_out and not all(map(_is_local, container.ports)),
         )
         for number, name in enumerate(attached)
     )
@@ -288,6 +292,10 @@ def _published(
                 raise NetworkError(message, hint="publish one of the two on another port")
         others.append(port)
     return tuple(published)
+
+
+def _is_local(port: Port) -> bool:
+    return port.host_address.startswith("127.")
 
 
 def _port(container: str, port: Port) -> PublishedPort:

@@ -110,11 +110,30 @@ def test_a_local_port_is_not_reachable_at_other_addresses(machine: Machine, outs
             machine.connect(where, address, 8080)
 
 
-def _aim_loopback_at(machine: Machine, where: int, device: str, via: str) -> None:
+def _aim_loopback_at(where: int, device: str, via: str) -> None:
     """Make a hostile machine send what is for 127.0.0.1 out of `device`, to us."""
     run("ip", "route", "flush", "table", "local", "dev", "lo", inside=where)
     run("sysctl", "-qw", f"net.ipv4.conf.{device}.route_localnet=1", inside=where)
     run("ip", "route", "add", "127.0.0.0/8", "via", via, "dev", device, inside=where)
+
+
+def _expect(
+    attacker: socket.socket,
+    target: tuple[str, int],
+    victim: socket.socket,
+    *,
+    guarded: bool,
+) -> None:
+    """Send a datagram that arrives only where the guard is taken away."""
+    if not guarded:
+        run("nft", "flush", "chain", "inet", f"anchor_{IDENTITY}", "guard")
+    victim.settimeout(NEVER if guarded else SOON)
+    attacker.sendto(b"let me in", target)
+    if guarded:
+        with pytest.raises(TimeoutError):
+            victim.recv(16)
+    else:
+        assert victim.recv(16) == b"let me in"
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -122,20 +141,13 @@ def test_the_guard_stops_packets_for_our_loopback(
     machine: Machine, outside: int, guarded: bool
 ) -> None:
     """A neighbour that routes 127.0.0.1 to us reaches nothing, and without the guard it would."""
-    machine.up(fleet(container("web", LOCAL)))
-    server = machine.listen("web", 80)
-    _aim_loopback_at(machine, outside, "cable", OUR_ADDRESS)
-    if not guarded:
-        run("nft", "flush", "chain", "inet", f"anchor_{IDENTITY}", "guard")
-    client = machine.open(outside, socket.SOCK_STREAM)
-    client.bind((THEIR_ADDRESS, 0))
-    client.settimeout(NEVER if guarded else SOON)
-    if guarded:
-        with pytest.raises(TimeoutError):
-            client.connect(("127.0.0.1", 8080))
-    else:
-        client.connect(("127.0.0.1", 8080))
-        speak(client, server)
+    machine.up(fleet(container("dns", Port("127.0.0.1", 5353, 53, "udp"))))
+    server = machine.open("dns", socket.SOCK_DGRAM)
+    server.bind(("0.0.0.0", 53))
+    _aim_loopback_at(outside, "cable", OUR_ADDRESS)
+    attacker = machine.open(outside, socket.SOCK_DGRAM)
+    attacker.bind((THEIR_ADDRESS, 0))
+    _expect(attacker, ("127.0.0.1", 5353), server, guarded=guarded)
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -144,19 +156,26 @@ def test_the_guard_protects_our_own_loopback_services(machine: Machine, guarded:
     machine.up(fleet(container("web", LOCAL)))
     secret = machine.open(None, socket.SOCK_DGRAM)
     secret.bind(("127.0.0.1", 9999))
-    secret.settimeout(NEVER if guarded else SOON)
-    inside = machine.inside[WEB]
-    _aim_loopback_at(machine, inside, "eth0", str(machine.plan.leases["default"].gateway))
-    if not guarded:
-        run("nft", "flush", "chain", "inet", f"anchor_{IDENTITY}", "guard")
+    gateway = str(machine.plan.leases["default"].gateway)
+    _aim_loopback_at(machine.inside[WEB], "eth0", gateway)
     attacker = machine.open("web", socket.SOCK_DGRAM)
     attacker.bind((machine.address("web"), 0))
-    attacker.sendto(b"let me in", ("127.0.0.1", 9999))
-    if guarded:
-        with pytest.raises(TimeoutError):
-            secret.recv(16)
-    else:
-        assert secret.recv(16) == b"let me in"
+    _expect(attacker, ("127.0.0.1", 9999), secret, guarded=guarded)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_the_guard_stops_who_claims_to_be_us(machine: Machine, guarded: bool) -> None:
+    """A container that sends from 127.0.0.1 is not taken for a program of ours, and else it was."""
+    machine.up(fleet(container("web", LOCAL)))
+    trusting = machine.open(None, socket.SOCK_DGRAM)
+    gateway = str(machine.plan.leases["default"].gateway)
+    trusting.bind((gateway, 9999))
+    run("sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=1", inside=machine.inside[WEB])
+    for lax in ("rp_filter=0", "accept_local=1"):  # the kernel's own two defences
+        run("sysctl", "-qw", f"net.ipv4.conf.an{IDENTITY}-0.{lax}")
+    attacker = machine.open("web", socket.SOCK_DGRAM)
+    attacker.bind(("127.0.0.1", 0))
+    _expect(attacker, (gateway, 9999), trusting, guarded=guarded)
 
 
 def test_a_port_published_anywhere_is_reachable_from_everywhere(
