@@ -160,6 +160,7 @@ class AnyFleet(RuleBasedStateMachine):
             return
         world = self.world
         world.tell(FleetStopRequested())
+        world.check()
         for _ in range(PATIENCE):
             if world.done is not None:
                 break

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from anchor_supervisor.errors import SupervisionBug
 from anchor_supervisor.fleet.model import Health, OnUnhealthy
 from anchor_supervisor.supervision.commands import CancelProbe, Command, RunProbe, Signal, Spawn
-from anchor_supervisor.supervision.events import StopRequested
+from anchor_supervisor.supervision.events import FleetStopRequested, StopRequested
 from anchor_supervisor.supervision.health import KEPT_OUTPUT, HealthCheck
 from anchor_supervisor.supervision.states import HealthState, State
 from playbook import NEVER, PROBE, Playbook, health, policy, service, the
@@ -193,6 +193,17 @@ def test_stop_cancels_the_probe() -> None:
     assert play.tell(StopRequested(WEB)) == [CancelProbe(WEB), Signal(WEB, "TERM")]
     play.probed("web", 1, ok=True)
     assert play.health("web") is HealthState.STARTING
+
+
+def test_fleet_stop_disarms_the_next_probe() -> None:
+    """While the fleet goes down nothing is probed, nor is anything woken for it."""
+    play = Playbook(service("db", check=health(interval=1.0)), service("web", {"db": "healthy"}))
+    play.start()
+    play.up("db")
+    play.probed("db", 1, ok=True)
+    play.up("web")
+    assert play.tell(FleetStopRequested()) == [Signal(WEB, "TERM")]
+    assert play.core.next_deadline() == play.now + 10.0
 
 
 def test_last_answers_are_kept() -> None:
