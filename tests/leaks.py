@@ -21,10 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from waiting import eventually
+from waiting import SLOWNESS, eventually
 
 _PROC: Final = Path("/proc")
 _NAMESPACE = re.compile(r"(cgroup|ipc|mnt|net|pid|user|uts):\[\d+\]")
+
+PATIENCE: Final = 30.0 * SLOWNESS
+"""Seconds. A thousand namespaces take the kernel one; the rest is for other tenants to go."""
 
 _NFNETLINK: Final = 12  # NETLINK_NETFILTER
 _GET_TABLE: Final = (10 << 8) | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE
@@ -74,6 +77,7 @@ def assert_nothing_left(
             lambda: sorted(leaked & Snapshot.take(run_dir, data_dir).things),
             lambda still: not still,
             what="nothing is left",
+            deadline=PATIENCE,
         )
 
 
