@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-t", "--timestamps", action="store_true", help="begin lines with the time")
     parser.add_argument("--previous", action="store_true", help="the run before the present one")
-    add_fleet_options(parser, short=False)
+    add_fleet_options(parser, taken="f")
     add_json_option(parser)
 
 

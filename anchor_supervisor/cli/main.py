@@ -44,35 +44,11 @@ VERBS: Final = {
     "inspect": Verb("inspect", "everything known about a container, as JSON"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
 }
-NOT_YET: Final = frozenset(
-    [
-        "pull",
-        "push",
-        "import",
-        "build",
-        "commit",
-        "save",
-        "tag",
-        "images",
-        "history",
-        "rmi",
-        "prune",
-        "bench",
-        "volume",
-        "plan",
-        "apply",
-        "pause",
-        "unpause",
-        "scale",
-        "wait",
-        "stats",
-        "top",
-        "events",
-        "port",
-        "cp",
-        "diff",
-    ]
+_PROMISED: Final = (
+    "pull push import build commit save tag images history rmi prune bench volume plan apply "
+    "pause unpause scale wait stats top events port cp diff"
 )
+NOT_YET: Final = frozenset(_PROMISED.split())
 
 
 class WrongUse(AnchorError):  # noqa: N818 - it is what it is
@@ -169,7 +145,7 @@ def _unknown(name: str) -> WrongUse:
         return WrongUse(f"`{name}` is not supported yet", hint="`anchor --help` lists what is")
     import difflib
 
-    near = difflib.get_close_matches(name, [*VERBS, *NOT_YET], n=1)
+    near = difflib.get_close_matches(name, VERBS) or difflib.get_close_matches(name, NOT_YET)
     hint = f"did you mean `{near[0]}`?" if near else "`anchor --help` lists the verbs"
     return WrongUse(f"unknown verb `{name}`", hint=hint)
 

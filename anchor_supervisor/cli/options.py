@@ -12,18 +12,13 @@ from anchor_supervisor.control.fleets import client_for, find_fleet
 from anchor_supervisor.observability.terminal import wants_color
 
 
-def add_fleet_options(parser: argparse.ArgumentParser, *, short: bool = True) -> None:
-    """Add `-f FILE` and `-p NAME`; without `short`, `-f` and `-p` mean something else here."""
-    group = parser.add_argument_group(
-        "which fleet (neither: the only one running, or ./fleet.toml)"
-    )
-    flags = (("-f", "--file"), ("-p", "--fleet")) if short else (("--file",), ("--fleet",))
-    group.add_argument(
-        *flags[0], metavar="FILE", default=argparse.SUPPRESS, help="the fleet of this file"
-    )
-    group.add_argument(
-        *flags[1], metavar="NAME", default=argparse.SUPPRESS, help="the fleet of this name"
-    )
+def add_fleet_options(parser: argparse.ArgumentParser, *, taken: str = "") -> None:
+    """Add `-f FILE` and `-p NAME`; the letters in `taken` mean something else to this verb."""
+    group = parser.add_argument_group("which fleet (default: the only one running, ./fleet.toml)")
+    for letter, word, value in (("f", "file", "FILE"), ("p", "fleet", "NAME")):
+        flags = [f"--{word}"] if letter in taken else [f"-{letter}", f"--{word}"]
+        words = f"the fleet of this {value.lower()}"
+        group.add_argument(*flags, metavar=value, default=argparse.SUPPRESS, help=words)
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:

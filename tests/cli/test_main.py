@@ -1,0 +1,120 @@
+"""The program as a whole: verbs, help, typos, and how little it loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from anchor_program import Anchor
+from anchor_supervisor.cli.main import NOT_YET, VERBS
+
+CLIENT_VERBS = sorted(set(VERBS) - {"up", "run", "exec", "doctor"})
+HEAVY = {"trio", "attr", "attrs", "cattrs", "structlog", "rich", "pyroute2", "h11", "asyncio"}
+
+
+def test_ps_loads_only_the_standard_library(anchor: Anchor, shop: object) -> None:
+    """`anchor ps` must answer in 100 ms, so it imports nothing that is heavy."""
+    script = (
+        "import sys; from anchor_supervisor.cli.main import main; code = main(['ps', '--json']);"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    result = anchor.python(script)
+    assert result.returncode == 0
+    loaded = set(result.stderr.split())
+    assert "anchor_supervisor" in loaded
+    assert loaded & HEAVY == set()
+    assert loaded - {"anchor_supervisor", "__main__"} <= sys.stdlib_module_names | loaded_by_site()
+
+
+def loaded_by_site() -> set[str]:
+    """What an interpreter that does nothing has loaded already."""
+    script = "import sys; print(*(name.partition('.')[0] for name in sys.modules))"
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(told.stdout.split())
+
+
+@pytest.mark.parametrize("verb", CLIENT_VERBS)
+def test_client_verbs_load_nothing_heavy(anchor: Anchor, verb: str) -> None:
+    """Nor does any other verb that only speaks to a supervisor."""
+    script = (
+        f"import sys; import anchor_supervisor.cli.{VERBS[verb].module};"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    assert set(anchor.python(script).stdout.split()) & HEAVY == set()
+
+
+@pytest.mark.parametrize("verb", [*CLIENT_VERBS, "doctor"])
+def test_every_verb_has_help_with_examples(anchor: Anchor, verb: str) -> None:
+    """`anchor VERB --help` and `anchor help VERB` say the same, with examples."""
+    result = anchor(verb, "--help")
+    assert result.returncode == 0
+    assert f"usage: anchor {verb}" in result.stdout
+    assert f"  anchor {verb}" in result.stdout.partition("examples:")[2]
+    assert anchor("help", verb).stdout == result.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",), ("--help",), ("-h",)])
+def test_the_overview_names_every_verb(anchor: Anchor, arguments: tuple[str, ...]) -> None:
+    """Without a verb there is an overview."""
+    result = anchor(*arguments)
+    assert result.returncode == 0
+    assert all(f"\n  {verb} " in result.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", ["images", "pull", "scale"])
+def test_a_verb_of_later_is_known(anchor: Anchor, verb: str) -> None:
+    """A verb that is promised but not there is refused as such."""
+    result = anchor(verb, "--some", "-x")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: `{verb}` is not supported yet\n")
+
+
+def test_the_verbs_of_later_are_not_those_of_now() -> None:
+    """No verb is both."""
+    assert NOT_YET.isdisjoint(VERBS)
+
+
+@pytest.mark.parametrize(("typo", "near"), [("lgos", "logs"), ("pss", "ps"), ("strat", "start")])
+def test_a_typo_gets_the_nearest_verb(anchor: Anchor, typo: str, near: str) -> None:
+    """An unknown verb is an error with the nearest one as a hint."""
+    result = anchor(typo)
+    assert result.returncode == 2
+    assert result.stderr == f"error: unknown verb `{typo}`\nhint: did you mean `{near}`?\n"
+
+
+def test_a_wrong_option_is_a_wrong_use(anchor: Anchor) -> None:
+    """An option that there is not exits 2, with the usage."""
+    result = anchor("ps", "--colour")
+    assert result.returncode == 2
+    assert "unrecognized arguments: --colour" in result.stderr
+
+
+def test_options_go_before_or_after_the_verb(anchor: Anchor, shop: object) -> None:
+    """`-p`, `-f` and `--json` mean the same on both sides."""
+    before = anchor("-p", "shop", "--json", "ps")
+    assert before.returncode == 0
+    assert anchor("ps", "-p", "shop", "--json").stdout == before.stdout
+
+
+def test_a_broken_pipe_is_quiet(anchor: Anchor, shop: object) -> None:
+    """Who reads no further hears no complaint."""
+    result = anchor.shell("{anchor} ps | true; echo ${{PIPESTATUS[0]}}")
+    assert result.stderr == ""
+    assert result.stdout in {"141\n", "0\n"}
+
+
+def test_a_full_disk_is_an_error(anchor: Anchor, shop: object) -> None:
+    """Output that cannot be written is told, not lost in silence."""
+    result = anchor.shell("{anchor} ps > /dev/full")
+    assert result.returncode == 1
+    assert result.stderr == "error: cannot write to standard output: No space left on device\n"
+
+
+def test_the_version(anchor: Anchor) -> None:
+    """`--version` says which program this is."""
+    assert anchor("--version").stdout.startswith("anchor 0.")
