@@ -10,7 +10,7 @@ from anchor_supervisor.supervision.neighbours import Neighbours
 from strategies import fleets
 
 
-@given(fleet=fleets())
+@given(fleet=fleets(most=6))
 def test_dependents_mirror_dependencies(fleet: Fleet) -> None:
     """A sees B behind a gate exactly where B sees A among its dependents, replica by replica."""
     members = {
@@ -24,7 +24,7 @@ def test_dependents_mirror_dependencies(fleet: Fleet) -> None:
     assert up == down
 
 
-@given(fleet=fleets())
+@given(fleet=fleets(most=6))
 def test_before_the_start(fleet: Fleet) -> None:
     """While everything waits, gates are open where nothing is needed, and none is stuck."""
     members = {

@@ -13,7 +13,7 @@ from playbook import fleet, service
 from strategies import fleets
 
 
-@given(fleet=fleets())
+@given(fleet=fleets(most=6))
 def test_dependencies_come_first(fleet: Fleet) -> None:
     """Every container is in the order once, after all that it depends on."""
     order = Order(fleet)
