@@ -16,6 +16,7 @@ from typing import Final, final
 from attrs import frozen
 
 from anchor_supervisor.errors import KernelError
+from anchor_supervisor.rootfs.private import make_private
 
 HOSTS: Final = "/etc/hosts"
 HOSTNAME: Final = "/etc/hostname"
@@ -96,7 +97,7 @@ def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> Map
     A file that exists keeps its inode: what is mounted in a running container changes with it.
     `owner` is the machine's number for the container's root. Raises KernelError.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     written = {}
     for target, text in texts.items():
         path = directory / Path(target).name

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
+from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, empty_directory, remove_beneath
 from anchor_supervisor.rootfs.unpack import Limits, unpack
 
@@ -30,7 +31,7 @@ def unpacked(archive: Path, data: Path, limits: Limits = Limits()) -> Path:  # n
     archive. Raises ImageError for a missing or bad archive, HostError for a full disk.
     """
     layers = data / "layers"
-    layers.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(layers)
     try:
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.mapped import clone_mapped
+from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
 
 Option = tuple[str, str | int | None]
@@ -41,7 +42,7 @@ def assemble_overlay(
 
     Raises HostError where a layer cannot be idmapped or `writable` cannot be an upper layer.
     """
-    writable.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(writable)
     with contextlib.ExitStack() as stack:
         lowers = []
         for layer in layers:
@@ -109,7 +110,7 @@ def _mount_by_path(lowers: Sequence[int], upper: int, work: int, writable: Path)
     with contextlib.ExitStack() as stack:
         for number, lower in enumerate(lowers):
             place = writable / "lower" / str(number)
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(place)
             mount.attach(lower, place)
             stack.callback(mount.unmount, place)
         paths = [f"/proc/self/fd/{lower}" for lower in lowers]

@@ -24,6 +24,7 @@ from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.images import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.overlay import assemble_overlay
+from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
 from anchor_supervisor.rootfs.tree_copy import copy_tree
 
@@ -105,7 +106,7 @@ def _assemble_bind(layers: Layers, user_namespace: int | None) -> int:
 
 def _assemble_copy(layers: Layers, writable: Path, user_namespace: int | None) -> int:
     source = _single(layers, RootStrategy.COPY)
-    writable.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(writable)
     copy = writable / "root"
     if not copy.is_dir():
         _copy_aside(source, writable, copy.name)

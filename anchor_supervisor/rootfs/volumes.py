@@ -16,6 +16,7 @@ from anchor_supervisor.fleet.model import Volume, VolumeKind
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.plan import MountedVolume
+from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
 
@@ -57,7 +58,7 @@ def make_named(data: Path, fleet: str, name: str) -> Path:
     """
     path = named_path(data, fleet, name)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         parent = os.open(path.parent, DIRECTORY_FLAGS)
         try:
             with contextlib.suppress(FileExistsError):

@@ -73,8 +73,7 @@ def outside(root: Path) -> dict[str, str | None]:
     """Everything beside the root, with content."""
     return {
         str(path): path.read_text() if path.is_file() else None
-        for path in root.parent.rglob("*")
-        if not path.is_relative_to(root)
+        for path in (*root.parent.iterdir(), *(root.parent / "outside").rglob("*"))
     }
 
 

@@ -1,0 +1,231 @@
+"""Roots of every strategy: the container's ids inside, its writes apart, the image untouched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from anchor_supervisor.errors import HostError, ImageError
+from anchor_supervisor.fleet.model import RootStrategy
+from anchor_supervisor.kernel.namespaces import IdRange, Sandbox
+from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.removal import remove_writable
+from anchor_supervisor.rootfs.strategies import assemble, require_mount_points
+
+pytestmark = pytest.mark.root
+
+ActingAs = Callable[[int], contextlib.AbstractContextManager[None]]
+
+
+@pytest.fixture
+def writable(data_dir: Path) -> Iterator[Path]:
+    """The writable directory of an instance, removed as the product does it."""
+    path = data_dir / "instance"
+    yield path
+    remove_writable(path)
+    assert not path.exists()
+
+
+@contextlib.contextmanager
+def root_of(
+    strategy: RootStrategy, image: Path, writable: Path, ids: IdRange | None, sandbox: Sandbox
+) -> Iterator[Path]:
+    """The assembled root as a path, through its descriptor."""
+    layers = Layers((image,), "x")
+    user_namespace = sandbox.user if ids is not None else None
+    fd = assemble(strategy, layers, writable, ids=ids, user_namespace=user_namespace)
+    try:
+        yield Path(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def contents(top: Path) -> dict[str, tuple[int, int, int]]:
+    return {
+        str(path.relative_to(top)): (path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_ino)
+        for path in sorted(top.rglob("*"))
+    }
+
+
+@pytest.mark.parametrize("strategy", [RootStrategy.OVERLAY, RootStrategy.COPY, RootStrategy.BIND])
+def test_the_images_ids_are_the_containers(
+    strategy: RootStrategy, image: Path, writable: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """Root of the image is root of the container, 33 is its 33, and set-id bits stay."""
+    with root_of(strategy, image, writable, ids, sandbox) as root:
+        assert root.stat().st_uid == ids.first
+        assert (root / "program").stat().st_uid == ids.first
+        assert (root / "program").stat().st_mode & 0o7777 == 0o4755
+        owned = (root / "owned").stat()
+        assert (owned.st_uid, owned.st_gid) == (ids.first + 33, ids.first + 34)
+
+
+@pytest.mark.parametrize("strategy", [RootStrategy.OVERLAY, RootStrategy.COPY, RootStrategy.BIND])
+def test_without_a_user_namespace_ids_are_the_machines(
+    strategy: RootStrategy, image: Path, writable: Path, sandbox: Sandbox
+) -> None:
+    """`user_namespace = "host"` leaves every number as it is."""
+    with root_of(strategy, image, writable, None, sandbox) as root:
+        assert (root / "owned").stat().st_uid == 33
+
+
+@pytest.mark.parametrize("strategy", [RootStrategy.OVERLAY, RootStrategy.COPY])
+def test_what_the_container_writes_stays_out_of_the_image(
+    strategy: RootStrategy,
+    image: Path,
+    writable: Path,
+    ids: IdRange,
+    sandbox: Sandbox,
+    acting_as: ActingAs,
+) -> None:
+    """New, changed and removed files are seen in the root, and the image is as it was."""
+    before = contents(image)
+    with root_of(strategy, image, writable, ids, sandbox) as root, acting_as(ids.first):
+        (root / "new").write_text("new")
+        (root / "owned").unlink()
+        with (root / "etc/passwd").open("a") as file:
+            file.write("more\n")
+        assert (root / "new").stat().st_uid == ids.first
+        assert "more" in (root / "etc/passwd").read_text()
+        assert not (root / "owned").exists()
+    assert contents(image) == before
+    assert "more" not in (image / "etc/passwd").read_text()
+
+
+@pytest.mark.parametrize("strategy", [RootStrategy.OVERLAY, RootStrategy.COPY])
+def test_a_restart_finds_what_was_written(
+    strategy: RootStrategy,
+    image: Path,
+    writable: Path,
+    ids: IdRange,
+    sandbox: Sandbox,
+    acting_as: ActingAs,
+) -> None:
+    """The writable layer outlives a run, volatile though it is, as often as it takes."""
+    for attempt in range(3):
+        with root_of(strategy, image, writable, ids, sandbox) as root, acting_as(ids.first):
+            assert len(list(root.glob("run-*"))) == attempt
+            (root / f"run-{attempt}").touch()
+
+
+def test_an_overlay_keeps_changes_owned_by_the_containers_root(
+    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox, acting_as: ActingAs
+) -> None:
+    """In the upper directory a file of the container's root has the first id of its range."""
+    with root_of(RootStrategy.OVERLAY, image, writable, ids, sandbox) as root:
+        with acting_as(ids.first):
+            (root / "new").touch()
+        with acting_as(ids.first + 33), pytest.raises(PermissionError):
+            (root / "forbidden").touch()
+    upper = writable / "upper"
+    assert {path.name: path.stat().st_uid for path in upper.iterdir()} == {"new": ids.first}
+    assert upper.stat().st_mode & 0o7777 == 0o755
+    assert writable.stat().st_mode & 0o7777 == 0o700
+
+
+def test_layers_lie_over_one_another(
+    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox, data_dir: Path
+) -> None:
+    """Of two layers with the same file the first one named is seen."""
+    top = data_dir / "top"
+    top.mkdir()
+    (top / "owned").write_text("from the top")
+    fd = assemble(
+        RootStrategy.OVERLAY,
+        Layers((top, image), "x"),
+        writable,
+        ids=ids,
+        user_namespace=sandbox.user,
+    )
+    try:
+        root = Path(f"/proc/self/fd/{fd}")
+        assert (root / "owned").read_text() == "from the top"
+        assert (root / "program").exists()
+    finally:
+        os.close(fd)
+
+
+def test_device_nodes_of_an_image_cannot_be_opened(
+    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """A device that an image brings along is a name and no more."""
+    os.mknod(image / "null", 0o20666, os.makedev(1, 3))
+    for strategy in (RootStrategy.OVERLAY, RootStrategy.BIND):
+        with (
+            root_of(strategy, image, writable, ids, sandbox) as root,
+            pytest.raises(PermissionError),
+        ):
+            (root / "null").read_bytes()
+
+
+def test_a_bound_image_cannot_be_written(
+    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """`bind` is read-only from its first moment, and leaves no writable directory."""
+    with (
+        root_of(RootStrategy.BIND, image, writable, ids, sandbox) as root,
+        pytest.raises(OSError, match="Read-only"),
+    ):
+        (root / "new").touch()
+    assert not writable.exists()
+
+
+def test_a_copy_that_was_cut_short_is_made_again(
+    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """Only a complete copy has the name that is used."""
+    (writable / ".root-new/half").mkdir(parents=True)
+    with root_of(RootStrategy.COPY, image, writable, ids, sandbox) as root:
+        assert (root / "program").exists()
+        assert not (root / "half").exists()
+    assert [path.name for path in writable.iterdir()] == ["root"]
+
+
+def test_the_whole_machine_is_not_copied(writable: Path) -> None:
+    """`copy` with image `host` is refused, and the hint says what does the same for nothing."""
+    layers = Layers((Path("/"),), "host", host=True)
+    with pytest.raises(HostError, match="the whole machine") as refused:
+        assemble(RootStrategy.COPY, layers, writable, ids=None, user_namespace=None)
+    assert refused.value.hint is not None
+
+
+def test_an_unfinished_strategy_is_refused(image: Path, writable: Path) -> None:
+    """`reflink` says that it is not there yet."""
+    with pytest.raises(HostError, match="not supported yet"):
+        assemble(
+            RootStrategy.REFLINK, Layers((image,), "x"), writable, ids=None, user_namespace=None
+        )
+
+
+def test_mount_points_that_are_missing_are_named(image: Path) -> None:
+    """A root that cannot be written to must have them, each of the right kind."""
+    fd = os.open(image, os.O_PATH | os.O_DIRECTORY)
+    try:
+        require_mount_points(fd, [("/etc", True), ("/etc/passwd", False)])
+        with pytest.raises(ImageError, match="no directory `/proc` to mount on") as refused:
+            require_mount_points(fd, [("/etc", True), ("/proc", True)])
+        assert refused.value.hint is not None
+        with pytest.raises(ImageError, match="no directory `/etc/passwd`"):
+            require_mount_points(fd, [("/etc/passwd", True)])
+    finally:
+        os.close(fd)
+
+
+def test_no_mount_and_no_descriptor_is_left(
+    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """A closed root leaves the mount table and the descriptor table as they were."""
+
+    def look() -> tuple[str, int]:
+        return Path("/proc/self/mountinfo").read_text(), len(os.listdir("/proc/self/fd"))
+
+    before = look()
+    for strategy in (RootStrategy.OVERLAY, RootStrategy.COPY, RootStrategy.BIND):
+        with root_of(strategy, image, writable, ids, sandbox) as root:
+            assert look()[0] == before[0]
+            assert root.is_dir()
+    assert look() == before
