@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from anchor_supervisor import __version__
+from anchor_supervisor.cli.options import help_formatter
 from anchor_supervisor.cli.problems import guarded
 from anchor_supervisor.errors import AnchorError
 
@@ -85,7 +86,7 @@ def _run(name: str, verb: Verb, rest: Sequence[str], common: argparse.Namespace)
         prog=f"anchor {name}",
         description=f"{verb.summary[0].upper()}{verb.summary[1:]}.",
         epilog=module.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=help_formatter,
     )
     module.configure(parser)
     _add_color_option(parser)
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="anchor [-f FILE | -p NAME] VERB ...",
         description="Look after fleets of Linux containers.",
         epilog=_overview(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=help_formatter,
     )
     parser.add_argument("-f", "--file", metavar="FILE", help="the fleet of this file")
     parser.add_argument("-p", "--fleet", metavar="NAME", help="the fleet of this name")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -76,7 +76,7 @@ def _rows(client: Client) -> list[ContainerRow]:
 def list_rows(rows: Sequence[ContainerRow], *, with_fleet: bool) -> str:
     """Lay rows out as a table; its last column is cut where a terminal ends."""
     present = render.now()
-    width = shutil.get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
+    width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
     headers = ("FLEET", *_HEADERS) if with_fleet else _HEADERS
     cells = [_cells(row, present) for row in rows]
     if with_fleet:
