@@ -29,7 +29,7 @@ from anchor_supervisor.fleet.model import (
 )
 from anchor_supervisor.fleet.mounts import volume
 from anchor_supervisor.fleet.places import join
-from anchor_supervisor.fleet.ports import ports
+from anchor_supervisor.fleet.ports import MOST_PORTS, ports
 from anchor_supervisor.fleet.sheet import Sheet, Table, entries, items
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
 
@@ -215,7 +215,19 @@ def _condition(value: object) -> Condition:
 
 
 def _ports(table: Table) -> tuple[Port, ...]:
-    return tuple(port for entry in table.items("ports", ports) for port in entry)
+    """Read every entry, up to a number of ports that no container needs."""
+    count = 0
+
+    def read(value: object) -> tuple[Port, ...]:
+        nonlocal count
+        entry = ports(value) if count <= MOST_PORTS else ()
+        count += len(entry)
+        if count > MOST_PORTS:
+            message = f"more than {MOST_PORTS} ports are published here"
+            raise Mistake(message)
+        return entry
+
+    return tuple(port for entry in table.items("ports", read) for port in entry)
 
 
 def _ulimit(value: object) -> tuple[int, int]:

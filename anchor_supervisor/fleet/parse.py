@@ -27,6 +27,16 @@ from anchor_supervisor.fleet.sheet import Sheet, Table, table_of
 from anchor_supervisor.fleet.wording import Mistake, show
 
 LARGEST_FILE: Final = 1 << 20  # bytes; a fleet of a thousand containers takes about 200 KiB
+DEEPEST_KEY: Final = 32  # parts of a dotted key
+LONGEST_KEY: Final = 256  # letters of one part
+MOST_CONTAINERS: Final = 1000
+
+# tomllib takes memory and time as the square of a dotted key's length, so we look first.
+_DEEP_KEY: Final = re.compile(
+    r"(?<![A-Za-z0-9_-])"
+    r"""(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    rf"{{{DEEPEST_KEY}}}"
+)
 _TOML_LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
 
 
@@ -51,6 +61,9 @@ def loads(text: str, *, file: str | None, directory: str, environment: Mapping[s
 
     Raises FleetError with every problem found.
     """
+    if (deep := _DEEP_KEY.search(text)) is not None:
+        line = text.count("\n", 0, deep.start()) + 1
+        raise FleetError([Problem(f"a dotted key of more than {DEEPEST_KEY} parts", file, line)])
     try:
         document = tomllib.loads(text)
         return structure(
@@ -65,8 +78,8 @@ def loads(text: str, *, file: str | None, directory: str, environment: Mapping[s
         raise FleetError([problem]) from None
     except tomllib.TOMLDecodeError as error:
         raise FleetError([_syntax_problem(str(error), file)]) from error
-    except ValueError as error:  # tomllib: a number of thousands of digits, a date that is none
-        raise FleetError([Problem(f"a value cannot be read: {error}", file)]) from error
+    except ValueError as error:  # what int() says to thousands of digits
+        raise FleetError([Problem("a number in the file has too many digits", file)]) from error
 
 
 def structure(
@@ -90,7 +103,10 @@ def structure(
     for finding in news:
         sheet.report(finding.key, finding.message, finding.hint)
     if sheet.problems:
-        raise FleetError(sorted(sheet.problems, key=_reading_order))
+        told = sorted(sheet.problems, key=_reading_order)
+        if sheet.unsaid:
+            told.append(Problem(f"and {sheet.unsaid} more problems", file))
+        raise FleetError(told)
     return fleet
 
 
@@ -130,6 +146,10 @@ def _containers(sheet: Sheet, root: Table, around: Surroundings) -> dict[str, Co
     tables = table_of(sheet, "containers", root.get("containers"))
     if not tables and not sheet.blames("containers"):
         sheet.report("containers", "the file has no containers")
+    if len(tables) > MOST_CONTAINERS:
+        message = f"{len(tables)} containers are more than the {MOST_CONTAINERS} a fleet may have"
+        sheet.report("containers", message)
+        return {}
     return {name: container(sheet, name, value, around) for name, value in tables.items()}
 
 
@@ -166,9 +186,13 @@ def _expanded(sheet: Sheet, path: str, value: object, variables: Mapping[str, st
         case str():
             return sheet.attempt(path, lambda _: _string(value, variables), value, value)
         case dict():
+            for key in value:
+                if len(key) > LONGEST_KEY:
+                    sheet.report(path, f"key {show(key)} has more than {LONGEST_KEY} letters")
             return {
                 key: _expanded(sheet, join(path, key), inner, variables)
                 for key, inner in value.items()
+                if len(key) <= LONGEST_KEY
             }
         case list():
             return [

@@ -26,6 +26,9 @@ _STRING: Final = re.compile(
 )
 _LAST_PART: Final = re.compile(r'(?:\[[0-9]+\]|\.?(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+))\Z')
 
+LONGEST_PATH: Final = 512
+"""Letters; what is deeper is found by what is around it. Memory grows as the square of depth."""
+
 
 def join(path: str, key: str) -> str:
     """Return the path of `key` in the table at `path` (empty for the whole document)."""
@@ -84,7 +87,8 @@ class _Scanner:
 
     def note(self, path: str) -> None:
         """Remember the line of a path the first time it is seen."""
-        self.lines.setdefault(path, self.line)
+        if len(path) <= LONGEST_PATH:
+            self.lines.setdefault(path, self.line)
 
     def header(self) -> str:
         """Read `[a.b]` or `[[a.b]]`; return the path of the table it opens."""

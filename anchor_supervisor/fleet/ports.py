@@ -13,6 +13,7 @@ from anchor_supervisor.fleet.wording import Mistake, show
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 PROTOCOLS: Final = ("tcp", "udp")
 LARGEST_PORT: Final = 65535
+MOST_PORTS: Final = 1024  # of one container
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
@@ -40,6 +41,9 @@ def ports(value: object) -> tuple[Port, ...]:
     host, inside = _range(parts[-2], entry), _range(parts[-1], entry)
     if len(host) != len(inside):
         message = f"{show(entry)} has {len(host)} ports on this machine for {len(inside)} inside"
+        raise Mistake(message)
+    if len(host) > MOST_PORTS:
+        message = f"{show(entry)} is more than {MOST_PORTS} ports"
         raise Mistake(message)
     return tuple(
         Port(_address(address), outer, inner, protocol or PROTOCOLS[0])

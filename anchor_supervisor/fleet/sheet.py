@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TypeVar, cast, final
+from typing import Final, TypeVar, cast, final
 
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.places import around, join, nearest_line
@@ -16,6 +16,9 @@ from anchor_supervisor.fleet.schema import ELSEWHERE, Section
 from anchor_supervisor.fleet.wording import Mistake, kind_of, nearest, printable, show
 
 T = TypeVar("T")
+
+MOST_PROBLEMS: Final = 100
+"""Nobody reads more at once."""
 
 
 @final
@@ -26,12 +29,16 @@ class Sheet:
         self.file = file
         self.lines = lines
         self.problems: list[Problem] = []
+        self.unsaid = 0
         self._blamed: set[str] = set()
         self._suspected: set[str] = set()
         self._around_wrong: set[str] = set()
 
     def report(self, path: str, message: str, hint: str | None = None) -> None:
-        """Note a problem at this key path."""
+        """Note a problem at this key path; count it only, where there are too many already."""
+        if len(self.problems) >= MOST_PROBLEMS:
+            self.unsaid += 1
+            return
         line = nearest_line(self.lines, path)
         self._blamed.add(path)
         self._around_wrong.update(around(path))
