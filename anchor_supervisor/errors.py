@@ -4,8 +4,8 @@ The tree, with the exit code of `anchor-supervise`::
 
     AnchorError                 1
     ├── FleetError              2   the user's file is wrong: every problem found, with its place
-    ├── HostError               3   this machine cannot do it; names the missing thing and the remedy
-    │   ├── UnfitHostError      3   what a fleet file asks and this machine lacks, each with its place
+    ├── HostError               3   the machine cannot do it; names what is missing and the remedy
+    │   ├── UnfitHostError      3   what a fleet file asks and the machine lacks, each with a place
     │   ├── KernelError         3   a system call failed (also an OSError: errno, call, object)
     │   ├── ImageError          3   an image is missing, malformed or hostile
     │   └── NetworkError        3   addresses, links or the firewall
@@ -76,13 +76,13 @@ class FleetError(AnchorError):
 
 
 class HostError(AnchorError):
-    """This machine cannot do what was asked; the hint is the remedy."""
+    """The machine cannot do what was asked; the hint is the remedy."""
 
     exit_code = 3
 
 
 class UnfitHostError(HostError):
-    """This machine cannot do what the file asks. Carries everything found, not only the first."""
+    """The machine cannot do what the file asks. Carries everything found, not only the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         """Take at least one problem; the message is all of them, a line each."""

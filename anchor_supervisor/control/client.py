@@ -50,6 +50,11 @@ class Interrupted(ControlError):  # noqa: N818
     """The supervisor went away before it had answered."""
 
 
+def _silent(fleet: str) -> ControlError:
+    message = f"the supervisor of `{fleet}` does not answer"
+    return ControlError(message, hint="it is stopped, or the machine is overloaded")
+
+
 @final
 class Pending:
     """A request that is under way; `result` waits for its answer."""
@@ -101,7 +106,7 @@ class Pending:
         try:
             return self._answer.read(size)
         except TimeoutError:
-            raise self._silent() from None
+            raise _silent(self._fleet) from None
         except OSError:
             return b""
 
@@ -109,7 +114,7 @@ class Pending:
         try:
             return self._answer.readline()
         except TimeoutError:
-            raise self._silent() from None
+            raise _silent(self._fleet) from None
         except OSError:
             return b""
 
@@ -124,10 +129,6 @@ class Pending:
         except (ValueError, KeyError, TypeError):
             message = f"the supervisor of `{self._fleet}` gave an answer that is not understood"
             raise ControlError(message, hint="is it of another version?") from None
-
-    def _silent(self) -> ControlError:
-        message = f"the supervisor of `{self._fleet}` does not answer"
-        return ControlError(message, hint="it is stopped, or the machine is overloaded")
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(f"the supervisor of `{self._fleet}` ended before it had answered")
@@ -171,8 +172,7 @@ class Client:
             connection.sendall(head.encode("ascii") + content)
         except TimeoutError:
             connection.close()
-            message = f"the supervisor of `{self.fleet}` does not answer"
-            raise ControlError(message) from None
+            raise _silent(self.fleet) from None
         except OSError:
             pass  # turned away: the answer says why
         return Pending(self.fleet, connection)
@@ -181,9 +181,14 @@ class Client:
         """Connect, or raise what is in the way, in words."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(timeout)
+            # Blocking, with the kernel's own timeout: a non-blocking connect to a full backlog
+            # fails at once (EAGAIN, connect(2)), though the supervisor is only busy.
+            if timeout is not None:
+                limit = struct.pack("ll", *divmod(int(timeout * 1_000_000), 1_000_000))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             with socket_address(self._path) as address:
                 connection.connect(address)
+            connection.settimeout(timeout)
         except OSError as error:
             connection.close()
             raise self._unreachable(error) from None
@@ -200,5 +205,7 @@ class Client:
         if isinstance(error, PermissionError):
             hint = "run as the user who started it, or as root"
             return ControlError(f"fleet `{self.fleet}`: permission denied", hint=hint)
-        reason = error.strerror or "it does not answer"
+        if isinstance(error, BlockingIOError):
+            return _silent(self.fleet)
+        reason = error.strerror or str(error)
         return ControlError(f"cannot reach the supervisor of `{self.fleet}`: {reason}")

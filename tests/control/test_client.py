@@ -93,3 +93,14 @@ def test_the_peer_is_known(run_dir: Path) -> None:
         pending = client.send("GET", "/")
         assert pending.peer_pid() == os.getpid()
         assert pending.result() == 1
+
+
+def test_a_full_backlog_is_waited_for(run_dir: Path) -> None:
+    """A supervisor that is too busy to accept is waited for, and is not one that does not run."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(run_dir / "s"))
+        listener.listen(0)
+        client = Client("shop", run_dir / "s")
+        with client.connect(), pytest.raises(ControlError, match="does not answer") as caught:
+            client.connect(0.05)
+    assert not isinstance(caught.value, NotRunning)
