@@ -95,7 +95,7 @@ def test_every_limit_is_enforced(group: cgroup.Cgroup) -> None:
     for item in cgroup_limits.settings(EVERY):
         if item.key not in absent and item.key != "io_weight":
             assert inner.read(item.file) == item.value
-    with pytest.raises(KernelError, match="cpuset.cpus"):
+    with pytest.raises(KernelError, match=r"cpuset\.cpus"):
         cgroup_limits.apply_limits(Limits(cpuset="4000"), inner)
 
 

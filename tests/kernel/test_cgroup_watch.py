@@ -44,9 +44,7 @@ def test_a_watched_file_that_goes_is_news(tmp_path: Path) -> None:
 def test_a_group_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
     """The error names the file; the watch can be closed twice."""
     with cgroup_watch.CgroupWatch() as watch:
-        with pytest.raises(
-            KernelError, match=r"inotify_add_watch `.*/absent/cgroup.events`: No such"
-        ):
+        with pytest.raises(KernelError, match=r"inotify_add_watch `.*/absent/.*`: No such"):
             watch.add(cgroup.Cgroup(tmp_path / "absent"))
         watch.close()
     assert watch.fileno() == -1
