@@ -33,6 +33,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
 )
 LONGEST_OPTION: Final = 255  # bytes of a string that fsconfig(2) takes
 _UNFINISHED: Final = ".upper-new"
+# Linux before 6.13 takes no descriptors (EOPNOTSUPP before 6.5, then EINVAL), 6.13 none that are
+# O_PATH (EBADF), and before 6.15 no detached layers (EINVAL).
+_NOT_BY_DESCRIPTOR: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
 def assemble_overlay(
@@ -60,8 +63,7 @@ def assemble_overlay(
         try:
             return _mount_by_descriptor(lowers, upper, work)
         except KernelError as error:
-            # Linux before 6.13 takes no descriptors, and before 6.15 no detached layers.
-            if error.errno not in (errno.EINVAL, errno.EBADF):
+            if error.errno not in _NOT_BY_DESCRIPTOR:
                 raise
         try:
             return _mount_by_path(lowers, upper, work, writable)
