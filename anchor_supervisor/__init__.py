@@ -4,7 +4,7 @@ The rooms, and which way imports point (down only; `lint-imports` proves it)::
 
     cli            what a person types: one verb a file, the only sys.exit
     runtime        where trio lives: one inbox, one core, one writer
-    control network rootfs   how to talk to a fleet, how containers reach each other, what they see as /
+    control network rootfs   talking to a fleet, reaching each other, what is seen as /
     supervision    what to do next: events in, commands out, pure
     fleet kernel observability   what is wanted, how Linux is asked, what happened
     errors         every deliberate error

@@ -16,7 +16,7 @@ from anchor_supervisor.cli.options import (
     print_json,
 )
 from anchor_supervisor.control.client import Interrupted, NotRunning
-from anchor_supervisor.control.fleets import NoFleet, client_for
+from anchor_supervisor.control.fleets import NoFleet, client_for, dead_fleets
 from anchor_supervisor.errors import ControlError
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         fleet = fleet_name(options)
     except NoFleet as nothing:
-        return _report(options, None, [], nothing.message)
+        dead = dead_fleets()
+        if len(dead) != 1:
+            return _report(options, None, [], nothing.message)
+        fleet = dead[0]
     try:
         removed, words = _stop(client_for(fleet), volumes=options.volumes), "is down"
     except NotRunning:

@@ -19,6 +19,7 @@ from anchor_supervisor.cli.options import (
 )
 from anchor_supervisor.control.client import Client
 from anchor_supervisor.control.fleets import client_for, running_fleets
+from anchor_supervisor.observability.terminal import display_names
 
 if TYPE_CHECKING:
     from anchor_supervisor.control.shapes import ContainerRow, LimitsRow
@@ -77,17 +78,23 @@ def list_rows(rows: Sequence[ContainerRow], *, with_fleet: bool) -> str:
     """Lay rows out as a table; its last column is cut where a terminal ends."""
     present = render.now()
     width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
-    headers = ("FLEET", *_HEADERS) if with_fleet else _HEADERS
-    cells = [_cells(row, present) for row in rows]
+    headers: tuple[str, ...] = ("FLEET", *_HEADERS) if with_fleet else _HEADERS
+    shown = display_names((row["container"], row["replica"]) for row in rows)
+    cells = [_cells(row, shown[row["name"]], present) for row in rows]
+    if not any(limit_words(row.get("limits")) for row in rows):
+        column = _HEADERS.index("LIMITS")
+        headers = headers[: column - len(_HEADERS)] + headers[column + 1 - len(_HEADERS) :]
+        for line in cells:
+            del line[column]
     if with_fleet:
         cells = [[row["fleet"], *rest] for row, rest in zip(rows, cells, strict=True)]
     return render.table(headers, cells, paint_for_output(), width)
 
 
-def _cells(row: ContainerRow, present: datetime) -> list[render.Cell]:
+def _cells(row: ContainerRow, name: str, present: datetime) -> list[render.Cell]:
     health = "-" if row["health"] == "none" else row["health"]
     return [
-        row["name"],
+        name,
         _coloured(row["state"]),
         _coloured(health),
         render.ago(row["since"], present),
@@ -106,8 +113,8 @@ def _coloured(word: str) -> render.Cell:
 
 
 def next_words(row: ContainerRow, present: datetime) -> str:
-    """Say what happens next and when: `start in 3.2s`."""
-    if row["next"] is None:
+    """Say what happens next and when: `starts again in 3.2s`; probes are no news."""
+    if row["next"] is None or row["state"] == "running":
         return ""
     when = render.until(row["next_at"], present) if row["next_at"] else ""
     return f"{render.one_line(row['next'])} {when}".rstrip()

@@ -54,6 +54,12 @@ def running_fleets() -> list[str]:
     return sorted(_running())
 
 
+def dead_fleets() -> list[str]:
+    """Name the fleets whose supervisor died and left its run directory, in order."""
+    locks = places.run_dir().glob("*/lock")
+    return sorted({lock.parent.name for lock in locks} - set(running_fleets()))
+
+
 def _running() -> Iterator[str]:
     try:
         directories = list(places.run_dir().iterdir())

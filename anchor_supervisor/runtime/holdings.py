@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
-from attrs import define, field
+from attrs import define
 
 from anchor_supervisor.fleet.model import (
     Container,
@@ -49,20 +49,17 @@ class Holdings:
     cgroup: Cgroup
     pump: OutputPump
     etc: dict[str, Path]
+    cgroup_fd: int  # children are born in the cgroup through this descriptor
     _owned: ExitStack
-    cgroup_fd: int = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Hold the cgroup open: children are born in it through this descriptor."""
-        self.cgroup_fd = self.cgroup.open()
 
     def renew_cgroup(self, mode: LimitsMode) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
-        os.close(self.cgroup_fd)
         end_cgroup(self.cgroup)
         self.cgroup.create()
         apply_limits(self.cgroup, self.container.limits, mode)
-        self.cgroup_fd = self.cgroup.open()
+        renewed = self.cgroup.open()
+        os.close(self.cgroup_fd)
+        self.cgroup_fd = renewed
 
     def release(self) -> None:
         """Give everything back, the last taken first."""
@@ -98,8 +95,8 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
         if sandbox.net is not None:
             site.attach(instance, sandbox.net)
         pump = OutputPump(instance, directory, _log(site, instance), listener)
-        pump.open()
         owned.callback(pump.close)
+        pump.open()
         etc = _write_etc(site, instance, container, hostname, directory, ids)
         return Holdings(
             instance,
@@ -113,6 +110,7 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
             cgroup,
             pump,
             etc,
+            cgroup.open(),
             owned.pop_all(),
         )
 

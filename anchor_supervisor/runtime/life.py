@@ -15,8 +15,10 @@ import trio
 from attrs import define, field
 
 from anchor_supervisor.control.server import serve
+from anchor_supervisor.fleet.model import instances
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.journal import Journal
+from anchor_supervisor.observability.terminal import display_names
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.machine import HostMachine
@@ -39,8 +41,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Life:
     """One fleet, from its first event to its last.
 
-    `watchdog` is an interval in seconds, or None. `forward_signals`: the first SIGINT or SIGTERM
-    goes to the containers as it is, and only the next one stops them.
+    `watchdog` is an interval in seconds, or None. `alone`: the fleet is one command in the
+    foreground. The first SIGINT or SIGTERM goes to it as it is, and only the next one stops it;
+    its transitions are not told, since its exit code tells.
     """
 
     machine: HostMachine
@@ -48,13 +51,16 @@ class Life:
     journal: Journal
     notifier: Notifier
     watchdog: float | None = None
-    forward_signals: bool = False
+    alone: bool = False
     _supervisor: Supervisor = field(init=False)
     _handler: FleetHandler = field(init=False)
+    _shown: dict[str, str] = field(factory=dict, init=False)
 
     async def run(self) -> Outcome:
         """Bring the fleet up, keep it, and give back what its containers held."""
         started = trio.current_time()
+        named = instances(self.machine.site.fleet)
+        self._shown = display_names((one.container, one.replica) for one in named)
         for warning in self.machine.site.warnings:
             log.warning(warning)
             self.reporter.tell(event="warning", message=warning)
@@ -91,7 +97,7 @@ class Life:
         with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGHUP) as arriving:
             task_status.started()
             asked = False
-            forwarded = not self.forward_signals
+            forwarded = not self.alone
             async for number in arriving:
                 if number == signal.SIGHUP:
                     log.warning("SIGHUP: reloading the file is not supported yet")
@@ -130,7 +136,8 @@ class Life:
                 self.reporter.tell(event="ready")
                 self.reporter.close()
             case commands.FleetUnready(reason=reason):
-                log.warning("fleet cannot become ready", reason=reason)
+                if not self.alone:
+                    log.warning("fleet cannot become ready", reason=reason)
                 self.reporter.tell(event="unready", reason=reason)
             case commands.FleetDone(exit_code=code, reason=reason):
                 log.info("fleet is done", reason=reason)
@@ -140,14 +147,15 @@ class Life:
                 pass  # the loop's business
 
     def _report(self, report: commands.Report) -> None:
-        name = str(report.instance)
+        name = self._shown[str(report.instance)]
         tell = log.warning if report.state in {State.FAILED, State.BACKOFF} else log.info
         facts = {"health": report.health.value} if report.health != "none" else {}
-        tell(report.state.value, container=name, reason=report.reason, **facts)
+        if not self.alone:
+            tell(report.state.value, container=name, reason=report.reason, **facts)
         self.journal.append(
             time.time_ns(),
             "transition",
-            container=name,
+            container=str(report.instance),
             before=report.before.value,
             state=report.state.value,
             health=report.health.value,

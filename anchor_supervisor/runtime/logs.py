@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -50,23 +50,20 @@ async def follow(
             for instance in instances
         }
         while True:
-            for line in _merged(cursors):
+            streams = [_lines(name, cursor) for name, cursor in cursors.items()]
+            told = False
+            for line in heapq.merge(*streams, key=lambda line: line["time"]):
+                told = True
                 yield line
+                await trio.lowlevel.checkpoint()
             if not query.follow:
                 return
-            await more()
-            await trio.lowlevel.checkpoint()
+            if not told:  # else more may have been written while the reader took these
+                await more()
 
 
-def _merged(cursors: dict[str, LogCursor]) -> list[LogLine]:
-    """Everything there is now, by time; records of one instance keep their order."""
-    streams = []
-    for name, cursor in cursors.items():
-        lines: list[LogLine] = []
-        while (records := cursor.read_some()) is not None:
-            lines += (
-                log_line(name, record.time, record.stream, record.text, partial=record.partial)
-                for record in records
-            )
-        streams.append(lines)
-    return list(heapq.merge(*streams, key=lambda line: line["time"]))
+def _lines(name: str, cursor: LogCursor) -> Iterator[LogLine]:
+    """What one instance has said by now, read a block at a time as it is asked for."""
+    while (records := cursor.read_some()) is not None:
+        for record in records:
+            yield log_line(name, record.time, record.stream, record.text, partial=record.partial)

@@ -94,7 +94,7 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
             Journal(places.fleet_log_dir(fleet.name)),
             Notifier.from_environment(environment),
             watchdog_interval(environment),
-            forward_signals=options.stdio is not None,
+            alone=options.stdio is not None,
         )
         outcome = trio.run(whole.run)
         if whole.remove_volumes:

@@ -167,7 +167,7 @@ class Views:
             in_window=status.attempts_in_window,
             max=policy.max,
             window=policy.window,
-            delay=policy.delay,
+            delay=min(policy.max_delay, policy.delay * policy.factor**status.streak),
         )
 
 

@@ -25,7 +25,7 @@ def test_ps_is_a_table(anchor: Anchor, shop: object) -> None:
     header, *lines = result.stdout.splitlines()
     assert (result.returncode, result.stderr) == (0, "")
     assert header.split()[:6] == ["NAME", "STATE", "HEALTH", "SINCE", "RESTARTS", "NEXT"]
-    assert [line.split()[0] for line in lines] == ["db.1", "web.1", "web.2", "migrate.1"]
+    assert [line.split()[0] for line in lines] == ["db", "web.1", "web.2", "migrate"]
     assert {line.index("running") for line in lines[:2]} == {header.index("STATE")}
     assert "64M 0.5cpu 4096pids" in lines[0]
     assert "127.0.0.1:8080->80" in lines[1]
@@ -36,7 +36,7 @@ def test_ps_is_a_table(anchor: Anchor, shop: object) -> None:
 def test_ps_json_has_the_contracts_columns(anchor: Anchor, shop: object) -> None:
     """A list of objects with every promised column; colours and tables are elsewhere."""
     rows = json.loads(anchor("ps", "--json").stdout)
-    assert [row["name"] for row in rows] == ["db.1", "web.1", "web.2", "migrate.1"]
+    assert [row["name"] for row in rows] == ["db", "web.1", "web.2", "migrate"]
     assert all(set(row) >= CONTRACT for row in rows)
 
 
