@@ -36,7 +36,7 @@ def test_ps_is_a_table(anchor: Anchor, shop: object) -> None:
 def test_ps_json_has_the_contracts_columns(anchor: Anchor, shop: object) -> None:
     """A list of objects with every promised column; colours and tables are elsewhere."""
     rows = json.loads(anchor("ps", "--json").stdout)
-    assert [row["name"] for row in rows] == ["db", "web.1", "web.2", "migrate"]
+    assert [row["name"] for row in rows] == ["db.1", "web.1", "web.2", "migrate.1"]
     assert all(set(row) >= CONTRACT for row in rows)
 
 
