@@ -40,7 +40,7 @@ class Said:
 @final
 @frozen(eq=False)
 class Foreground:
-    """A supervisor in the foreground. Everything it says, on either stream, goes to one file."""
+    """A program in the foreground. Everything it says, on either stream, goes to one file."""
 
     process: subprocess.Popen[bytes]
     output: Path
@@ -134,10 +134,17 @@ class Console:
 
     def start(self, *words: str | Path) -> Foreground:
         """`anchor-supervise ...` in the foreground of a terminal of its own, so to speak."""
+        return self._start(SUPERVISE, words)
+
+    def start_anchor(self, *words: str | Path) -> Foreground:
+        """`anchor ...`, not waited for."""
+        return self._start(ANCHOR, words)
+
+    def _start(self, program: Sequence[str], words: Sequence[str | Path]) -> Foreground:
         output = self.directory / f"output-{len(self._started)}"
         with output.open("wb") as stream:
             process = subprocess.Popen(
-                [*SUPERVISE, *map(str, words)],
+                [*program, *map(str, words)],
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -157,6 +164,12 @@ class Console:
     def row_when(self, fleet: Path, name: str, good: Callable[[Row], bool], *, what: str) -> Row:
         """Wait until the row of `name` is good; return it."""
         return eventually(lambda: self.rows(fleet)[name], good, what=what, deadline=2 * DEADLINE)
+
+    def cgroup_of(self, fleet: Path, name: str) -> Path:
+        """The directory of a running container's cgroup."""
+        said = self.anchor("inspect", "-f", fleet, name)
+        assert said.code == 0, said
+        return Path(said.json()["host"]["cgroup"])
 
     def journal(self, fleet: str) -> list[Row]:
         """Every transition that the fleet's journal has, oldest first."""
