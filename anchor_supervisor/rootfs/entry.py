@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from anchor_supervisor.errors import ImageError
 
@@ -56,7 +56,7 @@ class Entry:
     data: tuple[tuple[int, int], ...] = ()
     text: bytes = b""
     source: Name = ()
-    xattrs: Mapping[str, bytes] = {}
+    xattrs: Mapping[str, bytes] = field(factory=dict)
 
     def __str__(self) -> str:
         """Return the name for an error message, unprintable bytes escaped."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
+from anchor_supervisor.kernel import libc
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, empty_directory, remove_beneath
 from anchor_supervisor.rootfs.unpack import Limits, unpack
@@ -34,11 +35,12 @@ def unpacked(archive: Path, data: Path, limits: Limits = Limits()) -> Path:  # n
     make_private(layers)
     try:
         with archive.open("rb") as file:
+            before = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             final = layers / digest
             if not final.is_dir():
                 file.seek(0)
-                _unpack_once(file, layers, digest, limits)
+                _unpack_once(file, before, layers, digest, limits)
     except IsADirectoryError as error:
         message = f"image `{archive}` is a directory, not an archive"
         raise ImageError(message) from error
@@ -55,7 +57,9 @@ def unpacked(archive: Path, data: Path, limits: Limits = Limits()) -> Path:  # n
     return final
 
 
-def _unpack_once(file: BinaryIO, layers: Path, digest: str, limits: Limits) -> None:
+def _unpack_once(
+    file: BinaryIO, before: os.stat_result, layers: Path, digest: str, limits: Limits
+) -> None:
     parent = os.open(layers, DIRECTORY_FLAGS)
     try:
         with _claimed(parent, digest) as directory:
@@ -65,14 +69,23 @@ def _unpack_once(file: BinaryIO, layers: Path, digest: str, limits: Limits) -> N
             empty_directory(directory)
             try:
                 unpack(file, directory, limits)
+                _check_unchanged(file, before)
             except BaseException:
                 remove_beneath(parent, _NEW + digest)
                 raise
-            os.sync()
+            libc.library_call("syncfs", directory, subject=digest)
             os.rename(_NEW + digest, digest, src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
     finally:
         os.close(parent)
+
+
+def _check_unchanged(file: BinaryIO, before: os.stat_result) -> None:
+    """What was unpacked must be what was digested, or the name would lie for ever."""
+    after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        message = "the archive was changed while it was read"
+        raise ImageError(message, hint="try again when it is complete")
 
 
 @contextlib.contextmanager

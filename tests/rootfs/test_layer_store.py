@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from anchor_supervisor.errors import ImageError
+from anchor_supervisor.rootfs import layer_store
 from anchor_supervisor.rootfs.layer_store import unpacked
-from anchor_supervisor.rootfs.unpack import Limits
+from anchor_supervisor.rootfs.unpack import Limits, Unpacked, unpack
 
 pytestmark = pytest.mark.root
 
@@ -81,6 +83,24 @@ def test_a_failed_unpack_leaves_nothing(tmp_path: Path, data_dir: Path) -> None:
     assert list((data_dir / "layers").iterdir()) == []
 
 
+def test_an_archive_that_changes_meanwhile_is_refused(
+    archive: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was digested must be what was unpacked; otherwise nothing stays."""
+    real = unpack
+
+    def unpack_and_append(file: BinaryIO, root: int, limits: Limits) -> Unpacked:
+        result = real(file, root, limits)
+        with archive.open("ab") as more:
+            more.write(bytes(512))
+        return result
+
+    monkeypatch.setattr(layer_store, "unpack", unpack_and_append)
+    with pytest.raises(ImageError, match="changed while it was read"):
+        unpacked(archive, data_dir)
+    assert list((data_dir / "layers").iterdir()) == []
+
+
 def test_a_missing_archive_is_named(tmp_path: Path, data_dir: Path) -> None:
     """The path is in the message, whether nothing or a directory is there."""
     with pytest.raises(ImageError, match=r"no image at `.*none\.tar`"):
@@ -100,8 +120,8 @@ def test_two_processes_at_once_give_one_layer(archive: Path, data_dir: Path) -> 
 
 def test_what_a_killed_process_left_is_swept(tmp_path: Path, data_dir: Path) -> None:
     """Killed in the middle, an unpack leaves litter and no layer; the next one clears it."""
-    whole = write_archive(tmp_path / "whole.tar", {"a": b"x" * 1000, "b": b"y" * 1000}).read_bytes()
-    digest = hashlib.sha256(whole).hexdigest()
+    whole = write_archive(tmp_path / "whole.tar", {"a": b"x" * 1000, "b": b"y" * 1000})
+    digest = hashlib.sha256(whole.read_bytes()).hexdigest()
     new = data_dir / "layers" / f".new-{digest}"
     process = start_stuck(whole, data_dir)
     assert (new / "a").exists()
@@ -112,39 +132,33 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path, data_dir: Path) -> 
 
     unpacked(write_archive(tmp_path / "other.tar", {"c": b"z"}), data_dir)
     assert not new.exists()
-    layer = unpacked(tmp_path / "whole.tar", data_dir)
+    layer = unpacked(whole, data_dir)
     assert sorted(path.name for path in layer.iterdir()) == ["a", "b"]
 
 
 STUCK = """
-import io, os, sys
+import sys
 from pathlib import Path
 from anchor_supervisor.rootfs import layer_store, unpack
-class Stuck(io.BytesIO):
-    def read(self, size=-1):
-        if self.tell() >= 2048:
-            print("stuck", flush=True)
-            sys.stdin.read()
-        return super().read(min(size, 2048))
-whole = sys.stdin.buffer.read(int(sys.argv[2]))
-layers = Path(sys.argv[1]) / "layers"
-layers.mkdir(mode=0o700, parents=True, exist_ok=True)
-layer_store._unpack_once(Stuck(whole), layers, sys.argv[3], unpack.Limits())
+make_file = unpack._make_file
+def make_one(stream, entry, parent, name):
+    if name == b"b":
+        print("stuck", flush=True)
+        sys.stdin.read()
+    make_file(stream, entry, parent, name)
+unpack._make_file = make_one
+layer_store.unpacked(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def start_stuck(whole: bytes, data: Path) -> subprocess.Popen[bytes]:
-    """An unpack that has written its first file and now waits for ever."""
-    digest = hashlib.sha256(whole).hexdigest()
+def start_stuck(archive: Path, data: Path) -> subprocess.Popen[bytes]:
+    """An unpack that has written its file `a` and waits for ever before its file `b`."""
     process = subprocess.Popen(
-        [sys.executable, "-c", STUCK, str(data), str(len(whole)), digest],
+        [sys.executable, "-c", STUCK, str(archive), str(data)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(whole)
-    process.stdin.flush()
     assert process.stdout.readline() == b"stuck\n"
     return process
 
@@ -152,7 +166,7 @@ def start_stuck(whole: bytes, data: Path) -> subprocess.Popen[bytes]:
 def test_an_unpack_under_way_is_not_litter(tmp_path: Path, data_dir: Path) -> None:
     """Another archive's unpack leaves alone what a living process holds; a second comer waits."""
     path = write_archive(tmp_path / "whole.tar", {"a": b"x" * 1000, "b": b"y" * 1000})
-    stuck = start_stuck(path.read_bytes(), data_dir)
+    stuck = start_stuck(path, data_dir)
     new = next((data_dir / "layers").glob(".new-*"))
     unpacked(write_archive(tmp_path / "other.tar", {"c": b"z"}), data_dir)
     assert (new / "a").exists()

@@ -306,7 +306,10 @@ def test_a_copied_root_runs_as_an_overlay_does(stage: Stage) -> None:
 def test_with_image_host_the_supervisors_directories_are_masked(stage: Stage) -> None:
     """The machine is there, and the data of every other container is not."""
     container = Container("web", Image(ImageKind.HOST, "/"))
-    out = stage.see(container, f"ls {stage.data} | wc -l; ls -d /usr")
+    try:
+        out = stage.see(container, f"ls {stage.data} | wc -l; ls -d /usr")
+    except HostError as error:
+        pytest.skip(f"machine: {error}")
     assert out.split() == ["0", "/usr"]
 
 
