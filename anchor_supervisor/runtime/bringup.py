@@ -45,7 +45,7 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
 
     Raises AnchorError; then nothing of the run is left.
     """
-    with ExitStack() as opened:
+    with ExitStack() as opened, ExitStack() as kept:
         root = _root(site, holdings)
         opened.callback(os.close, root)
         credentials = _credentials(holdings, root)
@@ -63,7 +63,7 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
         )
         process = _process(holdings, credentials, stdio)
         status = _open(holdings.directory / EXIT_FILE, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        opened.callback(os.close, status)
+        kept.callback(os.close, status)
         steps = container_steps(
             container_powers(holdings.container),
             holdings.hostname,
@@ -76,7 +76,8 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
         begin_run(holdings)
         kills = oom_kills(holdings.cgroup)
         child = _spawn(site, holdings, steps)
-        return HostRun(holdings, child, os.dup(status), kills, process)
+        kept.pop_all()  # the run's from here on
+        return HostRun(holdings, child, status, kills, process)
 
 
 def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> Child:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 from typing import Final, final
 
@@ -60,6 +61,14 @@ class Screen:
         while (data := self._queue.get()) is not None:
             try:
                 while data:
-                    data = data[os.write(self.descriptor, data) :]
+                    data = data[self._write_some(data) :]
             except OSError:
                 return  # the reader has gone: nobody is left to tell
+
+    def _write_some(self, data: bytes) -> int:
+        """Write what fits; whoever shares a terminal with us may have made it non-blocking."""
+        try:
+            return os.write(self.descriptor, data)
+        except BlockingIOError:
+            select.select([], [self.descriptor], [])
+            return 0

@@ -34,6 +34,8 @@ async def run_inside(
     container's. Raises AnchorError where it cannot be started.
     """
     with ExitStack() as owned:
+        main = run.hold()
+        owned.callback(os.close, main)
         cgroup = run.holdings.cgroup.child(f"probe-{next(_numbers)}")
         cgroup.create()
         owned.callback(cgroup.remove)
@@ -41,7 +43,7 @@ async def run_inside(
         owned.callback(os.close, reader)
         try:
             child = await trio.to_thread.run_sync(
-                _start, run, tuple(argv), cgroup, writer, limiter=limiter
+                _start, run, main, tuple(argv), cgroup, writer, limiter=limiter
             )
         finally:
             os.close(writer)
@@ -57,7 +59,7 @@ async def run_inside(
     return ProbeAnswer(ok=False, output=f"{words}\n{how}".strip())
 
 
-def _start(run: HostRun, argv: tuple[str, ...], cgroup: Cgroup, writer: int) -> Child:
+def _start(run: HostRun, main: int, argv: tuple[str, ...], cgroup: Cgroup, writer: int) -> Child:
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         process = evolve(
@@ -67,7 +69,7 @@ def _start(run: HostRun, argv: tuple[str, ...], cgroup: Cgroup, writer: int) -> 
             stdio=(null, writer, writer),
             terminal=False,
         )
-        steps = exec_steps(container_powers(run.holdings.container), run.child.pidfd, process)
+        steps = exec_steps(container_powers(run.holdings.container), main, process)
         group = cgroup.open()
         try:
             return spawn(steps, cgroup=group, share_memory=False)

@@ -72,7 +72,12 @@ class HostMachine:
         )
         self._runs[instance] = run
         if holdings.container.ports:
-            await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._workers)
+            try:
+                await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._workers)
+            except AnchorError:
+                run.signal("KILL")
+                await run.wait()
+                raise
         return run
 
     async def ended(self, instance: InstanceId) -> None:

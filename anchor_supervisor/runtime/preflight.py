@@ -15,7 +15,13 @@ from typing import final
 
 from attrs import frozen
 
-from anchor_supervisor.errors import FleetError, HostError, Problem, UnfitHostError
+from anchor_supervisor.errors import (
+    FleetError,
+    HostError,
+    NetworkError,
+    Problem,
+    UnfitHostError,
+)
 from anchor_supervisor.fleet.model import (
     Container,
     Fleet,
@@ -27,6 +33,8 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
 from anchor_supervisor.kernel.mount import clone_tree, open_beneath
+from anchor_supervisor.network.plan import NetworkPlan
+from anchor_supervisor.network.ports import reserve
 from anchor_supervisor.rootfs import command, images
 from anchor_supervisor.rootfs.images import Layers
 from anchor_supervisor.runtime.recipe import exceeds_own_limit
@@ -75,6 +83,22 @@ def look(fleet: Fleet) -> Findings:
             else:
                 warnings.append(f"{words}: it runs without")
     return Findings(tuple(wrong), tuple(unfit), tuple(warnings))
+
+
+def require_ports(fleet: Fleet, plan: NetworkPlan) -> None:
+    """Check that nobody else has a port that the fleet publishes.
+
+    Raises UnfitHostError with every one that is in use.
+    """
+    problems = []
+    for port in plan.ports:
+        try:
+            reserve(port).close()
+        except NetworkError as error:
+            key = f"containers.{port.container}.ports"
+            problems.append(_problem(fleet, key, error.message, error.hint))
+    if problems:
+        raise UnfitHostError(problems)
 
 
 def require_programs_on_disk(fleet: Fleet) -> None:

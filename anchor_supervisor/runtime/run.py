@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import struct
@@ -11,6 +12,7 @@ from typing import Final, final
 import trio
 from attrs import define, field
 
+from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.kernel.spawn import Child
 from anchor_supervisor.runtime.holdings import Holdings
@@ -69,6 +71,15 @@ class HostRun:
         poll.register(self.child.pidfd, select.POLLIN)
         if poll.poll(patience * 1000):
             self.finish()
+
+    def hold(self) -> int:
+        """A descriptor of the main process that stays valid when the run ends; the caller's.
+
+        Raises KernelError (ESRCH) where it has ended: the number of its own may be another's now.
+        """
+        if self.ended:
+            raise KernelError(errno.ESRCH, "enter the container", str(self.holdings.instance))
+        return os.dup(self.child.pidfd)
 
     def signal(self, name: str) -> None:
         """Send a signal to the main process; our init passes it on to the command."""

@@ -77,6 +77,8 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
     run = places.fleet_run_dir(fleet.name)
     with ExitStack() as life:
         life.enter_context(fleet_lock(run, fleet.name))
+        if options.forget_logs:
+            life.callback(remove_writable, places.fleet_log_dir(fleet.name))
         refuse_dumps()
         raise_open_files()
         private_mount_namespace()
@@ -99,8 +101,6 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
         outcome = trio.run(whole.run)
         if whole.remove_volumes:
             life.callback(remove_volumes, fleet.name)
-    if options.forget_logs:
-        remove_writable(places.fleet_log_dir(fleet.name))
     return Ending(outcome, whole.statuses, machine.failures)
 
 

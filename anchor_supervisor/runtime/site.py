@@ -102,6 +102,7 @@ def open_site(fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:
         network = FleetNetwork(identity)
         opened.callback(network.down)
         plan = plan_network(fleet, identity, used_networks(identity))
+        preflight.require_ports(fleet, plan)
         report = network.up(plan)
         if report.enabled_forwarding:
             log.info("enabled net.ipv4.ip_forward, for containers to reach out")

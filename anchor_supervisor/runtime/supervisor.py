@@ -201,13 +201,13 @@ class Supervisor:
             return
         self._runs[instance] = run
         self.post(events.Spawned(instance, run.pid))
+        status = ExitStatus()
         try:
             status = await run.wait()
             await self.machine.ended(instance)
         except Exception:
             log.exception("bug", container=str(instance))
             self.machine.kill(instance)
-            status = ExitStatus()
         finally:
             del self._runs[instance]
         self.post(events.Exited(instance, status))
