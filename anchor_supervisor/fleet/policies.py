@@ -115,7 +115,7 @@ def _http(value: object) -> HttpProbe:
 def restart(sheet: Sheet, path: str, value: object, kind: Kind) -> RestartPolicy:
     """Read `restart = "..."` or its table. Services restart on failure, jobs not, unless told."""
     default = default_restart(kind)
-    if isinstance(value, str):
+    if isinstance(value, str | bool):
         when = sheet.attempt(path, _when, value, default.when)
         return RestartPolicy(when=when)
     table = Table(sheet, path, value, schema.RESTART)

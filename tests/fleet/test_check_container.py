@@ -1,0 +1,63 @@
+"""One container by itself."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from anchor_supervisor.fleet.check_container import SIGNALS
+from fleet_text import messages, problems_in, read
+
+
+@pytest.mark.parametrize("image", ["host", "./dir", "./root.tar"])
+def test_an_image_without_a_command_of_its_own_needs_one(image: str) -> None:
+    """A directory or an archive says nothing about what to run."""
+    found = problems_in(f'[containers.web]\nimage = "{image}"\n')
+    assert found[0].message.startswith("nothing to run: image `")
+    found = problems_in(f'[containers.web]\nimage = "{image}"\ncommand = []\n')
+    assert found[0].key == "containers.web.command"
+
+
+def test_an_image_of_the_store_may_have_its_own() -> None:
+    """And an entrypoint is enough for any."""
+    assert read('[containers.web]\nimage = "postgres"\n').containers["web"].command is None
+    assert read('[containers.web]\nimage = "host"\nentrypoint = "x"\n').containers
+
+
+def test_a_program_has_a_name() -> None:
+    """An empty first word cannot be looked for."""
+    assert messages('entrypoint = [""]') == ["the program's name is empty"]
+
+
+def test_a_working_directory_is_absolute() -> None:
+    """Nothing else says what it would be relative to."""
+    assert messages('working_dir = "srv"') == ["`srv` is not an absolute path"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("15", "`15` is not a signal"),
+        ("", "the value is empty"),
+        ("STOP", "`STOP` does not end a process"),
+        ("SIGCONT", "`CONT` does not end a process"),
+        ("RTMIN+3", "`RTMIN+3` is not supported yet"),
+    ],
+)
+def test_a_stop_signal_is_one_that_ends(name: str, message: str) -> None:
+    """By name."""
+    assert messages(f'stop = {{ signal = "{name}" }}') == [message]
+
+
+def test_every_signal_is_one_that_python_can_send() -> None:
+    """The names are the standard library's, so that the runtime finds their numbers."""
+    assert {f"SIG{name}" for name in SIGNALS} <= {one.name for one in signal.Signals}
+
+
+def test_keys_that_make_no_sense_for_a_job() -> None:
+    """A job is ready when it exits 0, and then it is done."""
+    assert messages('kind = "job"\nhealth = { tcp = 80 }\nrestart = "always"') == [
+        "a job is ready when it exits 0, so `health` has no meaning",
+        "a job that is always restarted is never done",
+    ]
