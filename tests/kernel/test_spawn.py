@@ -156,11 +156,11 @@ def test_host_name_limits_and_sysctls_are_set(box: Box) -> None:
     """Each of these steps has its effect inside, and only there."""
     inside: list[steps.Step] = [
         steps.SetHostname("inside"),
-        steps.WriteBeneath(PROC, "sys/net/core/somaxconn", "321"),
+        steps.WriteBeneath(PROC, "sys/net/ipv4/ip_unprivileged_port_start", "321"),
         steps.SetLimit("nofile", 7, 99, 100),
     ]
     out = box.say(
-        "cat /proc/sys/kernel/hostname /proc/sys/net/core/somaxconn; ulimit -n; ulimit -Hn",
+        "cat /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_unprivileged_port_start; ulimit -n; ulimit -Hn",
         inside=inside,
     )
     assert out.split() == ["inside", "321", "99", "100"]
@@ -183,7 +183,7 @@ def test_masked_and_read_only_paths_hold(box: Box) -> None:
     ]
     script = (
         "ls -A /secret /sys/firmware; cat /hidden /proc/keys;"
-        " echo 1 > /proc/sys/net/core/somaxconn; echo 1 > /dev/file; echo 1 > /secret/file; true"
+        " echo 1 > /proc/sys/net/ipv4/ip_unprivileged_port_start; echo 1 > /dev/file; echo 1 > /secret/file; true"
     )
     out = box.say(script, inside=[*masks, *read_only])
     assert out.count("Read-only file system") == 3
