@@ -199,6 +199,9 @@ def _expanded(sheet: Sheet, path: str, value: object, variables: Mapping[str, st
                 _expanded(sheet, f"{path}[{index}]", inner, variables)
                 for index, inner in enumerate(value)
             ]
+        case int() if not -(2**63) <= value < 2**63:
+            sheet.report(path, f"{show(value)} cannot be meant")
+            return value
         case _:
             return value
 
@@ -234,9 +237,11 @@ def _read_text(path: Path) -> str:
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        try:
             regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            content = file.read(LARGEST_FILE + 1) if regular else b""
+            content = _content(descriptor) if regular else b""
+        finally:
+            os.close(descriptor)
     except OSError as error:
         message = f"{show(str(path))} cannot be read: {error.strerror}"
         raise Mistake(message) from error
@@ -255,3 +260,9 @@ def _read_text(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"{show(str(path))} is not UTF-8 text: line {line}"
         raise Mistake(message) from error
+
+
+def _content(descriptor: int) -> bytes:
+    """Read a plain file, up to one byte more than is allowed."""
+    with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor
+        return file.read(LARGEST_FILE + 1)

@@ -161,4 +161,4 @@ def test_ulimits_have_known_names_and_an_order() -> None:
 def test_every_ulimit_is_one_that_python_knows() -> None:
     """The names are the standard library's, so that the runtime finds their numbers."""
     known = {name.removeprefix("RLIMIT_").lower() for name in dir(resource)}
-    assert set(ULIMITS) - {"locks"} <= known
+    assert set(ULIMITS) <= known

@@ -10,13 +10,13 @@ from fleet_text import container, messages, problems
 def test_a_named_volume_is_declared() -> None:
     """With the nearest name, or how to declare it."""
     assert container('volumes = ["data:/data"]', "[volumes.data]").volumes[0].source == "data"
-    found = problems('volumes = ["dat:/data", "other:/o"]', "[volumes.data]")
+    found = problems('volumes = ["dat:/data", "new:/o"]', "[volumes.data]")
     assert [(one.key, one.message, one.hint) for one in found] == [
         ("containers.web.volumes[0]", "there is no volume `dat`", "did you mean `data`?"),
         (
             "containers.web.volumes[1]",
-            "there is no volume `other`",
-            "declare it: `[volumes.other]`",
+            "there is no volume `new`",
+            "declare it: `[volumes.new]`",
         ),
     ]
 
