@@ -264,5 +264,5 @@ def _read_text(path: Path) -> str:
 
 def _content(descriptor: int) -> bytes:
     """Read a plain file, up to one byte more than is allowed."""
-    with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor
+    with open(descriptor, "rb", closefd=False) as file:
         return file.read(LARGEST_FILE + 1)

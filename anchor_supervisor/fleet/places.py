@@ -32,8 +32,18 @@ LONGEST_PATH: Final = 512
 
 def join(path: str, key: str) -> str:
     """Return the path of `key` in the table at `path` (empty for the whole document)."""
-    part = key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    part = key if _BARE.fullmatch(key) else _quote(key)
     return f"{path}.{part}" if path else part
+
+
+def _quote(key: str) -> str:
+    """Write a key as a TOML string without anything that a terminal would act on."""
+    return "".join(
+        letter
+        if letter.isprintable()
+        else (f"\\u{ord(letter):04X}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08X}")
+        for letter in json.dumps(key, ensure_ascii=False)
+    )
 
 
 def around(path: str) -> Iterator[str]:

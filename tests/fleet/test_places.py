@@ -211,3 +211,11 @@ def test_the_nearest_line_is_of_what_is_around() -> None:
     assert nearest_line(lines, 'containers.web.sysctls."net.x"') == 3
     assert nearest_line(lines, "networks.front") is None
     assert nearest_line(lines, "") is None
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=8))
+def test_a_path_is_printable_and_can_be_written_in_the_file(key: str) -> None:
+    """A key full of escape sequences cannot reach the terminal, and still reads back as itself."""
+    path = join("", key)
+    assert path.isprintable()
+    assert tomllib.loads(f"{path} = 1") == {key: 1}
