@@ -16,6 +16,8 @@ from typing import Any, final
 
 from attrs import define, field
 
+from anchor_supervisor.rootfs.private import make_private
+
 
 @final
 @define
@@ -80,7 +82,7 @@ def fork_supervisor(log: Path) -> Background | Reporter:
     The child's standard output and error go to the file `log`, its input is empty.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(log.parent)
     pid = os.fork()  # noqa: TID251 - the whole supervisor moves on; no container is started so
     if pid:
         os.close(writer)

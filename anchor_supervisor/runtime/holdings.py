@@ -27,6 +27,7 @@ from anchor_supervisor.network.names import hosts_lines
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.rootfs import files
+from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.limits import apply_limits, end_cgroup
 from anchor_supervisor.runtime.output import Listener, OutputPump
@@ -79,7 +80,7 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
         directory.mkdir(mode=0o700)
         owned.callback(remove_writable, directory)
         writable = site.writable / str(instance)
-        writable.mkdir(mode=0o700, parents=True)
+        make_private(writable)
         owned.callback(remove_writable, writable)
         ids = None
         if container.user_namespace is UserNamespace.AUTO:

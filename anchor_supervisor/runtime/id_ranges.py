@@ -18,6 +18,7 @@ from attrs import frozen
 
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.kernel.namespaces import IdRange
+from anchor_supervisor.rootfs.private import make_private
 
 FIRST: Final = 1 << 30
 RANGE: Final = 1 << 16
@@ -37,7 +38,7 @@ class IdRanges:
 
         Raises HostError when every range is taken.
         """
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.directory)
         digest = hashlib.sha256(f"{self.directory}\0{self.fleet_id}\0{name}".encode()).digest()
         start = int.from_bytes(digest[:4], "big") % RANGES
         for offset in range(RANGES):

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from anchor_supervisor.errors import HostError
+from anchor_supervisor.rootfs.private import make_private
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def fleet_lock(directory: Path, fleet: str) -> Iterator[None]:
 def _acquire(directory: Path, fleet: str) -> int:
     path = directory / "lock"
     while True:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:

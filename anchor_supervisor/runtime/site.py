@@ -22,6 +22,7 @@ from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
@@ -91,7 +92,7 @@ def open_site(fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:
     run, data = places.fleet_run_dir(fleet.name), places.data_dir()
     identity = places.fleet_id(fleet.name)
     with ExitStack() as opened:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(data)
         findings = preflight.look(fleet)
         findings.refuse()
         layers = preflight.resolve_all(fleet, data)
