@@ -1,0 +1,146 @@
+"""The reference in docs/fleet.md, the schema and the model say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+from attrs import evolve, fields_dict
+
+from anchor_supervisor.fleet import schema
+from anchor_supervisor.fleet.model import (
+    Attachment,
+    Capabilities,
+    Container,
+    Health,
+    Limits,
+    RestartPolicy,
+    StopPolicy,
+)
+from anchor_supervisor.fleet.parse import loads
+from fleet_text import NOTHING, container, messages, read
+
+REFERENCE: Final = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text("utf-8")
+HEADINGS: Final = {
+    "The file: top level": "",
+    "`[fleet]`": "fleet",
+    **{f"`[{name}]`": name for name in schema.SECTIONS if name.startswith("containers")},
+    "`[networks.NAME]`": "networks.NAME",
+    "`[volumes.NAME]`": "volumes.NAME",
+}
+LATER: Final = "*not supported yet*"
+
+Row = tuple[str, str, str]
+"""Type, default and meaning as the reference prints them."""
+
+
+def _sections() -> dict[str, str]:
+    """The reference's text under each heading of any level."""
+    parts = re.split(r"^#+ (.*)$", REFERENCE, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _rows(text: str) -> dict[str, Row]:
+    found = re.findall(r"^\| `([a-z0-9_]+)` \| (.*?) \| (.*?) \| (.*) \|$", text, re.MULTILINE)
+    return {key: (kind, default, meaning) for key, kind, default, meaning in found}
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_the_reference_lists_every_key_of_a_section(heading: str) -> None:
+    """In the schema's order, with its type, its default and whether it is supported."""
+    section = schema.SECTIONS[HEADINGS[heading]]
+    rows = _rows(_sections()[heading])
+    assert list(rows) == list(section)
+    for name, key in section.items():
+        kind, default, meaning = rows[name]
+        assert kind == key.type
+        assert default == ("—" if key.default is None else f"`{key.default}`")
+        assert (meaning == LATER) == (not key.supported)
+
+
+def test_the_reference_has_no_section_without_keys() -> None:
+    """Every section of the schema has a heading."""
+    assert set(HEADINGS.values()) == set(schema.SECTIONS)
+
+
+def test_every_example_of_the_reference_is_a_fleet() -> None:
+    """A reader can start from any of them."""
+    examples = re.findall(r"^```toml\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
+    assert len(examples) > 10
+    for example in examples:
+        assert loads(example, file="e.toml", directory="/", environment=NOTHING).containers
+
+
+IN_CONTAINER: Final = {
+    name.removeprefix("containers.NAME"): section
+    for name, section in schema.SECTIONS.items()
+    if name.startswith("containers.NAME") and name != "containers.NAME.networks.NAME"
+}
+
+
+@pytest.mark.parametrize("where", IN_CONTAINER)
+def test_a_default_means_what_leaving_the_key_out_means(where: str) -> None:
+    """Written out or not, the container is the same."""
+    extra = "tcp = 80, " if where == ".health" else ""
+    prefix = where.removeprefix(".")
+    plain = container(f"{prefix} = {{ {extra}}}".replace(", }", " }") if prefix else "")
+    for name, key in IN_CONTAINER[where].items():
+        if key.default is None:
+            continue
+        pair = f"{name} = {key.default}"
+        written = container(f"{prefix} = {{ {extra}{pair} }}" if prefix else pair)
+        declared = {name} if where == ".limits" else set()
+        assert written.limits.declared == declared
+        assert _without_declared(written) == _without_declared(plain)
+
+
+def _without_declared(one: Container) -> Container:
+    return evolve(one, limits=evolve(one.limits, declared=frozenset()))
+
+
+@pytest.mark.parametrize("section", schema.SECTIONS)
+def test_a_key_that_is_not_supported_yet_is_refused(section: str) -> None:
+    """Whatever its value."""
+    later = [name for name, key in schema.SECTIONS[section].items() if not key.supported]
+    for name in later:
+        after, lines = "", ""
+        if section.startswith("containers.NAME."):
+            lines = f"{section.rpartition('.')[2]} = {{ {name} = 1 }}"
+        elif section == "containers.NAME":
+            lines = f"{name} = 1"
+        else:
+            after = f"[{name}]\nx = 1"
+        assert f"`{name}` is not supported yet" in messages(lines, after)
+
+
+def test_the_schema_has_the_fields_of_the_model() -> None:
+    """A field that no key sets could never be used."""
+    supported = {
+        name: {key for key, one in section.items() if one.supported}
+        for name, section in schema.SECTIONS.items()
+    }
+    assert supported["containers.NAME.limits"] == set(fields_dict(Limits)) - {"declared"}
+    assert supported["containers.NAME.restart"] == set(fields_dict(RestartPolicy))
+    assert supported["containers.NAME.stop"] == set(fields_dict(StopPolicy))
+    assert supported["containers.NAME.capabilities"] == set(fields_dict(Capabilities))
+    assert supported["containers.NAME.networks.NAME"] == set(fields_dict(Attachment))
+    probes = {"exec", "tcp", "http"}
+    assert supported["containers.NAME.health"] - probes == set(fields_dict(Health)) - {"probe"}
+
+
+def test_words_of_other_tools_lead_to_keys_that_exist() -> None:
+    """A hint never sends anyone to a key that is unknown."""
+    for word, ours in schema.ELSEWHERE.items():
+        first, _, second = ours.partition(".")
+        holders = [section for section in schema.SECTIONS.values() if first in section]
+        assert holders
+        assert not second or second in schema.SECTIONS[f"containers.NAME.{first}"]
+        assert all(word not in section for section in holders)
+
+
+def test_the_default_network_is_the_one_that_the_schema_names() -> None:
+    """`networks = ["default"]`."""
+    text = '[containers.web]\nimage = "x"\n'
+    assert read(text) == read(f'{text}networks = ["default"]')
