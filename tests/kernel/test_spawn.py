@@ -18,6 +18,9 @@ from container_box import EMPTY, IDS, NEW, PROC, Box, wait
 
 pytestmark = pytest.mark.root
 
+SYSCTL = "sys/net/ipv4/ip_unprivileged_port_start"
+"""One that a container with a user namespace of its own may write on every kernel."""
+
 
 def host_execute(*argv: str) -> steps.Execute:
     """Execute a program of the host."""
@@ -156,11 +159,11 @@ def test_host_name_limits_and_sysctls_are_set(box: Box) -> None:
     """Each of these steps has its effect inside, and only there."""
     inside: list[steps.Step] = [
         steps.SetHostname("inside"),
-        steps.WriteBeneath(PROC, "sys/net/ipv4/ip_unprivileged_port_start", "321"),
+        steps.WriteBeneath(PROC, SYSCTL, "321"),
         steps.SetLimit("nofile", 7, 99, 100),
     ]
     out = box.say(
-        "cat /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_unprivileged_port_start; ulimit -n; ulimit -Hn",
+        f"cat /proc/sys/kernel/hostname /proc/{SYSCTL}; ulimit -n; ulimit -Hn",
         inside=inside,
     )
     assert out.split() == ["inside", "321", "99", "100"]
@@ -183,7 +186,7 @@ def test_masked_and_read_only_paths_hold(box: Box) -> None:
     ]
     script = (
         "ls -A /secret /sys/firmware; cat /hidden /proc/keys;"
-        " echo 1 > /proc/sys/net/ipv4/ip_unprivileged_port_start; echo 1 > /dev/file; echo 1 > /secret/file; true"
+        f" echo 1 > /proc/{SYSCTL}; echo 1 > /dev/file; echo 1 > /secret/file; true"
     )
     out = box.say(script, inside=[*masks, *read_only])
     assert out.count("Read-only file system") == 3
