@@ -70,8 +70,9 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
             holdings.sandbox,
             plan.root_steps(view),
             process,
-            init=site.init if holdings.container.init else None,
-            status=status if holdings.container.init else None,
+            init=site.init,
+            stay=holdings.container.init,
+            status=status,
         )
         begin_run(holdings)
         kills = oom_kills(holdings.cgroup)

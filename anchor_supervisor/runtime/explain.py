@@ -147,8 +147,9 @@ def _steps(instance: InstanceId, container: Container, credentials: Credentials)
         ),
         plan.root_steps(_view(container)),
         process,
-        init=NONE if container.init else None,
-        status=None,
+        init=NONE,
+        stay=container.init,
+        status=NONE,
     )
     return tuple(step.describe() for step in steps)
 

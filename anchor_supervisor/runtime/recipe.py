@@ -89,10 +89,11 @@ def container_steps(
     root_steps: Sequence[Step],
     process: Process,
     *,
-    init: int | None,
-    status: int | None,
+    init: int,
+    stay: bool,
+    status: int,
 ) -> tuple[Step, ...]:
-    """Every step of a start. `init` and `status` are as in `Execute`."""
+    """Every step of a start. `init`, `stay` and `status` are as in `Execute`."""
     return (
         *_raised_limits(powers),
         *_join(sandbox),
@@ -100,11 +101,11 @@ def container_steps(
         SetHostname(hostname),
         *root_steps,
         *_become(powers, process),
-        _execute(process, init=init, status=status),
+        _execute(process, init, stay=stay, status=status if stay else None),
     )
 
 
-def exec_steps(powers: Powers, pidfd: int, process: Process) -> tuple[Step, ...]:
+def exec_steps(powers: Powers, pidfd: int, process: Process, init: int) -> tuple[Step, ...]:
     """Every step of a command run in the container whose main process is `pidfd`."""
     joined = EVERY_NAMESPACE if powers.private_users else EVERY_NAMESPACE & ~CLONE_NEWUSER
     return (
@@ -114,7 +115,7 @@ def exec_steps(powers: Powers, pidfd: int, process: Process) -> tuple[Step, ...]
         CloneAgain(0, "process of the container"),
         NewSession(),
         *_become(powers, process),
-        _execute(process, init=None, status=None),
+        _execute(process, init, stay=False, status=None),
     )
 
 
@@ -193,6 +194,10 @@ def _become(powers: Powers, process: Process) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _execute(process: Process, *, init: int | None, status: int | None) -> Execute:
+def _execute(process: Process, init: int, *, stay: bool, status: int | None) -> Execute:
+    """Always by way of our sealed init, even where it does not stay (CVE-2019-5736).
+
+    An image's `#!/proc/self/exe` must never mean the interpreter that we are.
+    """
     environment = tuple(f"{key}={value}" for key, value in process.environment.items())
-    return Execute(process.candidates, process.argv, environment, init, status)
+    return Execute(process.candidates, process.argv, environment, init, status, stay=stay)
