@@ -22,6 +22,7 @@ from anchor_supervisor.cli.problems import show
 from anchor_supervisor.errors import ControlError
 from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.kernel.init_image import open_init
 from anchor_supervisor.kernel.process import refuse_dumps
 from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
 from anchor_supervisor.rootfs import users
@@ -68,7 +69,10 @@ def run(options: argparse.Namespace) -> int:
         opened.callback(os.close, main)
         group = Cgroup(Path(context["cgroup"])).open()
         opened.callback(os.close, group)
-        steps = exec_steps(_powers(context), main, _process(context, options, tuple(words)))
+        init = open_init()
+        opened.callback(os.close, init)
+        process = _process(context, options, tuple(words))
+        steps = exec_steps(_powers(context), main, process, init)
         try:
             child = spawn(steps, cgroup=group, share_memory=False)
         except SpawnError as error:

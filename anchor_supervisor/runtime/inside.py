@@ -26,7 +26,7 @@ _numbers = itertools.count()
 
 
 async def run_inside(
-    run: HostRun, argv: Sequence[str], *, limiter: trio.CapacityLimiter
+    run: HostRun, argv: Sequence[str], init: int, *, limiter: trio.CapacityLimiter
 ) -> ProbeAnswer:
     """Run `argv` in the container as its own user; healthy when it exits 0.
 
@@ -43,7 +43,7 @@ async def run_inside(
         owned.callback(os.close, reader)
         try:
             child = await trio.to_thread.run_sync(
-                _start, run, main, tuple(argv), cgroup, writer, limiter=limiter
+                _start, run, main, tuple(argv), init, cgroup, writer, limiter=limiter
             )
         finally:
             os.close(writer)
@@ -59,7 +59,9 @@ async def run_inside(
     return ProbeAnswer(ok=False, output=f"{words}\n{how}".strip())
 
 
-def _start(run: HostRun, main: int, argv: tuple[str, ...], cgroup: Cgroup, writer: int) -> Child:
+def _start(
+    run: HostRun, main: int, argv: tuple[str, ...], init: int, cgroup: Cgroup, writer: int
+) -> Child:
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         process = evolve(
@@ -69,7 +71,8 @@ def _start(run: HostRun, main: int, argv: tuple[str, ...], cgroup: Cgroup, write
             stdio=(null, writer, writer),
             terminal=False,
         )
-        steps = exec_steps(container_powers(run.holdings.container), main, process)
+        powers = container_powers(run.holdings.container)
+        steps = exec_steps(powers, main, process, init)
         group = cgroup.open()
         try:
             return spawn(steps, cgroup=group, share_memory=False)

@@ -111,7 +111,7 @@ class HostMachine:
                 return await probe_tcp(probe, holdings.sandbox.net, holdings.address)
             case ExecProbe(command=argv):
                 run = self._runs[instance]
-                return await run_inside(run, argv, limiter=self._workers)
+                return await run_inside(run, argv, self.site.init, limiter=self._workers)
 
     def exec_context(self, instance: InstanceId) -> ExecContext:
         """What a new process of this running instance must be like."""
