@@ -93,13 +93,14 @@ def list_rows(rows: Sequence[ContainerRow], *, with_fleet: bool) -> str:
 
 def _cells(row: ContainerRow, name: str, present: datetime) -> list[render.Cell]:
     health = "-" if row["health"] == "none" else row["health"]
+    news = "" if row["state"] == "running" else next_words(row, present)  # a probe is no news
     return [
         name,
         _coloured(row["state"]),
         _coloured(health),
         render.ago(row["since"], present),
         str(row["restarts"]),
-        next_words(row, present) or "-",
+        news or "-",
         str(row["pid"] or "-"),
         row["address"] or "-",
         ", ".join(port_words(row)) or "-",
@@ -113,8 +114,8 @@ def _coloured(word: str) -> render.Cell:
 
 
 def next_words(row: ContainerRow, present: datetime) -> str:
-    """Say what happens next and when: `starts again in 3.2s`; probes are no news."""
-    if row["next"] is None or row["state"] == "running":
+    """Say what happens next and when: `starts again in 3.2s`."""
+    if row["next"] is None:
         return ""
     when = render.until(row["next_at"], present) if row["next_at"] else ""
     return f"{render.one_line(row['next'])} {when}".rstrip()
