@@ -168,6 +168,7 @@ def _instance(name: InstanceId | str) -> InstanceId:
 def speak(client: socket.socket, server: socket.socket) -> str:
     """Send a word each way over a new connection; return the address the server saw."""
     accepted, (peer, _) = server.accept()
+    accepted.settimeout(SOON)
     with accepted:
         client.sendall(b"ping")
         assert accepted.recv(4) == b"ping"

@@ -2,13 +2,16 @@
 
 Translation happens before a socket is looked for, so a published port needs none. But without one
 two fleets, or a fleet and an ordinary server, could both have the port and not know. A held TCP
-port does not listen: while nobody is behind it, connections are refused at once.
+port listens, so that it conflicts with everybody and `ss -l` shows who has it; a filter drops
+whatever would reach the socket, and the firewall refuses connections while nobody is behind it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
+import struct
 from collections.abc import Iterable
 from typing import Final, final
 
@@ -16,7 +19,9 @@ from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.network.plan import PublishedPort
 
 _KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-_SMALLEST = 1  # the kernel rounds it up to its minimum (socket(7), SO_RCVBUF)
+
+_SO_ATTACH_FILTER = 26
+_DROP_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)  # struct sock_filter: BPF_RET | BPF_K, 0 bytes
 
 
 @final
@@ -52,31 +57,27 @@ class Reservations:
 
 
 def reserve(port: PublishedPort) -> socket.socket:
-    """Bind a socket to the port and return it. Raises NetworkError where it is in use."""
+    """Hold the port with a socket and return it. Raises NetworkError where it is in use."""
     endpoint = socket.socket(socket.AF_INET, _KINDS[port.protocol] | socket.SOCK_CLOEXEC)
     try:
-        # Nobody reads: what reaches a UDP port in the moment before its rules is dropped early.
-        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALLEST)
-        _bind(endpoint, port)
+        _drop_everything(endpoint)
+        if port.protocol == "tcp":
+            # Passes over the remains (TIME_WAIT) of a server that had the port until now.
+            endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        endpoint.bind((str(port.address), port.port))
+        if port.protocol == "tcp":
+            endpoint.listen(0)
     except OSError as error:
         endpoint.close()
         raise _refusal(port, error) from error
     return endpoint
 
 
-def _bind(endpoint: socket.socket, port: PublishedPort) -> None:
-    place = (str(port.address), port.port)
-    try:
-        endpoint.bind(place)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE or port.protocol != "tcp":
-            raise
-        # The remains of a server's connections (TIME_WAIT) keep the port for a minute. Only they,
-        # not another holder, let a socket with SO_REUSEADDR listen; it stops at once (tcp(7)).
-        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        endpoint.bind(place)
-        endpoint.listen(0)
-        endpoint.shutdown(socket.SHUT_RDWR)
+def _drop_everything(endpoint: socket.socket) -> None:
+    """Attach a filter that lets no packet through: socket(7), SO_ATTACH_FILTER."""
+    program = ctypes.create_string_buffer(_DROP_ALL)
+    described = struct.pack("@HP", 1, ctypes.addressof(program))  # struct sock_fprog
+    endpoint.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 def _refusal(port: PublishedPort, error: OSError) -> NetworkError:

@@ -32,8 +32,8 @@ _MAPS = """
   map shared_anywhere {
     typeof meta l4proto . th dport . numgen random mod %(slots)d : ip daddr . th dport
   }
-  set idle { type ipv4_addr . inet_service; }
-  set idle_anywhere { type inet_service; }
+  set idle { type ipv4_addr . inet_proto . inet_service; }
+  set idle_anywhere { type inet_proto . inet_service; }
 """
 
 # Priorities: raw is before connection tracking (-200), which is before translation (-100).
@@ -42,7 +42,8 @@ _MAPS = """
 #   container; so what arrives from elsewhere for, or from, 127.0.0.0/8 ends here, before
 #   translation could make it look harmless (as in CVE-2020-8558).
 # idle: a UDP flow that begins while nobody is behind its port would be tracked as untranslated,
-#   and stay so for as long as its sender goes on. So it is not tracked, and refused on its way in.
+#   and stay so for as long as its sender goes on. So it is not tracked. It is refused on its way
+#   in, as a new TCP connection is: the socket that holds the port answers nobody.
 _TRANSLATION = """
   chain guard {
     type filter hook prerouting priority raw; policy accept;
@@ -55,8 +56,8 @@ _TRANSLATION = """
     jump untrack
   }
   chain untrack {
-    fib daddr type local ip daddr . udp dport @idle notrack
-    fib daddr type local udp dport @idle_anywhere notrack
+    meta nfproto ipv4 fib daddr type local ip daddr . meta l4proto . udp dport @idle notrack
+    meta nfproto ipv4 fib daddr type local meta l4proto . udp dport @idle_anywhere notrack
   }
   chain translate {
     dnat ip to ip daddr . meta l4proto . th dport map @published
@@ -73,6 +74,10 @@ _TRANSLATION = """
     meta nfproto ipv4 meta l4proto { tcp, udp } fib daddr type local jump translate
   }
 """
+
+
+# The first applies to TCP alone; what passes it by is UDP.
+_REFUSALS = ("reject with tcp reset", "reject")
 
 
 def table_text(plan: NetworkPlan, targets: Targets) -> str:
@@ -106,17 +111,16 @@ def elements(targets: Targets) -> dict[tuple[str, str], str | None]:
         anywhere = port.address == ANYWHERE
         suffix = "_anywhere" if anywhere else ""
         key = f"{port.protocol} . {port.port}"
-        values = [f"{address} . {port.container_port}" for address in addresses]
         if not anywhere:
             key = f"{port.address} . {key}"
+        values = [f"{address} . {port.container_port}" for address in addresses]
         if len(values) == 1:
             found["published" + suffix, key] = values[0]
         elif values:
             for slot in range(SLOTS):
                 found["shared" + suffix, f"{key} . {slot}"] = values[slot % len(values)]
-        elif port.protocol == "udp":
-            idle = f"{port.port}" if anywhere else f"{port.address} . {port.port}"
-            found["idle" + suffix, idle] = None
+        else:
+            found["idle" + suffix, key] = None
     return found
 
 
@@ -161,8 +165,11 @@ def _entering(bridges: Iterable[Bridge]) -> str:
     rules = [
         *([f"iifname {internal} ct state established,related accept"] if internal else []),
         *([f"iifname {internal} drop"] if internal else []),
-        "ip daddr . udp dport @idle reject",
-        "udp dport @idle_anywhere reject",
+        *(f"ip daddr . meta l4proto . th dport @idle {refusal}" for refusal in _REFUSALS),
+        *(
+            f"meta nfproto ipv4 meta l4proto . th dport @idle_anywhere {refusal}"
+            for refusal in _REFUSALS
+        ),
     ]
     return _chain("entering", "type filter hook input priority filter; policy accept;", rules)
 

@@ -92,6 +92,7 @@ def test_a_connection_outlives_changes_of_the_rules(machine: Machine) -> None:
     with accepted:
         machine.network.up(machine.plan)
         machine.network.unpublish(WEB)
+        accepted.settimeout(SOON)
         client.sendall(b"still")
         assert accepted.recv(5) == b"still"
 
