@@ -1,21 +1,16 @@
 """What has to be done inside a container's network namespace, before anything runs in it.
 
-One thread visits every namespace in turn and then ends: it never has to find its way back. What
-it brings along is a netlink socket of each, which goes on belonging to its namespace wherever it
-is used.
+The calling thread visits every namespace in turn and comes home. What it brings along is a netlink
+socket of each, which goes on belonging to its namespace wherever it is used.
 """
 
 from __future__ import annotations
 
-import socket
-import threading
+import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Final, final
+from typing import Final
 
-from attrs import frozen
-
-from anchor_supervisor.errors import AnchorError, HostError, NetworkError
+from anchor_supervisor.errors import AnchorError, KernelError, NetworkError, SupervisionBug
 from anchor_supervisor.kernel.libc import library_call
 from anchor_supervisor.kernel.namespaces import CLONE_NEWNET
 from anchor_supervisor.network.links import (
@@ -33,34 +28,28 @@ from anchor_supervisor.network.plan import Endpoint
 # ever has an IPv6 address to test for duplicates or takes a router's word. The loopback keeps ::1.
 # Forwarding would be inherited from the machine, and lead around an internal network.
 _SETTINGS: Final = (
-    (Path("/proc/sys/net/ipv4/ip_forward"), "0"),
-    (Path("/proc/sys/net/ipv6/conf/default/disable_ipv6"), "1"),
+    ("/proc/sys/net/ipv4/ip_forward", b"0"),
+    ("/proc/sys/net/ipv6/conf/default/disable_ipv6", b"1"),
 )
-
-
-@final
-@frozen
-class _Visit:
-    """The result of one namespace: a socket of it, or why there is none."""
-
-    endpoint: socket.socket | None
-    error: AnchorError | None = None
 
 
 def open_inside(net_fds: Sequence[int]) -> list[Netlink | AnchorError]:
     """Prepare each of these namespaces and open a netlink socket in it, in order.
 
-    An entry is an error where that namespace could not be entered or set up. Blocking; safe from
-    any thread. The caller closes what it gets.
+    An entry is an error where that namespace could not be entered or set up. Blocking; the thread
+    is where it was afterwards. The caller closes what it gets.
     """
-    visits: list[_Visit] = []
-    thread = threading.Thread(target=lambda: visits.extend(map(_visit, net_fds)))
-    thread.start()
-    thread.join()
-    return [
-        Netlink(visit.endpoint) if visit.endpoint is not None else _reason(visit)
-        for visit in visits
-    ]
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return [_visit(net_fd) for net_fd in net_fds]
+    finally:
+        try:
+            library_call("setns", home, CLONE_NEWNET)
+        except KernelError as error:
+            message = f"a thread is stuck in a container's network namespace: {error}"
+            raise SupervisionBug(message) from error
+        finally:
+            os.close(home)
 
 
 def configure(netlink: Netlink, endpoints: Iterable[Endpoint]) -> None:
@@ -84,22 +73,27 @@ def configure(netlink: Netlink, endpoints: Iterable[Endpoint]) -> None:
     netlink.perform(messages)
 
 
-def _visit(net_fd: int) -> _Visit:
-    """Run in the visiting thread, which is in another namespace after each call."""
-    endpoint = None
+def _visit(net_fd: int) -> Netlink | AnchorError:
+    """Leave the thread in that namespace; its system calls are about that one from then on."""
     try:
         library_call("setns", net_fd, CLONE_NEWNET, subject="a container's network namespace")
         for path, value in _SETTINGS:
-            if path.exists():  # a kernel without IPv6 has nothing to disable
-                path.write_text(value, encoding="ascii")
-        endpoint = open_socket()
-    except HostError as error:
-        return _Visit(None, error)
+            _write(path, value)
+        return Netlink(open_socket())
+    except AnchorError as error:
+        return error
     except OSError as error:
         message = f"cannot prepare a container's network namespace: {error.strerror}"
-        return _Visit(None, NetworkError(message))
-    return _Visit(endpoint)
+        return NetworkError(message)
 
 
-def _reason(visit: _Visit) -> AnchorError:
-    return visit.error or NetworkError("cannot prepare a container's network namespace")
+def _write(path: str, value: bytes) -> None:
+    """Set a sysctl; a kernel without IPv6 has nothing to disable."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.write(fd, value)
+    finally:
+        os.close(fd)

@@ -20,19 +20,11 @@ def hosts_lines(plan: NetworkPlan, instance: InstanceId) -> tuple[HostsLine, ...
     shares several networks is known by its address on the first of them.
     """
     own = plan.endpoints.get(instance, ())
+    known = dict.fromkeys((instance,))
     lines = [_line(plan, instance, own[0])] if own else []
-    shared = [one.network for one in own]
-    for other, endpoints in plan.endpoints.items():
-        if other == instance:
-            continue
-        by_network = {one.network: one for one in endpoints}
-        common = next((name for name in shared if name in by_network), None)
-        if common is not None:
-            lines.append(_line(plan, other, by_network[common]))
+    for endpoint in own:
+        for other, line in lines_of_network(plan, endpoint.network).items():
+            if other not in known:
+                known[other] = None
+                lines.append(line)
     return tuple(lines)
-
-
-def _line(plan: NetworkPlan, instance: InstanceId, endpoint: Endpoint) -> HostsLine:
-    aliases = plan.aliases.get((endpoint.network, instance.container), ())
-    names = (str(instance), instance.container, *aliases)
-    return str(endpoint.address.ip), tuple(dict.fromkeys(names))
