@@ -10,7 +10,7 @@ import pytest
 from console import Console, Said
 from machine import MACHINE_FACT, limits_can_be_enforced
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 WRONG_FILE, UNFIT_MACHINE = 2, 3
 

@@ -10,7 +10,7 @@ import pytest
 from console import Console
 from leaks import Snapshot
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 

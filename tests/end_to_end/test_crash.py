@@ -54,6 +54,7 @@ def test_down_sweeps_what_a_killed_supervisor_left(console: Console, rootfs: Pat
     assert "was not running" in said.out
 
 
+@pytest.mark.native
 def test_the_next_start_sweeps_first(console: Console, rootfs: Path) -> None:
     """A new supervisor of the same fleet is not hindered by its predecessor's remains."""
     fleet = fleet_file(console, rootfs)
@@ -65,6 +66,7 @@ def test_the_next_start_sweeps_first(console: Console, rootfs: Path) -> None:
     assert running.ended() == 0
 
 
+@pytest.mark.native
 def test_down_twice_and_down_of_nothing_are_fine(console: Console, rootfs: Path) -> None:
     """`anchor down` brings about a state, so asking again changes nothing."""
     fleet = fleet_file(console, rootfs)

@@ -12,7 +12,7 @@ import pytest
 from console import Console
 from waiting import SLOWNESS
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 
 def chain(rootfs: Path) -> str:

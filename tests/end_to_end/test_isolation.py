@@ -11,7 +11,7 @@ import pytest
 from console import Console
 from leaks import Snapshot
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 PODMANS_ELEVEN = 0x800405FB
 # CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT

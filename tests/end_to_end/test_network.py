@@ -63,6 +63,7 @@ def test_a_published_port_leads_inside_and_a_restart_keeps_it(console: Console, 
     assert "onnect" in curl(f"http://127.0.0.1:{PORT}/")
 
 
+@pytest.mark.native
 def test_a_published_port_is_for_this_machine_alone(console: Console, shop: Path) -> None:
     """On the bridge's own address, or any other of this machine, the port does not answer."""
     own = [
@@ -89,6 +90,7 @@ def test_containers_find_each_other_by_name(console: Console, shop: Path) -> Non
     assert console.anchor("exec", "client", "hostname").out == "client\n"
 
 
+@pytest.mark.native
 def test_the_host_sees_one_bridge_a_link_a_container_and_one_table(
     console: Console, shop: Path
 ) -> None:
@@ -105,6 +107,7 @@ def test_the_host_sees_one_bridge_a_link_a_container_and_one_table(
     assert inside == ["eth0", "lo"]
 
 
+@pytest.mark.native
 def test_no_network_and_the_machines_own(console: Console, rootfs: Path) -> None:
     """`none` has loopback alone, `host` has this machine's links."""
     for mode, expected in (("none", {"lo"}), ("host", set(Path("/sys/class/net").iterdir()))):

@@ -41,6 +41,7 @@ def test_a_directory_and_an_archive_are_images(
         pytest.param(["/no/such/path"], 127, id="path not found"),
     ],
 )
+@pytest.mark.native
 def test_the_exit_code_is_the_commands(
     console: Console, rootfs: Path, command: list[str], code: int
 ) -> None:
@@ -60,6 +61,7 @@ def test_the_exit_code_is_the_commands(
         pytest.param(["-i", "{rootfs}"], id="no command"),
     ],
 )
+@pytest.mark.native
 def test_our_own_errors_are_125(console: Console, rootfs: Path, words: list[str]) -> None:
     """What is ours to say goes to standard error, with exit code 125."""
     said = console.anchor("run", *(word.format(rootfs=rootfs) for word in words))
@@ -68,6 +70,7 @@ def test_our_own_errors_are_125(console: Console, rootfs: Path, words: list[str]
     assert said.err.startswith("error: ")
 
 
+@pytest.mark.native
 def test_input_variables_directory_user_and_volume_reach_the_command(
     console: Console, rootfs: Path
 ) -> None:
@@ -88,6 +91,7 @@ def test_input_variables_directory_user_and_volume_reach_the_command(
     ]
 
 
+@pytest.mark.native
 def test_what_it_changes_is_gone(console: Console, rootfs: Path) -> None:
     """The image is never written to."""
     assert (
@@ -98,6 +102,7 @@ def test_what_it_changes_is_gone(console: Console, rootfs: Path) -> None:
     assert (rootfs / "etc/group").exists()
 
 
+@pytest.mark.native
 def test_without_a_network_there_is_loopback_only(console: Console, rootfs: Path) -> None:
     """--net none leaves no other link."""
     said = console.anchor("run", "-i", rootfs, "--net", "none", "ls", "/sys/class/net")
@@ -121,6 +126,7 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
 
 
 @pytest.mark.parametrize("trick", ["dots", "absolute", "through a link", "hard link"])
+@pytest.mark.native
 def test_an_archive_that_reaches_outside_is_refused(console: Console, trick: str) -> None:
     """`..`, an absolute name, or a link that leads out: a clear error, nothing written."""
     prey = console.directory / "prey"
@@ -141,6 +147,7 @@ def test_an_archive_that_reaches_outside_is_refused(console: Console, trick: str
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive" * 1000])
+@pytest.mark.native
 def test_an_archive_that_is_none_is_refused(console: Console, content: bytes) -> None:
     """An empty file, or garbage, is named as what it is."""
     broken = console.directory / "broken.tar"
@@ -150,6 +157,7 @@ def test_an_archive_that_is_none_is_refused(console: Console, content: bytes) ->
     assert "broken.tar" in said.err
 
 
+@pytest.mark.native
 def test_a_full_disk_while_unpacking_is_told_and_cleaned_up(
     console: Console, rootfs_tar: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from console import Console
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 FACTS = {
     *("fleet", "container", "replica", "name", "kind", "image", "state", "health", "reason"),

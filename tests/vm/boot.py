@@ -4,7 +4,8 @@ virtme-ng boots that kernel over this machine's own file system, read-only. Pyth
 through that (9p), and cannot be an idmapped lower layer there, so what the tests need is put on
 one ext4 disk first, and bound over its usual paths by `guest.sh`: the checkout with its virtual
 environment, the standard library, the interpreter. The rest of the disk is the tests' scratch
-space. One boot runs everything that is marked `root` or `vm`; arguments are handed to pytest.
+space. One boot runs everything that is marked `vm`, or `root` and not `native`;
+arguments are handed to pytest instead.
 
 The processor is emulated unless `ANCHOR_VM_KVM=1`: a /dev/kvm that opens, and even makes a
 machine, may still hang in it, so acceleration is never guessed.
@@ -31,6 +32,7 @@ BUILD: Final = CHECKOUT / "build/vm"
 DISK_SIZE: Final = "4G"  # sparse
 DEADLINE: Final = 15 * 60.0  # seconds, for a machine that hangs
 SLOWNESS: Final = 10.0  # an emulated processor compared with a real one
+SELECTION: Final = "vm or (root and not native)"
 VERDICT: Final = "pytest in the virtual machine exited with"
 
 _UNUSED: Final = shutil.ignore_patterns(
@@ -94,7 +96,7 @@ def boot(disk: Path, pytest_arguments: list[str]) -> int:
         "NO_COLOR": "1",
     }
     given = shlex.join(f"{key}={value}" for key, value in environment.items())
-    selection = shlex.join(pytest_arguments or ["-m", "root or vm", *marked_files()])
+    selection = shlex.join(pytest_arguments or ["-m", SELECTION, *marked_files()])
     guest = shlex.quote(str(CHECKOUT / "tests/vm/guest.sh"))
     command = [
         str(Path(sys.executable).parent / "vng"),
