@@ -67,14 +67,12 @@ def lookup(root_fd: int, user: str | None, *, id_count: int = LARGEST_ID + 1) ->
     Raises ImageError for what is not there, not well-formed, or out of range.
     """
     wanted, explicit_group = _split("0" if user is None else user)
-    users = tuple(_users(root_fd))
-    groups = tuple(_groups(root_fd))
-    found = _find_user(users, wanted)
+    found = _find_user(_users(root_fd, wanted), wanted)
     if explicit_group is None:
         gid = found.gid
-        supplementary = _memberships(groups, found.name)
+        supplementary = _memberships(_groups(root_fd, found.name), found.name)
     else:
-        gid = _find_group(groups, explicit_group)
+        gid = _find_group(_groups(root_fd, explicit_group), explicit_group)
         supplementary = ()
     for number in (found.uid, gid, *supplementary):
         if number >= id_count:
@@ -105,7 +103,7 @@ def _number(text: str) -> int | None:
     return value if value <= LARGEST_ID else None
 
 
-def _find_user(users: tuple[_User, ...], wanted: str) -> _User:
+def _find_user(users: Iterator[_User], wanted: str) -> _User:
     """Search by name first, then by number: a user may be called `1000` only in a hostile file."""
     if _NUMBER.fullmatch(wanted):
         uid = _number(wanted)
@@ -120,7 +118,7 @@ def _find_user(users: tuple[_User, ...], wanted: str) -> _User:
     raise ImageError(message, hint="numbers work without an entry")
 
 
-def _find_group(groups: tuple[_Group, ...], wanted: str) -> int:
+def _find_group(groups: Iterator[_Group], wanted: str) -> int:
     if _NUMBER.fullmatch(wanted):
         gid = _number(wanted)
         if gid is None:
@@ -134,35 +132,36 @@ def _find_group(groups: tuple[_Group, ...], wanted: str) -> int:
     raise ImageError(message, hint="numbers work without an entry")
 
 
-def _memberships(groups: tuple[_Group, ...], name: str) -> tuple[int, ...]:
+def _memberships(groups: Iterator[_Group], name: str) -> tuple[int, ...]:
     """Every group that lists `name`, each once, in file order; setgroups takes MOST_GROUPS."""
     gids = dict.fromkeys(group.gid for group in groups if name and name in group.members)
     return tuple(gids)[:MOST_GROUPS]
 
 
-def _users(root_fd: int) -> Iterator[_User]:
-    """Read the well-formed lines of /etc/passwd (passwd(5)); libc passes over others too."""
-    for fields in _lines(root_fd, PASSWD, 7):
+def _users(root_fd: int, wanted: str) -> Iterator[_User]:
+    """Read the well-formed lines of /etc/passwd (passwd(5)) in which `wanted` occurs."""
+    for fields in _lines(root_fd, PASSWD, 7, wanted):
         uid, gid = _number(fields[2]), _number(fields[3])
         if uid is not None and gid is not None and _NAME.fullmatch(fields[0]):
             home = fields[5] if fields[5].startswith("/") and "\0" not in fields[5] else "/"
             yield _User(fields[0], uid, gid, home)
 
 
-def _groups(root_fd: int) -> Iterator[_Group]:
-    """Read the well-formed lines of /etc/group (group(5))."""
-    for fields in _lines(root_fd, GROUP, 4):
+def _groups(root_fd: int, wanted: str) -> Iterator[_Group]:
+    """Read the well-formed lines of /etc/group (group(5)) in which `wanted` occurs."""
+    for fields in _lines(root_fd, GROUP, 4, wanted):
         gid = _number(fields[2])
         if gid is not None and _NAME.fullmatch(fields[0]):
             yield _Group(fields[0], gid, tuple(fields[3].split(",")))
 
 
-def _lines(root_fd: int, path: str, fields: int) -> Iterator[list[str]]:
+def _lines(root_fd: int, path: str, fields: int, wanted: str) -> Iterator[list[str]]:
+    """Cut only the lines in which `wanted` occurs: a start waits for this."""
     text = _read(root_fd, path)
     for line in text.split("\n"):
-        parts = line.split(":")
+        parts = line.split(":") if wanted in line else ()
         if len(parts) == fields:
-            yield parts
+            yield list(parts)
 
 
 def _read(root_fd: int, path: str) -> str:

@@ -82,7 +82,7 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
 
 
 def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> Child:
-    """Spawn into the instance's cgroup; into a new one where somebody has killed the old.
+    """Spawn into the instance's cgroup; a new one where somebody has killed or removed the old.
 
     A child cloned into a cgroup that `cgroup.kill` was ever written to is killed at once: the
     kernel compares the group's count of kills with that of the parent's group (Linux 6.18,
@@ -91,7 +91,8 @@ def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> Child:
     try:
         return spawn(steps, cgroup=holdings.cgroup_fd)
     except SpawnError as error:
-        if error.errno != errno.ECANCELED:
+        removed = error.step_index is None and error.errno in {errno.ENOENT, errno.ENODEV}
+        if error.errno != errno.ECANCELED and not removed:
             raise
     holdings.renew_cgroup(site.fleet.limits)
     return spawn(steps, cgroup=holdings.cgroup_fd)
@@ -135,11 +136,12 @@ def _process(holdings: Holdings, credentials: Credentials, stdio: Stdio) -> Proc
 
 def _logged(holdings: Holdings, credentials: Credentials, opened: ExitStack) -> Stdio:
     """No input; output into the FIFOs, which belong to the container's user."""
+    stdin = _open(Path(os.devnull), os.O_RDONLY)
+    opened.callback(os.close, stdin)
     first = 0 if holdings.ids is None else holdings.ids.first
     ends = holdings.pump.writer_ends(first + credentials.uid, first + credentials.gid)
-    stdin = _open(Path(os.devnull), os.O_RDONLY)
-    for descriptor in (*ends, stdin):
-        opened.callback(os.close, descriptor)
+    for end in ends:
+        opened.callback(os.close, end)
     return Stdio(stdin, *ends)
 
 

@@ -23,7 +23,6 @@ from anchor_supervisor.fleet.model import (
 )
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
-from anchor_supervisor.network.names import hosts_lines
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.rootfs import files
@@ -135,7 +134,7 @@ def _write_etc(
     ids: IdRange | None,
 ) -> dict[str, Path]:
     """Write the files that every container gets, in a directory that only root can reach."""
-    lines = hosts_lines(site.plan, instance)
+    lines = site.names.seen_by(instance)
     own, *others = lines or [(None, ())]
     entries = [files.HostEntry(address, names) for address, names in others if address]
     if own[0] is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
 
@@ -50,9 +51,12 @@ class OutputPump:
         The caller closes both. They belong to the user so that it can open /dev/stdout anew.
         """
         ends = []
-        for stream in STREAMS:
-            os.fchown(self._readers[stream], uid, gid)
-            ends.append(os.open(self.directory / stream, os.O_RDWR | os.O_CLOEXEC))
+        with ExitStack() as opened:
+            for stream in STREAMS:
+                os.fchown(self._readers[stream], uid, gid)
+                ends.append(os.open(self.directory / stream, os.O_RDWR | os.O_CLOEXEC))
+                opened.callback(os.close, ends[-1])
+            opened.pop_all()
         return ends[0], ends[1]
 
     async def run(self) -> None:

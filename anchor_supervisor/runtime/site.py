@@ -19,6 +19,7 @@ from anchor_supervisor.fleet.model import Fleet, InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init
 from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
+from anchor_supervisor.network.names import Names
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.images import Layers
@@ -48,6 +49,7 @@ class Site:
     ids: IdRanges
     cgroup: Cgroup
     plan: NetworkPlan
+    names: Names
     network: FleetNetwork
     layers: dict[str, Layers]
     init: int
@@ -117,6 +119,7 @@ def open_site(fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:
             ids=IdRanges(places.run_dir() / "ids", identity),
             cgroup=cgroup,
             plan=plan,
+            names=Names(plan),
             network=network,
             layers=layers,
             init=init,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anchor_supervisor.fleet.model import Attachment, InstanceId, Network
 from anchor_supervisor.network.leases import HostNetworks
-from anchor_supervisor.network.names import hosts_lines
+from anchor_supervisor.network.names import Names
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from network_machine import IDENTITY, container, fleet
 
@@ -25,7 +25,7 @@ def plan() -> NetworkPlan:
 def test_only_who_shares_a_network_is_known() -> None:
     """The front does not know the back, and the one on both knows everyone."""
     names = {
-        name: {one for _, several in hosts_lines(plan(), InstanceId(name)) for one in several}
+        name: {one for _, several in Names(plan()).seen_by(InstanceId(name)) for one in several}
         for name in ("web", "db", "app")
     }
     assert names["web"] == {"web", "web.1", "web.2", "www", "app", "app.1", "api"}
@@ -35,7 +35,7 @@ def test_only_who_shares_a_network_is_known() -> None:
 
 def test_replicas_share_the_containers_name() -> None:
     """A container's name has a line for each replica, itself first, each name once a line."""
-    assert hosts_lines(plan(), InstanceId("web", 2)) == (
+    assert Names(plan()).seen_by(InstanceId("web", 2)) == (
         ("10.1.0.3", ("web.2", "web", "www")),
         ("10.1.0.2", ("web.1", "web", "www")),
         ("10.1.0.4", ("app.1", "app", "api")),
@@ -44,10 +44,10 @@ def test_replicas_share_the_containers_name() -> None:
 
 def test_an_address_on_a_shared_network_is_given() -> None:
     """One on several networks is known by an address that the asker can reach."""
-    lines = dict(hosts_lines(plan(), InstanceId("db")))
+    lines = dict(Names(plan()).seen_by(InstanceId("db")))
     assert lines["10.2.0.3"] == ("app.1", "app", "behind")
 
 
 def test_a_stranger_knows_nobody() -> None:
     """An instance that is on no network has no lines."""
-    assert hosts_lines(plan(), InstanceId("ghost")) == ()
+    assert Names(plan()).seen_by(InstanceId("ghost")) == ()
