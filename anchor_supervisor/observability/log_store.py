@@ -26,6 +26,7 @@ STREAMS = ("stdout", "stderr")
 HEADS = frozenset(f" {stream} {tag} ".encode() for stream in STREAMS for tag in "FP")
 RUNS_FILE = "runs"
 _RUNS_KEPT = 100
+_RUN_LENGTH = 31  # a time as `format_time` writes it, and a newline
 _SECOND = 1_000_000_000
 
 
@@ -94,10 +95,18 @@ class LogWriter:
         self.end_run(wall_time_ns)
         with suppress(OSError):
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            runs = [*read_runs(self._directory), format_time(wall_time_ns)][-_RUNS_KEPT:]
-            fresh = self._directory / f"{RUNS_FILE}.new"
-            fresh.write_text("".join(f"{start}\n" for start in runs))
-            fresh.replace(self._directory / RUNS_FILE)
+            with (self._directory / RUNS_FILE).open("a") as file:
+                file.write(f"{format_time(wall_time_ns)}\n")
+                full = file.tell() > 2 * _RUNS_KEPT * _RUN_LENGTH
+            if full:
+                self._forget_old_runs()
+
+    def _forget_old_runs(self) -> None:
+        """Keep the last runs: written aside and renamed, so that a reader finds either list."""
+        fresh = self._directory / f"{RUNS_FILE}.new"
+        kept = read_runs(self._directory)[-_RUNS_KEPT:]
+        fresh.write_text("".join(f"{start}\n" for start in kept))
+        fresh.replace(self._directory / RUNS_FILE)
 
     def end_run(self, wall_time_ns: int) -> None:
         """End the lines that the container left without a newline: no later text joins them."""
