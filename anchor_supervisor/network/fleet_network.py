@@ -177,7 +177,8 @@ class FleetNetwork:
 
     def _change_published(self, published: set[InstanceId]) -> None:
         before, self._published = self._published, published
-        if not self._firewall.in_force:
+        concerned = {instance.container for instance in published ^ before}
+        if not any(port.container in concerned for port in self._plan.ports):
             return
         try:
             self._firewall.set_port_targets(self._targets())

@@ -1,13 +1,11 @@
 """What a fleet's kernel objects are called, so that one fleet's can be told from all others'.
 
-Pure. Every name fits IFNAMSIZ (15 bytes and a NUL, netdevice(7)), and carries seven hexadecimal
-digits made of the run directory and the fleet's name: fleets in different run directories never
-meet.
+Pure. Every name fits IFNAMSIZ (15 bytes and a NUL, netdevice(7)), and carries the fleet's identity:
+the seven hexadecimal digits of `observability.places.fleet_id`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -19,11 +17,6 @@ _VETH_NAMES: Final = 16 ** (LONGEST_LINK_NAME - len(_VETH) - ID_DIGITS - 1)
 
 # Locally administered unicast prefixes (the low two bits of the first byte are 10).
 _INSIDE, _OUTSIDE = b"\x02\xac", b"\x06\xac"
-
-
-def fleet_id(run_directory: str, fleet: str) -> str:
-    """Seven hexadecimal digits, the same for the same run directory and fleet name."""
-    return hashlib.sha256(f"{run_directory}\0{fleet}".encode()).hexdigest()[:ID_DIGITS]
 
 
 def bridge_name(identity: str, index: int) -> str:

@@ -147,7 +147,7 @@ def plan_network(
 ) -> NetworkPlan:
     """Plan `fleet`'s networks on a machine that already uses `host`.
 
-    `identity` is `identity.fleet_id`; `previous` are the leases of the plan that is in force.
+    `identity` is `places.fleet_id`; `previous` are the leases of the plan that is in force.
     Raises NetworkError: no free subnet or address, a port published twice, an address unfit.
     """
     attached = {
