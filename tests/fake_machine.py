@@ -19,6 +19,8 @@ from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import ExitStatus
 
 KILLED = ExitStatus(signal=9)
+DONE = ExitStatus(code=0)
+WELL = ProbeAnswer(ok=True, output="well")
 
 
 @final
@@ -32,11 +34,11 @@ class Script:
     starting: float = 0.0
     fails: Exception | None = None
     lasts: float = math.inf
-    ends: ExitStatus = ExitStatus(code=0)
+    ends: ExitStatus = DONE
     breaks: Exception | None = None
     deaf: bool = False
     probe_takes: float = 0.0
-    probe: ProbeAnswer | Exception = ProbeAnswer(ok=True, output="well")
+    probe: ProbeAnswer | Exception = WELL
 
 
 @final

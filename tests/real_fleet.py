@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +25,11 @@ from anchor_supervisor.supervision.states import ExitStatus
 from waiting import DEADLINE
 
 WEB: Final = InstanceId("web")
+
+
+def sh(script: str) -> str:
+    """The line of a fleet file that runs this script."""
+    return f"command = {json.dumps(['sh', '-c', script.replace('$', '$$')])}"
 
 
 def open_descriptors() -> dict[int, str]:

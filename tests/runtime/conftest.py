@@ -1,4 +1,4 @@
-"""What the tests of this room share: a quiet log, a root to run in, and a real fleet of the test's."""
+"""What the tests of this room share: a quiet log, a root to run in, and real fleets."""
 
 from __future__ import annotations
 

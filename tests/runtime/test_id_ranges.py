@@ -1,5 +1,6 @@
 """Id ranges: private, stable, and found again after a crash."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ def test_no_two_containers_share_a_range(tmp_path: Path) -> None:
     """Ranges of one fleet and of two never overlap."""
     ranges = [IdRanges(tmp_path, fleet).take(f"web.{n}") for fleet in "ab" for n in range(50)]
     firsts = sorted(ids.first for ids in ranges)
-    assert all(later - earlier >= RANGE for earlier, later in zip(firsts, firsts[1:], strict=False))
+    assert all(later - earlier >= RANGE for earlier, later in pairwise(firsts))
     assert all(FIRST <= first < 1 << 31 and first % RANGE == 0 for first in firsts)
 
 

@@ -12,9 +12,9 @@ from anchor_supervisor.runtime.lock import fleet_lock
 
 def test_a_second_holder_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     """While one supervisor holds the lock, another learns its pid and how to stop it."""
-    with fleet_lock(tmp_path / "shop", "shop"):
-        with pytest.raises(HostError) as caught, fleet_lock(tmp_path / "shop", "shop"):
-            pass
+    place = tmp_path / "shop"
+    with fleet_lock(place, "shop"), pytest.raises(HostError) as caught, fleet_lock(place, "shop"):
+        pass
     assert f"supervisor pid {os.getpid()}" in str(caught.value)
     assert caught.value.hint == "stop it with `anchor -p shop down`"
 
