@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from anchor_supervisor.kernel.steps import Step
 from anchor_supervisor.rootfs import command, plan, strategies, users
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
-from anchor_supervisor.runtime.holdings import Holdings, begin_run
+from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_kills
 from anchor_supervisor.runtime.recipe import Process, container_powers, container_steps
 from anchor_supervisor.runtime.run import HostRun
@@ -74,7 +75,7 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
             stay=holdings.container.init,
             status=status,
         )
-        begin_run(holdings)
+        holdings.pump.log.begin_run(time.time_ns())
         kills = oom_kills(holdings.cgroup)
         child = _spawn(site, holdings, steps)
         kept.pop_all()  # the run's from here on

@@ -7,7 +7,6 @@ address, the cgroup and the writable layer, and costs only a pid and a mount nam
 from __future__ import annotations
 
 import os
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
@@ -147,8 +146,3 @@ def _write_etc(
     }
     owner = 0 if ids is None else ids.first
     return dict(files.write_files(directory / "etc", texts, owner=owner))
-
-
-def begin_run(holdings: Holdings) -> None:
-    """Note in the log that a new run begins."""
-    holdings.pump.log.begin_run(time.time_ns())
