@@ -17,7 +17,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 C_SOURCES := $(wildcard anchor_supervisor/kernel/*.c anchor_supervisor/kernel/*.h)
 C_ALL := $(C_SOURCES) $(wildcard tests/kernel/*.c)
-PYTHON_DIRS := anchor_supervisor tests configs bench
+PYTHON_DIRS := anchor_supervisor tests configs bench docs
 ASYNC_RULES := ASYNC102,ASYNC103,ASYNC104,ASYNC111,ASYNC113,ASYNC119,ASYNC120,ASYNC121
 
 PRODUCT_PACKAGES := libnftables1
@@ -56,7 +56,8 @@ $(STAMPS)/venv:
 
 $(STAMPS)/product: pyproject.toml $(C_SOURCES) | $(STAMPS)/venv
 	@$(call install-missing,$(PRODUCT_PACKAGES))
-	$(BIN)/python -m pip install --quiet --editable .
+	# A .pth file instead of an import hook: half the start-up time of `anchor ps`.
+	$(BIN)/python -m pip install --quiet --editable . --config-settings editable_mode=compat
 	@touch $@
 
 $(STAMPS)/dev: pyproject.toml | $(STAMPS)/product
