@@ -82,14 +82,16 @@ class Workshop:
         """A machine for the fleet, whose output is carried; everything is released at the end."""
         with self.site(fleet, check_programs=check_programs) as site:
             real = Real(site)
-            async with trio.open_nursery() as nursery:
-                real.machine.attach(nursery)
-                try:
-                    yield real
-                finally:
-                    with trio.CancelScope(shield=True):
-                        await trio.to_thread.run_sync(real.machine.release)
-                    nursery.cancel_scope.cancel()
+            try:
+                async with trio.open_nursery() as nursery:
+                    real.machine.attach(nursery)
+                    try:
+                        yield real
+                    finally:
+                        nursery.cancel_scope.cancel()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(real.machine.release)
 
 
 @final

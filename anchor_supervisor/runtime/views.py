@@ -31,6 +31,7 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.order import holds
+from anchor_supervisor.supervision.restart import grown_delay
 from anchor_supervisor.supervision.status import Status
 
 DEEPEST: Final = 16  # levels of dependencies shown; a chain that long is read from its top
@@ -167,7 +168,7 @@ class Views:
             in_window=status.attempts_in_window,
             max=policy.max,
             window=policy.window,
-            delay=min(policy.max_delay, policy.delay * policy.factor**status.streak),
+            delay=grown_delay(policy, status.streak),
         )
 
 

@@ -68,21 +68,14 @@ class Ledger:
         self.streak = 1 if ran >= self._policy.reset_after else self.streak + 1
         if self._policy.max is not None and self.in_window(now) >= self._policy.max:
             return None
-        return self._delay() * (1 + self._policy.jitter * self._fraction())
+        delay = grown_delay(self._policy, self.streak - 1)
+        return delay * (1 + self._policy.jitter * self._fraction())
 
     def in_window(self, now: float) -> int:
         """Restarts within the last `window` seconds."""
         while self._restarted_at and self._restarted_at[0] <= now - self._policy.window:
             self._restarted_at.popleft()
         return len(self._restarted_at)
-
-    def _delay(self) -> float:
-        """Return ``delay * factor ** (streak - 1)``, at most `max_delay`."""
-        try:
-            grown = self._policy.delay * self._policy.factor ** (self.streak - 1)
-        except OverflowError:  # a float that grew for a thousand failures
-            return self._policy.max_delay
-        return min(grown, self._policy.max_delay)
 
     def _fraction(self) -> float:
         """Return a number in [-1, 1) that differs per instance and attempt, and is ever the same.
@@ -92,3 +85,12 @@ class Ledger:
         """
         digest = hashlib.blake2b(f"{self._instance}:{self.starts}".encode(), digest_size=4).digest()
         return int.from_bytes(digest) / 2**31 - 1
+
+
+def grown_delay(policy: RestartPolicy, failures: int) -> float:
+    """Return ``delay * factor ** failures`` in seconds, at most `max_delay`; without the jitter."""
+    try:
+        grown = policy.delay * policy.factor**failures
+    except OverflowError:  # a float that grew for a thousand failures
+        return policy.max_delay
+    return min(grown, policy.max_delay)

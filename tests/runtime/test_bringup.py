@@ -152,7 +152,7 @@ STEPS = (
     "open_view",
     "_process",
     "_open",
-    "begin_run",
+    "oom_kills",
     "_spawn",
 )
 

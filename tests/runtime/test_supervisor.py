@@ -377,7 +377,6 @@ def test_any_fleet_on_any_machine_comes_to_its_end(
             await story.supervisor.order(chance.choice(orders)(chance.choice(known)))
         if story.supervisor.core.phase is Phase.UP:
             await story.supervisor.order(events.FleetStopRequested())
-            assert story.supervisor.core.phase in {Phase.STOPPING, Phase.DONE}
             stopped_at.append(len(story.commands))
 
     async def play() -> Outcome:
@@ -386,8 +385,7 @@ def test_any_fleet_on_any_machine_comes_to_its_end(
 
     outcome = trio.run(play, clock=MockClock(autojump_threshold=0))
     assert outcome.reason
-    assert not story.machine.starting
-    assert not story.machine.alive
+    assert (story.machine.starting, story.machine.alive) == (set(), {})
     assert isinstance(story.commands[-1], commands.FleetDone)
     spawns = [index for index, one in enumerate(story.commands) if isinstance(one, commands.Spawn)]
     assert sum(story.machine.starts.values()) == len(spawns)
