@@ -7,16 +7,23 @@ pipe, one JSON object a line; the end of the pipe is the child's end.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import struct
+import termios
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from attrs import define, field
 
 from anchor_supervisor.rootfs.private import make_private
+
+# Bytes in the pipe beyond which a transition is not told: the other half of a pipe's 64 KiB
+# (pipe(7)) is for the verdict, so that a parent that was stopped (Ctrl-Z) never makes us wait.
+BACKLOG: Final = 32768
 
 
 @final
@@ -27,8 +34,13 @@ class Reporter:
     _descriptor: int | None
 
     def tell(self, **news: object) -> None:
-        """Send one piece of news. A parent that went away is no failure of ours."""
+        """Send one piece of news. A parent that went away is no failure of ours.
+
+        States that the parent is too slow for are dropped; it waits for the verdict.
+        """
         if self._descriptor is None:
+            return
+        if news.get("event") == "state" and _unread(self._descriptor) > BACKLOG:
             return
         try:
             os.write(self._descriptor, json.dumps(news).encode() + b"\n")
@@ -79,7 +91,8 @@ class Background:
 def fork_supervisor(log: Path) -> Background | Reporter:
     """Split in two: the parent gets a Background, the child (in its own session) a Reporter.
 
-    The child's standard output and error go to the file `log`, its input is empty.
+    The child's standard output and error go to the file `log`, its input is empty, and whatever
+    else was open is closed: a lock or a pipe that the caller holds is none of the fleet's.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     make_private(log.parent)
@@ -90,7 +103,13 @@ def fork_supervisor(log: Path) -> Background | Reporter:
     os.close(reader)
     os.setsid()
     _redirect(log)
+    os.closerange(3, writer)
+    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
     return Reporter(writer)
+
+
+def _unread(pipe: int) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
 def _redirect(log: Path) -> None:

@@ -16,6 +16,7 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 from anchor_supervisor.runtime.detach import Background, Reporter, fork_supervisor
+{before}
 split = fork_supervisor(Path(sys.argv[1]))
 if isinstance(split, Reporter):
     {child}
@@ -30,10 +31,13 @@ print("exit", split.exit_code())
 """
 
 
-def play(tmp_path: Path, child: str, parent: str = FOLLOW) -> subprocess.CompletedProcess[str]:
+def play(
+    tmp_path: Path, child: str, parent: str = FOLLOW, before: str = ""
+) -> subprocess.CompletedProcess[str]:
     """A script that splits; `child` is one line of the supervisor, `parent` what the other does."""
+    script = SCRIPT.format(before=before, child=child, parent=parent)
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(child=child, parent=parent), tmp_path / "a" / "log"],
+        [sys.executable, "-c", script, tmp_path / "a" / "log"],
         check=False,
         capture_output=True,
         text=True,
@@ -68,6 +72,33 @@ def test_the_supervisor_is_in_a_session_of_its_own(tmp_path: Path) -> None:
         FOLLOW,
     )
     assert "{'sid': True, 'input': '', 'inherited': ['0', '1', '2']}" in said.stdout
+
+
+def test_what_the_caller_had_open_is_closed(tmp_path: Path) -> None:
+    """A lock that a script holds is not held for as long as the fleet runs."""
+    said = play(
+        tmp_path,
+        "split.tell(open=[os.readlink(f'/proc/self/fd/{n}') for n in range(3, 100)"
+        " if os.path.exists(f'/proc/self/fd/{n}')])",
+        FOLLOW,
+        before=f"held = os.open({str(tmp_path)!r}, 0)",
+    )
+    assert str(tmp_path) not in said.stdout
+    assert "{'open': [" in said.stdout
+
+
+def test_a_parent_that_does_not_read_stops_nobody() -> None:
+    """However many states there are to tell: they are dropped, and the verdict is not."""
+    reader, writer = os.pipe()
+    reporter = Reporter(writer)
+    for number in range(5000):
+        reporter.tell(event="state", name="web", reason=f"restart {number}")
+    reporter.tell(event="ready")
+    reporter.close()
+    with os.fdopen(reader) as pipe:
+        *states, last = [json.loads(line) for line in pipe]
+    assert last == {"event": "ready"}
+    assert 0 < len(states) < 5000
 
 
 def test_a_parent_that_has_gone_does_not_disturb(tmp_path: Path) -> None:
