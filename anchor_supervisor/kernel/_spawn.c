@@ -278,7 +278,7 @@ static PyObject *make_namespaces(PyObject *module, PyObject *arguments)
     Py_BEGIN_ALLOW_THREADS
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = raw_clone_idle(&args);
+    pid = raw_clone_idle(&args, getpid());
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     Py_END_ALLOW_THREADS
     if (pid < 0)

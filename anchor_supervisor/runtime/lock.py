@@ -1,19 +1,26 @@
 """One supervisor a fleet: a lock file in the fleet's run directory, held for the supervisor's life.
 
-flock(2) dies with its holder, so a lock is never stale. The holder's pid is written into the file
-for whoever is refused.
+flock(2) dies with its holder, so a lock is never stale. It may outlive a killed supervisor by the
+moment that its children between clone and exec need, whose descriptors are copies. The holder's
+pid is written into the file for whoever is refused.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.rootfs.private import make_private
+
+PATIENCE: Final = 5.0  # seconds for a dead supervisor's last children to execute or to fail
 
 
 @contextmanager
@@ -37,6 +44,7 @@ def fleet_lock(directory: Path, fleet: str) -> Iterator[None]:
 
 def _acquire(directory: Path, fleet: str) -> int:
     path = directory / "lock"
+    deadline = time.monotonic() + PATIENCE
     while True:
         make_private(directory)
         try:
@@ -48,12 +56,31 @@ def _acquire(directory: Path, fleet: str) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
+            if _has_ended(holder) and time.monotonic() < deadline:
+                time.sleep(0.01)  # for its unborn children, which nothing tells of
+                continue
             message = f"fleet `{fleet}` is already running (supervisor pid {holder})"
             raise HostError(message, hint=f"stop it with `anchor -p {fleet} down`") from None
         if _is_at(descriptor, path):
             return descriptor
         # The last holder removed the file between our open and our flock; that one guards nothing.
         os.close(descriptor)
+
+
+def _has_ended(holder: str) -> bool:
+    """Whether the process is gone, or only waits to be reaped; False where it cannot be told."""
+    if not holder.isdecimal():
+        return False
+    try:
+        process = os.pidfd_open(int(holder))
+    except OSError as error:
+        return error.errno == errno.ESRCH
+    try:
+        ended = select.poll()
+        ended.register(process, select.POLLIN)
+        return bool(ended.poll(0))
+    finally:
+        os.close(process)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
