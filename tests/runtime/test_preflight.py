@@ -95,7 +95,7 @@ def test_a_volume_that_is_not_there(write: Write, rootfs: Path, tmp_path: Path) 
 
 
 def test_the_whole_machine_is_not_copied(write: Write) -> None:
-    """root = copy of the host is refused at its line."""
+    """A copy of the host is refused at its line."""
     fleet = write("[containers.web]", 'image = "host"', 'command = ["x"]', 'root = "copy"')
     problem = only(look(fleet).wrong)
     assert "would copy the whole machine" in problem.message
@@ -105,7 +105,7 @@ def test_the_whole_machine_is_not_copied(write: Write) -> None:
 def test_a_declared_limit_is_strict_or_warned_of(
     write: Write, rootfs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the kernel has no controller: refused at its line, or a warning; defaults are silent."""
+    """Without a controller: refused at its line, or a warning; defaults are silent."""
     monkeypatch.setattr(Cgroup, "controllers", lambda _: frozenset({"pids"}))
     web = ("[containers.web]", f'image = "{rootfs}"', 'command = ["x"]')
     limit = 'limits = { pids = 64, memory = "64M" }'
@@ -174,7 +174,7 @@ def test_only_root_may_look(write: Write, rootfs: Path, monkeypatch: pytest.Monk
 def test_a_program_is_looked_for_as_the_container_will_see_it(
     write: Write, rootfs: Path, tmp_path: Path, command: str, verdict: str | None
 ) -> None:
-    """On its PATH, beneath its root with links kept inside; a volume's content is left to execve."""
+    """On its PATH, beneath its root, links kept inside; what a volume brings is execve's."""
     (tmp_path / "work").mkdir()
     escape = rootfs / "escape"
     escape.unlink(missing_ok=True)
