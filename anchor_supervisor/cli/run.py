@@ -155,6 +155,8 @@ def _exit_code(ending: Ending) -> int:
     for failure in ending.failures.values():
         show(failure)
         return failure.shell_code if isinstance(failure, SpawnError) else OUR_ERROR
+    if ending.interrupted_by is not None:
+        return 128 + ending.interrupted_by
     status = ending.statuses[0]
     if status.exit is None:
         return OUR_ERROR if status.state is State.FAILED else 128 + 15

@@ -1,12 +1,9 @@
 """What a new container process does between clone and exec, as a list of small values.
 
 Python writes the list, prints it (`describe`) and hands it to `_spawn` (`encode`); C carries it
-out. A step knows no fleet. Where a step takes a file descriptor, a `Slot` may stand instead: the
-number of a descriptor that an earlier step of the same list has made in the child.
-
-`encode` gives `(operation, integers, strings)`. The operation numbers are an agreement with
-`_spawn.c` and nothing else. Paths are resolved by C beneath the process's root at that moment,
-with no magic links followed.
+out. A step knows no fleet. `encode` gives `(operation, integers, strings)`; the operation numbers
+are an agreement with `_steps.c` and nothing else. This file has the steps that change the process
+itself; those that change what it sees are in `mount_steps`, and are offered here too.
 """
 
 from __future__ import annotations
@@ -14,33 +11,19 @@ from __future__ import annotations
 import os
 from typing import ClassVar, final
 
-from attrs import field, frozen
+from attrs import frozen
 
-Encoded = tuple[int, tuple[int, ...], tuple[bytes, ...]]
-
-SLOTS = 32
-
-
-@final
-@frozen
-class Slot:
-    """A descriptor that lives only in the child: 0 to SLOTS - 1."""
-
-    number: int = field()
-
-    @number.validator
-    def _in_range(self, _attribute: object, value: int) -> None:
-        if not 0 <= value < SLOTS:
-            message = f"slot `{value}` is not between 0 and {SLOTS - 1}"
-            raise ValueError(message)
-
-
-Descriptor = int | Slot
-
-
-def _descriptor(value: Descriptor) -> int:
-    """Slots travel as negative numbers: -2 is slot 0 (-1 stays free for `none`)."""
-    return -2 - value.number if isinstance(value, Slot) else value
+from anchor_supervisor.kernel.mount_steps import SLOTS as SLOTS
+from anchor_supervisor.kernel.mount_steps import Attach as Attach
+from anchor_supervisor.kernel.mount_steps import Encoded as Encoded
+from anchor_supervisor.kernel.mount_steps import EnterRoot as EnterRoot
+from anchor_supervisor.kernel.mount_steps import MakeDirectory as MakeDirectory
+from anchor_supervisor.kernel.mount_steps import MakeReadOnly as MakeReadOnly
+from anchor_supervisor.kernel.mount_steps import MakeSymlink as MakeSymlink
+from anchor_supervisor.kernel.mount_steps import Mask as Mask
+from anchor_supervisor.kernel.mount_steps import OpenFilesystem as OpenFilesystem
+from anchor_supervisor.kernel.mount_steps import Slot as Slot
+from anchor_supervisor.kernel.mount_steps import WriteBeneath as WriteBeneath
 
 
 @final
@@ -136,191 +119,6 @@ class SetHostname:
     def encode(self) -> Encoded:
         """Give it to C."""
         return self.operation, (), (os.fsencode(self.name),)
-
-
-@final
-@frozen
-class OpenFilesystem:
-    """fsopen, fsconfig, fsmount: a new, detached file system in `slot`.
-
-    `options` are `(key, value)`; value None sets a flag. `attributes` are MOUNT_ATTR_*.
-    """
-
-    slot: Slot
-    fstype: str
-    options: tuple[tuple[str, str | None], ...] = ()
-    attributes: int = 0
-    operation: ClassVar[int] = 6
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        given = ",".join(key if value is None else f"{key}={value}" for key, value in self.options)
-        return f"make a new {self.fstype}" + (f" ({given})" if given else "")
-
-    def encode(self) -> Encoded:
-        """Give it to C: strings are the type, then key and value in turn, b'' for no value."""
-        flat = [self.fstype.encode()]
-        for key, value in self.options:
-            flat += [key.encode(), b"" if value is None else value.encode()]
-        kinds = tuple(int(value is not None) for _, value in self.options)
-        return self.operation, (_descriptor(self.slot), self.attributes, *kinds), tuple(flat)
-
-
-@final
-@frozen
-class EnterRoot:
-    """Make the detached mount `fd` the root, and let every older mount go.
-
-    move_mount onto `staging` (a directory of the old root), pivot_root(".", "."), lazy unmount
-    of the old root, chdir("/"). From here on no path leads to the host.
-    """
-
-    fd: Descriptor
-    staging: str = "/"
-    operation: ClassVar[int] = 7
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        return "make the prepared root the only root"
-
-    def encode(self) -> Encoded:
-        """Give it to C."""
-        return self.operation, (_descriptor(self.fd),), (os.fsencode(self.staging),)
-
-
-@final
-@frozen
-class Attach:
-    """move_mount the detached mount `fd` onto `target`, making the mount point where missing.
-
-    `directory` says which kind of mount point is made. Nothing on the way may be a symbolic link
-    that leads outside the root; the last component may not be one at all where `strict`.
-    """
-
-    fd: Descriptor
-    target: str
-    words: str
-    directory: bool = True
-    strict: bool = False
-    operation: ClassVar[int] = 8
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        return f"mount {self.words} on `{self.target}`"
-
-    def encode(self) -> Encoded:
-        """Give it to C."""
-        return (
-            self.operation,
-            (_descriptor(self.fd), int(self.directory), int(self.strict)),
-            (os.fsencode(self.target),),
-        )
-
-
-@final
-@frozen
-class MakeDirectory:
-    """mkdir, with its parents; one that exists is left as it is."""
-
-    path: str
-    mode: int = 0o755
-    operation: ClassVar[int] = 9
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        return f"make the directory `{self.path}`"
-
-    def encode(self) -> Encoded:
-        """Give it to C."""
-        return self.operation, (self.mode,), (os.fsencode(self.path),)
-
-
-@final
-@frozen
-class MakeSymlink:
-    """symlink(2) `path` -> `target`; `path` must not exist."""
-
-    path: str
-    target: str
-    operation: ClassVar[int] = 10
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        return f"link `{self.path}` to `{self.target}`"
-
-    def encode(self) -> Encoded:
-        """Give it to C."""
-        return self.operation, (), (os.fsencode(self.path), os.fsencode(self.target))
-
-
-@final
-@frozen
-class WriteBeneath:
-    """Write `value` to `path` beneath the descriptor `fd`: sysctls, through our own /proc."""
-
-    fd: Descriptor
-    path: str
-    value: str
-    operation: ClassVar[int] = 11
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        return f"write `{self.value}` to `{self.path}`"
-
-    def encode(self) -> Encoded:
-        """Give it to C."""
-        return (
-            self.operation,
-            (_descriptor(self.fd),),
-            (os.fsencode(self.path), self.value.encode()),
-        )
-
-
-@final
-@frozen
-class MakeReadOnly:
-    """Bind `path` onto itself read-only; with `remount`, set the mount that is there read-only.
-
-    A path that does not exist is passed over.
-    """
-
-    path: str
-    remount: bool = False
-    operation: ClassVar[int] = 12
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        return f"make `{self.path}` read-only"
-
-    def encode(self) -> Encoded:
-        """Give it to C."""
-        return self.operation, (int(self.remount),), (os.fsencode(self.path),)
-
-
-@final
-@frozen
-class Mask:
-    """Hide `path`: a directory under a clone of `empty`, a file under a clone of `null`.
-
-    Both are detached mounts that stay usable for further masks. A missing path is passed over.
-    """
-
-    path: str
-    empty: Descriptor
-    null: Descriptor
-    operation: ClassVar[int] = 13
-
-    def describe(self) -> str:
-        """Say it for `--plan` and for errors."""
-        return f"mask `{self.path}`"
-
-    def encode(self) -> Encoded:
-        """Give it to C."""
-        return (
-            self.operation,
-            (_descriptor(self.empty), _descriptor(self.null)),
-            (os.fsencode(self.path),),
-        )
 
 
 @final

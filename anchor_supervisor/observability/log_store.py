@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import final
 
 from anchor_supervisor.observability.rotation import RotatingFile
 
@@ -41,6 +42,7 @@ def format_time(wall_time_ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
 
 
+@final
 class LogWriter:
     """Stores what one instance says. Nothing here raises because of the disk.
 

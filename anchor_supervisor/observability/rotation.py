@@ -13,10 +13,12 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import final
 
 _TAIL = 65536
 
 
+@final
 class RotatingFile:
     """Appends whole records to `directory / name(0)`. One writer at a time; not for threads.
 

@@ -21,6 +21,7 @@ from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.terminal import display_names
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.handler import FleetHandler
+from anchor_supervisor.runtime.interruption import STOP_SIGNALS, Interruptions
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.notify import Notifier
 from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
@@ -33,7 +34,8 @@ from anchor_supervisor.supervision.status import Status
 
 log = structlog.get_logger("fleet")
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What a command may be sent besides; without a command of our own these are not for us.
+PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @final
@@ -41,17 +43,21 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Life:
     """One fleet, from its first event to its last.
 
-    `watchdog` is an interval in seconds, or None. `alone`: the fleet is one command in the
-    foreground. The first SIGINT or SIGTERM goes to it as it is, and only the next one stops it;
-    its transitions are not told, since its exit code tells.
+    `interruptions` knows of a stop signal that came before the loop. `watchdog` is an interval in
+    seconds, or None. `alone`: the fleet is one command in the foreground. Signals go to it as they
+    are, and only the second SIGINT or SIGTERM stops it; its transitions are not told, since its
+    exit code tells. `full_names`: say `web.1`, which a machine can rely on, where a person reads
+    `web`.
     """
 
     machine: HostMachine
     reporter: Reporter
     journal: Journal
     notifier: Notifier
+    interruptions: Interruptions
     watchdog: float | None = None
     alone: bool = False
+    full_names: bool = False
     _supervisor: Supervisor = field(init=False)
     _handler: FleetHandler = field(init=False)
     _shown: dict[str, str] = field(factory=dict, init=False)
@@ -59,8 +65,9 @@ class Life:
     async def run(self) -> Outcome:
         """Bring the fleet up, keep it, and give back what its containers held."""
         started = trio.current_time()
-        named = instances(self.machine.site.fleet)
-        self._shown = display_names((one.container, one.replica) for one in named)
+        if not self.full_names:
+            named = instances(self.machine.site.fleet)
+            self._shown = display_names((one.container, one.replica) for one in named)
         for warning in self.machine.site.warnings:
             log.warning(warning)
             self.reporter.tell(event="warning", message=warning)
@@ -94,12 +101,17 @@ class Life:
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
         """First SIGINT or SIGTERM: ordered stop. Second: kill at once."""
-        with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGHUP) as arriving:
+        others = (signal.SIGHUP, *PASSED_ON) if self.alone else (signal.SIGHUP,)
+        with trio.open_signal_receiver(*STOP_SIGNALS, *others) as arriving:
             task_status.started()
-            asked = False
+            asked = self.interruptions.asked is not None
+            if asked:
+                self._stop()
             forwarded = not self.alone
             async for number in arriving:
-                if number == signal.SIGHUP:
+                if self.alone and number in others:
+                    self._forward(number)
+                elif number == signal.SIGHUP:
                     log.warning("SIGHUP: reloading the file is not supported yet")
                 elif not forwarded and self._forward(number):
                     forwarded = True
@@ -108,9 +120,12 @@ class Life:
                     self._supervisor.post(events.FleetKillRequested())
                 else:
                     asked = True
-                    log.info("stopping the fleet; once more kills it")
-                    self.notifier.send("STOPPING=1")
-                    self._supervisor.post(events.FleetStopRequested())
+                    self._stop()
+
+    def _stop(self) -> None:
+        log.info("stopping the fleet; once more kills it")
+        self.notifier.send("STOPPING=1")
+        self._supervisor.post(events.FleetStopRequested())
 
     def _forward(self, number: int) -> bool:
         """Pass a signal on to every container that runs; False where none does."""
@@ -147,7 +162,7 @@ class Life:
                 pass  # the loop's business
 
     def _report(self, report: commands.Report) -> None:
-        name = self._shown[str(report.instance)]
+        name = self._shown.get(str(report.instance), str(report.instance))
         tell = log.warning if report.state in {State.FAILED, State.BACKOFF} else log.info
         facts = {"health": report.health.value} if report.health != "none" else {}
         if not self.alone:

@@ -59,11 +59,16 @@ class Findings:
             raise UnfitHostError(self.unfit)
 
 
-def look(fleet: Fleet) -> Findings:
-    """Look at everything a start would need. Raises HostError where we may not look."""
+def require_root() -> None:
+    """Raise HostError for an ordinary user, before anything is tried."""
     if os.geteuid() != 0:
         message = "containers can only be started by root"
         raise HostError(message, hint="run it again with sudo")
+
+
+def look(fleet: Fleet) -> Findings:
+    """Look at everything a start would need. Raises HostError where we may not look."""
+    require_root()
     available = Cgroup(find_mount()).controllers()
     wrong: list[Problem] = []
     unfit: list[Problem] = []

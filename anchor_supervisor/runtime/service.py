@@ -10,7 +10,7 @@ from typing import TextIO, cast, final
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
@@ -21,9 +21,11 @@ from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.setup import LogFormat, configure
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
 from anchor_supervisor.rootfs.removal import remove_writable
+from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.foreground import Screen
+from anchor_supervisor.runtime.interruption import Interruptions, StopRequested
 from anchor_supervisor.runtime.life import Life
 from anchor_supervisor.runtime.lock import fleet_lock
 from anchor_supervisor.runtime.machine import HostMachine
@@ -60,11 +62,15 @@ class Options:
 @final
 @frozen
 class Ending:
-    """How a fleet's life ended: the verdict, and each instance's last state and failed start."""
+    """How a fleet's life ended: the verdict, and each instance's last state and failed start.
+
+    `interrupted_by` is the number of the signal that ended it before anything had run.
+    """
 
     outcome: Outcome
-    statuses: tuple[Status, ...]
-    failures: Mapping[InstanceId, AnchorError]
+    statuses: tuple[Status, ...] = ()
+    failures: Mapping[InstanceId, AnchorError] = field(factory=dict)
+    interrupted_by: int | None = None
 
 
 def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) -> Ending:
@@ -74,6 +80,20 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
     because the process moves into a mount namespace of its own. Raises AnchorError where the
     fleet cannot be brought up at all.
     """
+    reporter = reporter or Reporter(None)
+    with Interruptions() as interruptions:
+        try:
+            return _supervise(fleet, options, reporter, interruptions)
+        except StopRequested as stop:
+            outcome = Outcome(0, "stopped on request")
+            reporter.tell(event="done", reason=outcome.reason, exit_code=outcome.exit_code)
+            return Ending(outcome, interrupted_by=stop.number)
+
+
+def _supervise(
+    fleet: Fleet, options: Options, reporter: Reporter, interruptions: Interruptions
+) -> Ending:
+    preflight.require_root()
     run = places.fleet_run_dir(fleet.name)
     with ExitStack() as life:
         life.enter_context(fleet_lock(run, fleet.name))
@@ -84,7 +104,8 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
         private_mount_namespace()
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)
-        site = life.enter_context(open_site(fleet, check_programs=options.check_programs))
+        with interruptions.ending_the_block():
+            site = life.enter_context(open_site(fleet, check_programs=options.check_programs))
         listener = _open_screens(fleet, options, life)
         for what in swept:
             log.warning("swept what a dead supervisor left", what=what)
@@ -92,11 +113,13 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
         machine = HostMachine(site, listener, options.stdio)
         whole = Life(
             machine,
-            reporter or Reporter(None),
+            reporter,
             Journal(places.fleet_log_dir(fleet.name)),
             Notifier.from_environment(environment),
+            interruptions,
             watchdog_interval(environment),
             alone=options.stdio is not None,
+            full_names=options.log_format is LogFormat.JSON,
         )
         outcome = trio.run(whole.run)
         if whole.remove_volumes:
