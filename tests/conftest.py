@@ -19,14 +19,20 @@ from hypothesis import settings
 
 from leaks import Snapshot, assert_nothing_left
 from machine import MACHINE_FACT, limits_can_be_enforced
-
-settings.register_profile("default", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+from waiting import SLOWNESS
 
 
 def _skips_are_illegal() -> bool:
     return os.environ.get("CI") == "true"
+
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("emulated", deadline=None, derandomize=True, max_examples=10)
+if SLOWNESS > 1:
+    settings.load_profile("emulated")
+else:
+    settings.load_profile("ci" if _skips_are_illegal() else "default")
 
 
 def _reason_to_skip(item: pytest.Item) -> str | None:

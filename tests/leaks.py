@@ -15,7 +15,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class Snapshot:
     @classmethod
     def take(cls, run_dir: Path | None = None, data_dir: Path | None = None) -> Snapshot:
         """Look at the whole machine, and into these two directories."""
+        programs = tuple(_programs())
         return cls(
             frozenset(
                 (
@@ -53,9 +54,9 @@ class Snapshot:
                     *_mounts(),
                     *_links(),
                     *_tables(),
-                    *_namespaces(),
+                    *_namespaces(programs),
                     *_beneath("named network namespace", Path("/run/netns")),
-                    *(_processes_of(run_dir) if run_dir else ()),
+                    *(_processes_of(run_dir, programs) if run_dir else ()),
                     *(_run_entries(run_dir) if run_dir else ()),
                     *(_beneath("writable layer", data_dir / "fleets") if data_dir else ()),
                 )
@@ -132,9 +133,9 @@ def _table_name(attributes: bytes) -> str:
     return "?"
 
 
-def _namespaces() -> Iterator[str]:
+def _namespaces(programs: Sequence[str]) -> Iterator[str]:
     """Namespaces that some process is in, or holds open."""
-    for process in _pids():
+    for process in programs:
         for folder in (f"/proc/{process}/ns", f"/proc/{process}/fd"):
             for target in _targets(folder):
                 if _NAMESPACE.fullmatch(target):
@@ -149,10 +150,10 @@ def _targets(folder: str) -> Iterator[str]:
                 yield os.readlink(f"{folder}/{entry}")
 
 
-def _processes_of(run_dir: Path) -> Iterator[str]:
+def _processes_of(run_dir: Path, programs: Sequence[str]) -> Iterator[str]:
     """Programs of ours that were told to use this run directory."""
     mark = f"ANCHOR_RUN_DIR={run_dir}".encode()
-    for process in _pids():
+    for process in programs:
         with suppress(OSError):  # gone meanwhile
             environment = (_PROC / process / "environ").read_bytes().split(b"\0")
             if mark in environment and process != str(os.getpid()):
@@ -160,8 +161,13 @@ def _processes_of(run_dir: Path) -> Iterator[str]:
                 yield f"process {process} ({command.strip()})"
 
 
-def _pids() -> Iterator[str]:
-    return (name for name in os.listdir(_PROC) if name.isdigit())
+def _programs() -> Iterator[str]:
+    """The pids of all but the kernel's own threads, which are many, and in no namespace of ours."""
+    for name in os.listdir(_PROC):
+        if name.isdigit():
+            with suppress(OSError):
+                os.readlink(f"/proc/{name}/exe")
+                yield name
 
 
 def _run_entries(run_dir: Path) -> Iterator[str]:

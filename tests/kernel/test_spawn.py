@@ -306,6 +306,7 @@ def test_a_plan_that_makes_no_sense_is_our_bug() -> None:
             spawn.spawn(plan)
 
 
+@pytest.mark.native
 def test_a_thousand_spawns_leave_no_descriptor_and_no_memory() -> None:
     """What one start takes it gives back: descriptors exactly, memory to within noise."""
     plan: list[steps.Step] = [steps.CloneAgain(0, "process"), host_execute("/bin/true")]

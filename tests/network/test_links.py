@@ -163,6 +163,7 @@ def test_making_a_bridge_again_sets_it_right(machine: Machine) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.native
 def test_a_full_bridge_says_so(machine: Machine) -> None:
     """The port after the last is refused in words that name the bridge and the remedy."""
     fd = machine.own(namespace())

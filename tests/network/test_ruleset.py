@@ -51,6 +51,7 @@ plans = st.sampled_from([(False,), (True,), (False, True), (False, False), (True
 @pytest.mark.root
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=plans, first=targets, second=targets)
+@pytest.mark.native
 def test_any_plan_is_accepted_and_any_change_arrives(
     machine: Machine, plan: NetworkPlan, first: Targets, second: Targets
 ) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.rootfs.unpack import Limits, Unpacked, unpack
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]  # the same code on any kernel
 
 Member = tuple[tarfile.TarInfo, bytes]
 

@@ -4,8 +4,8 @@ virtme-ng boots that kernel over this machine's own file system, read-only. Pyth
 through that (9p), and cannot be an idmapped lower layer there, so what the tests need is put on
 one ext4 disk first, and bound over its usual paths by `guest.sh`: the checkout with its virtual
 environment, the standard library, the interpreter. The rest of the disk is the tests' scratch
-space. One boot runs everything that is marked `vm`, or `root` and not `native`;
-arguments are handed to pytest instead.
+space. What runs is everything marked `vm`, or `root` and not `native`, shared among a few machines
+that boot once; arguments are handed to pytest on one machine instead.
 
 The processor is emulated unless `ANCHOR_VM_KVM=1`: a /dev/kvm that opens, and even makes a
 machine, may still hang in it, so acceleration is never guessed.
@@ -23,7 +23,10 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +36,9 @@ DISK_SIZE: Final = "4G"  # sparse
 DEADLINE: Final = 15 * 60.0  # seconds, for a machine that hangs
 SLOWNESS: Final = 10.0  # an emulated processor compared with a real one
 SELECTION: Final = "vm or (root and not native)"
+MACHINES: Final = 2
+"""Booted at once, each with its share: one test keeps one processor busy."""
+PROGRAMS: Final = Path(sys.executable).parent
 VERDICT: Final = "pytest in the virtual machine exited with"
 
 _UNUSED: Final = shutil.ignore_patterns(
@@ -43,10 +49,16 @@ _UNUSED: Final = shutil.ignore_patterns(
 
 
 def main() -> int:
-    """Build the disk, boot, and pass on what pytest said."""
-    binds = tuple(_paths_to_bind())
-    disk = build_disk(binds)
-    return boot(disk, sys.argv[1:])
+    """Build the disk, boot, and pass on what pytest said: the worst of what it said anywhere."""
+    if sys.argv[1:]:
+        shares = [sys.argv[1:]]
+    else:
+        files = marked_files()
+        shares = [["-m", SELECTION, *files[first::MACHINES]] for first in range(MACHINES)]
+    disk = build_disk(tuple(_paths_to_bind()), shares)
+    with ThreadPoolExecutor() as machines:
+        verdicts = machines.map(lambda number: boot(disk, number), range(len(shares)))
+        return max(verdicts)
 
 
 def _paths_to_bind() -> Iterator[Path]:
@@ -60,8 +72,12 @@ def _paths_to_bind() -> Iterator[Path]:
             yield library
 
 
-def build_disk(binds: Iterable[Path]) -> Path:
-    """Copy `binds` to a new ext4 image, numbered, with a list of where each belongs."""
+def build_disk(binds: Iterable[Path], shares: Iterable[Iterable[str]]) -> Path:
+    """Copy `binds` to a new ext4 image, numbered, with a list of where each belongs.
+
+    Each machine's share of pytest's arguments is on it too: a kernel's command line, which carries
+    the guest's first command, ends at 2 KiB.
+    """
     stage = BUILD / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "scratch").mkdir(parents=True)
@@ -74,6 +90,8 @@ def build_disk(binds: Iterable[Path]) -> Path:
             shutil.copy2(path, stage / str(number))
         listing.append(f"{number} {path}\n")
     (stage / "binds").write_text("".join(listing))
+    for number, share in enumerate(shares):
+        (stage / f"share-{number}").write_text("".join(f"{argument}\0" for argument in share))
     disk = BUILD / "disk.img"
     disk.unlink(missing_ok=True)
     features = ("-q", "-F", "-O", "^has_journal", "-E", "root_owner=0:0", "-d", str(stage))
@@ -87,45 +105,73 @@ def _without_site_packages(folder: str, names: list[str]) -> set[str]:
     return _UNUSED(folder, names) | ({"site-packages", "dist-packages"} & set(names))
 
 
-def boot(disk: Path, pytest_arguments: list[str]) -> int:
-    """Boot once, stream what the guest says, and return what pytest returned there."""
+def boot(disk: Path, number: int) -> int:
+    """Boot one machine, show what it says, and return what pytest returned there.
+
+    The disk is shared: what a machine writes to it goes to a temporary file of its own. The first
+    machine is shown as it speaks, the others when they have ended.
+    """
+    with (
+        subprocess.Popen(
+            _command(disk, number),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin:/sbin"},
+            start_new_session=True,
+        ) as machine,
+        _killed_after(DEADLINE, machine),
+    ):
+        lines = [_shown(line, at_once=number == 0) for line in machine.stdout or ()]
+    if number > 0:
+        print(*lines, sep="", end="", flush=True)
+    verdicts = [int(line.split()[-1]) for line in lines if line.startswith(VERDICT)]
+    if not verdicts:
+        print(f"virtual machine {number} ended without a verdict", file=sys.stderr)
+        return 70
+    return verdicts[-1]
+
+
+def _command(disk: Path, number: int) -> list[str]:
     emulated = os.environ.get("ANCHOR_VM_KVM") != "1"
     environment = {
         "ANCHOR_TEST_SLOWNESS": str(SLOWNESS if emulated else 2.0),
         "CI": os.environ.get("CI", ""),
         "NO_COLOR": "1",
+        "SHARE": str(number),
+        "VERDICT": VERDICT,
     }
     given = shlex.join(f"{key}={value}" for key, value in environment.items())
-    selection = shlex.join(pytest_arguments or ["-m", SELECTION, *marked_files()])
     guest = shlex.quote(str(CHECKOUT / "tests/vm/guest.sh"))
-    command = [
-        str(Path(sys.executable).parent / "vng"),
+    return [
+        str(PROGRAMS / "vng"),
         *("--run", str(kernel())),
-        *(("--disable-kvm",) if emulated else ()),
-        *("--force-9p", "--cpus", "2", "--memory", "3G", "--cwd", str(CHECKOUT)),
-        f"--qemu-opts=-drive if=virtio,format=raw,cache=unsafe,file={disk}",
+        *("--force-9p", "--cpus", "2", "--memory", "2G", "--cwd", str(CHECKOUT)),
+        f"--qemu-opts=-drive if=virtio,format=raw,cache=unsafe,snapshot=on,file={disk}",
         # emulation has no side channels to close, and wide vector instructions cost it most
-        *(("--append", "mitigations=off", "--qemu-opts=-cpu Nehalem") if emulated else ()),
-        *("--exec", f"env {given} VERDICT={shlex.quote(VERDICT)} bash {guest} {selection}"),
+        *(("--disable-kvm", "--append", "mitigations=off") if emulated else ()),
+        *(("--qemu-opts=-cpu Nehalem",) if emulated else ()),
+        *("--exec", f"env {given} bash {guest}"),
     ]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, "PATH": path},
-        start_new_session=True,
-    ) as machine:
-        signal.signal(signal.SIGALRM, lambda *_: os.killpg(machine.pid, signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, DEADLINE)
-        verdict = _follow(machine.stdout or ())
-    if verdict is None:
-        print("the virtual machine ended without a verdict", file=sys.stderr)
-        return 70
-    return verdict
+
+
+@contextmanager
+def _killed_after(seconds: float, machine: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a machine that hangs, with all its helpers."""
+    timer = threading.Timer(seconds, lambda: os.killpg(machine.pid, signal.SIGKILL))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shown(line: str, *, at_once: bool) -> str:
+    if at_once:
+        print(line, end="", flush=True)
+    return line
 
 
 def marked_files() -> list[str]:
@@ -135,16 +181,6 @@ def marked_files() -> list[str]:
         for path in sorted((CHECKOUT / "tests").rglob("test_*.py"))
         if re.search(r"\bmark\.(root|vm)\b", path.read_text())
     ]
-
-
-def _follow(lines: Iterable[str]) -> int | None:
-    """Print every line as it comes; the last word of the verdict is the exit status."""
-    verdict = None
-    for line in lines:
-        if line.startswith(VERDICT):
-            verdict = int(line.split()[-1])
-        print(line, end="", flush=True)
-    return verdict
 
 
 def kernel() -> Path:

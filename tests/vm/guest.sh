@@ -15,5 +15,6 @@ ip link set lo up
 chmod 1777 /mnt/scratch
 export TMPDIR=/mnt/scratch ANCHOR_TEST_DIR=/mnt/scratch HOME=/root LANG=C.UTF-8
 cd "$PWD" || exit 1 # the checkout is a new mount
-.venv/bin/python -m pytest "$@"
+mapfile -d "" arguments <"/mnt/share-$SHARE"
+.venv/bin/python -m pytest "${arguments[@]}"
 echo "$VERDICT $?"
