@@ -56,7 +56,11 @@ def fleets(workshop: Workshop) -> Iterator[Fleet]:
     yield workshop.fleet(
         *("init = false", 'user = "web"', "read_only = true", 'working_dir = "/srv"'),
         'volumes = ["data:/data", "tmpfs:/scratch:size=1M", "/etc:/conf:ro"]',
-        *("ulimits = { nofile = [10, 20] }", 'capabilities = { drop = ["ALL"] }', 'hostname = "h"'),
+        *(
+            "ulimits = { nofile = [100, 200] }",
+            'capabilities = { drop = ["ALL"] }',
+            'hostname = "h"',
+        ),
         *('sysctls = { "net.ipv4.ip_unprivileged_port_start" = "0" }', "[volumes.data]"),
         name="much",
     )
