@@ -84,9 +84,9 @@ async def test_the_process_is_born_in_its_cgroup(workshop: Workshop) -> None:
 async def test_a_cgroup_that_somebody_killed_is_made_anew(workshop: Workshop) -> None:
     """After `cgroup.kill` from outside no child could be born there: the next start has another."""
     async with workshop.running(workshop.fleet(SLEEP_IN_SHELL)) as real:
-        for _ in range(3):
+        for number in (1, 2, 3):
             run = await real.start()
-            await real.until_said("up\n")
+            await real.until_said("up\n" * number)
             run.holdings.cgroup.kill()
             assert await run.wait() == ExitStatus(signal=9)
         assert real.said() == "up\n" * 3
