@@ -68,15 +68,19 @@ def test_an_error_is_a_sentence_and_a_code(
     supervised: Supervised,
     shop: str,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     error: Exception,
     code: int,
 ) -> None:
-    """The machine's fault is 3, our own 70; never a traceback."""
+    """The machine's fault is 3, our own 70; never a traceback, which goes to a report."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     supervised.error = error
     assert program.main([shop]) == code
     said = capsys.readouterr().err
     assert said.startswith(f"error: {error}\n")
     assert "Traceback" not in said
+    assert len(list(tmp_path.glob("anchor-report-*"))) == (code == 70)
 
 
 def test_the_options_reach_the_supervisor(
