@@ -15,7 +15,7 @@ import trio
 from attrs import define, field
 
 from anchor_supervisor.control.server import serve
-from anchor_supervisor.fleet.model import instances
+from anchor_supervisor.fleet.model import InstanceId, instances
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.terminal import display_names
@@ -61,6 +61,7 @@ class Life:
     _supervisor: Supervisor = field(init=False)
     _handler: FleetHandler = field(init=False)
     _shown: dict[str, str] = field(factory=dict, init=False)
+    _owed: list[int] = field(factory=list, init=False)
 
     async def run(self) -> Outcome:
         """Bring the fleet up, keep it, and give back what its containers held."""
@@ -107,14 +108,13 @@ class Life:
             asked = self.interruptions.asked is not None
             if asked:
                 self._stop()
-            forwarded = not self.alone
+            forwarded = asked
             async for number in arriving:
-                if self.alone and number in others:
+                if self.alone and (number in others or not forwarded):
+                    forwarded = forwarded or number in STOP_SIGNALS
                     self._forward(number)
                 elif number == signal.SIGHUP:
                     log.warning("SIGHUP: reloading the file is not supported yet")
-                elif not forwarded and self._forward(number):
-                    forwarded = True
                 elif asked:
                     log.warning("killing the fleet")
                     self._supervisor.post(events.FleetKillRequested())
@@ -127,12 +127,17 @@ class Life:
         self.notifier.send("STOPPING=1")
         self._supervisor.post(events.FleetStopRequested())
 
-    def _forward(self, number: int) -> bool:
-        """Pass a signal on to every container that runs; False where none does."""
-        name = signal.Signals(number).name.removeprefix("SIG")
-        running = [status.instance for status in self.statuses if status.pid is not None]
-        sent = [self._supervisor.signal(instance, name) for instance in running]
-        return any(sent)
+    def _forward(self, number: int) -> None:
+        """Pass a signal on to the command; one that does not run yet gets it when it does."""
+        self._owed.append(number)
+        for status in self.statuses:
+            if status.pid is not None:
+                self._pay(status.instance)
+
+    def _pay(self, instance: InstanceId) -> None:
+        while self._owed:
+            name = signal.Signals(self._owed.pop(0)).name.removeprefix("SIG")
+            self._supervisor.signal(instance, name)
 
     async def _feed_watchdog(self, interval: float) -> None:
         while True:
@@ -162,6 +167,8 @@ class Life:
                 pass  # the loop's business
 
     def _report(self, report: commands.Report) -> None:
+        if report.state is State.RUNNING:
+            self._pay(report.instance)
         name = self._shown.get(str(report.instance), str(report.instance))
         tell = log.warning if report.state in {State.FAILED, State.BACKOFF} else log.info
         facts = {"health": report.health.value} if report.health != "none" else {}
