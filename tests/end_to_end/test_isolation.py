@@ -23,7 +23,7 @@ def proc(console: Console, rootfs: Path) -> Iterator[Path]:
     fleet = console.write(
         "walls.toml",
         f'[containers.box]\nimage = "{rootfs}"\ncommand = "sleep 1000"\ninit = false\n'
-        'volumes = ["tmpfs:/scratch:size=1M"]\n',
+        'stop = { grace = "0s" }\nvolumes = ["tmpfs:/scratch:size=1M"]\n',
     )
     console.up(fleet)
     yield Path(f"/proc/{console.rows(fleet)['box.1']['pid']}")
