@@ -43,6 +43,12 @@ class HostMachine:
     _workers: trio.CapacityLimiter = field(
         factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
     )
+    # Apart from those, since a start may take minutes (a root is copied): neither a probe, which
+    # has a time limit, nor the end of a run may stand behind it.
+    _probers: trio.CapacityLimiter = field(
+        factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
+    )
+    _publishers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def attach(self, nursery: trio.Nursery) -> None:
         """Carry the containers' output in this nursery."""
@@ -69,7 +75,7 @@ class HostMachine:
         self._runs[instance] = run
         if run.holdings.container.ports:
             try:
-                await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._workers)
+                await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._publishers)
             except AnchorError:
                 run.signal("KILL")
                 await run.wait()
@@ -85,7 +91,7 @@ class HostMachine:
     async def ended(self, instance: InstanceId) -> None:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
         if self._holdings[instance].container.ports:
-            await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._workers)
+            await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
 
     def permanent(self, error: AnchorError) -> bool:
         """A command that is not there, or an image or a file that is wrong, stays so."""
@@ -113,7 +119,7 @@ class HostMachine:
                 return await probe_tcp(probe, holdings.sandbox.net, holdings.address)
             case ExecProbe(command=argv):
                 run = self._runs[instance]
-                return await run_inside(run, argv, self.site.init, limiter=self._workers)
+                return await run_inside(run, argv, self.site.init, limiter=self._probers)
 
     def exec_context(self, instance: InstanceId) -> ExecContext:
         """What a new process of this running instance must be like."""

@@ -100,6 +100,7 @@ def _supervise(
         if options.forget_logs:
             life.callback(remove_writable, places.fleet_log_dir(fleet.name))
         refuse_dumps()
+        os.umask(0o022)  # what containers see is made with modes that we say, not our caller
         raise_open_files()
         private_mount_namespace()
         swept = sweep_locked(fleet.name)

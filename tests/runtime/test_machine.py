@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio
 
 from anchor_supervisor.errors import FleetError, HostError, ImageError, NetworkError, Problem
-from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.fleet.model import ExecProbe, InstanceId
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
+from anchor_supervisor.runtime import machine
+from anchor_supervisor.runtime.bringup import Stdio, bring_up
+from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.machine import HostMachine
+from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.supervision.states import ExitStatus
 from leaks import Snapshot
@@ -110,3 +116,33 @@ async def test_facts_and_context_tell_what_is_held(workshop: Workshop) -> None:
 def test_what_stays_wrong_is_not_tried_again(error: HostError, permanent: bool) -> None:
     """A missing command or a broken image stays so; a full machine may have room later."""
     assert HostMachine.permanent(None, error) is permanent  # type: ignore[arg-type]
+
+
+@pytest.mark.root
+async def test_slow_starts_hold_up_neither_probes_nor_ends(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many roots are being copied, who runs is asked in time, and unpublished."""
+    go, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> HostRun:
+        if holdings.instance.replica > 1:
+            begun.release()
+            go.wait()
+        return bring_up(site, holdings, stdio)
+
+    monkeypatch.setattr(machine, "bring_up", slow)
+    fleet = workshop.fleet(
+        "replicas = 9", 'networks = ["default"]', 'ports = ["127.0.0.1:28491:80"]'
+    )
+    async with workshop.running(fleet) as real, trio.open_nursery() as nursery:
+        await real.start()
+        for replica in range(2, 10):
+            nursery.start_soon(real.start, InstanceId("web", replica))
+        try:
+            await trio.to_thread.run_sync(begun.acquire)
+            with trio.fail_after(DEADLINE):
+                assert (await real.machine.probe(WEB, ExecProbe(("true",)))).ok
+                await real.machine.ended(WEB)
+        finally:
+            go.set()
