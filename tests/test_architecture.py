@@ -66,6 +66,7 @@ TESTED_ELSEWHERE: Final = {
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),
     ],
     "control/test_fleets.py": ["control/address.py"],
+    "kernel/test_steps.py": ["kernel/mount_steps.py"],
     "fleet/test_parse.py": ["fleet/check.py", "fleet/sheet.py"],
     "observability/test_log_store.py": ["observability/rotation.py"],
 }

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
-from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Attachment, InstanceId, Network, Port
 from anchor_supervisor.kernel.namespaces import IdRange, create_sandbox
-from anchor_supervisor.network.fleet_network import FleetNetwork
 from network_machine import (
     IDENTITY,
     NEVER,
@@ -23,7 +18,6 @@ from network_machine import (
     Machine,
     container,
     fleet,
-    namespace,
     planned,
     run,
     speak,
@@ -322,142 +316,3 @@ def test_a_container_forwards_nothing(machine: Machine) -> None:
         "sysctl", "-n", "net.ipv4.ip_forward", inside=machine.inside[InstanceId("app")]
     )
     assert forwarding == "0\n"
-
-
-def test_a_replaced_namespace_takes_over_at_once(machine: Machine) -> None:
-    """A new namespace of an instance gets its traffic, although the old one still lives."""
-    machine.up(fleet(container("web", LOCAL), container("db")))
-    old = machine.listen("web", 80)
-    speak(machine.connect("db", machine.address("web"), 80), old)
-    speak(machine.connect(None, "127.0.0.1", 8080), old)
-    machine.inside[WEB] = machine.own(namespace())
-    machine.network.attach(WEB, machine.inside[WEB])
-    new = machine.listen("web", 80)
-    speak(machine.connect("db", machine.address("web"), 80), new)
-    speak(machine.connect(None, "127.0.0.1", 8080), new)
-
-
-def test_a_second_supervisor_takes_over(machine: Machine) -> None:
-    """A new supervisor keeps what runs connected, and joins and replaces containers beside it."""
-    machine.up(fleet(container("web", LOCAL), container("db")))
-    first = machine.network
-    server = machine.listen("web", 80)
-    client = machine.connect("db", machine.address("web"), 80)
-    machine.network = FleetNetwork(IDENTITY)
-    first._reservations.release()  # as the end of a process does
-    machine.up(fleet(container("web", LOCAL), container("db"), container("new")))
-    speak(client, server)
-    speak(machine.connect("new", machine.address("web"), 80), server)
-    speak(machine.connect(None, "127.0.0.1", 8080), server)
-    machine.inside[WEB] = machine.own(namespace())
-    machine.network.attach(WEB, machine.inside[WEB])
-    replaced = machine.listen("web", 80)
-    speak(machine.connect("db", machine.address("web"), 80), replaced)
-    machine.network.down()
-
-
-def test_a_reload_changes_only_what_changed(machine: Machine) -> None:
-    """Networks come and go with the file, and a connection on one that stays is not cut."""
-    front, back = Network("front"), Network("back")
-    web = container("web", networks={"front": Attachment()})
-    db = container("db", networks={"front": Attachment()})
-    old = container("old", networks={"back": Attachment()})
-    machine.up(fleet(old, web, db, networks=(back, front)))
-    server = machine.listen("db", 5432)
-    client = machine.connect("web", machine.address("db"), 5432)
-    assert f"an{IDENTITY}-0" in run("ip", "-br", "link")
-    machine.up(fleet(web, db, networks=(front,)))
-    assert f"an{IDENTITY}-0" not in run("ip", "-br", "link")
-    speak(client, server)
-
-
-def test_one_bad_namespace_does_not_harm_the_others(machine: Machine) -> None:
-    """Of several instances, those that cannot join are named and the rest is joined."""
-    machine.plan = planned(fleet(container("web", replicas=3)))
-    machine.network.up(machine.plan)
-    one, two, three = machine.plan.endpoints
-    not_a_namespace = machine.own(os.open("/dev/null", os.O_RDONLY))
-    machine.inside = {one: machine.own(namespace()), three: machine.own(namespace())}
-    failures = machine.network.attach_many(
-        [(one, machine.inside[one]), (two, not_a_namespace), (three, machine.inside[three])]
-    )
-    assert set(failures) == {two}
-    assert "network namespace" in str(failures[two])
-    server = machine.listen(three, 80)
-    speak(machine.connect(one, machine.address(three), 80), server)
-
-
-def test_a_namespace_that_is_not_empty_is_refused(machine: Machine) -> None:
-    """Joining twice says which interface stands in the way."""
-    machine.up(fleet(container("web")))
-    with pytest.raises(AnchorError, match="cannot join a port to `an0c1d2e3-0`: File exists"):
-        machine.network.attach(WEB, machine.inside[WEB])
-
-
-def test_forwarding_is_enabled_only_for_who_needs_it(machine: Machine) -> None:
-    """An internal network leaves ip_forward alone; another enables it once, and says so."""
-    forwarding = Path("/proc/sys/net/ipv4/ip_forward")
-    forwarding.write_text("0")
-    report = machine.network.up(
-        planned(fleet(container("db", networks={"inside": Attachment()}), networks=(INSIDE,)))
-    )
-    assert not report.enabled_forwarding
-    assert forwarding.read_text() == "0\n"
-    plan = planned(fleet(container("web")))
-    assert machine.network.up(plan).enabled_forwarding
-    assert forwarding.read_text() == "1\n"
-    assert not machine.network.up(plan).enabled_forwarding
-
-
-def test_a_fleet_without_networks_touches_nothing(machine: Machine) -> None:
-    """No bridge, no table, no forwarding where every container has no network."""
-    forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text()
-    machine.up(fleet())
-    assert run("nft", "list", "ruleset") == ""
-    assert "an0" not in run("ip", "-br", "link")
-    assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == forwarding
-
-
-def test_a_hundred_containers_join_in_one_batch(machine: Machine) -> None:
-    """All of them are served; the time is printed, not judged."""
-    machine.plan = planned(fleet(container("web", replicas=100)))
-    machine.network.up(machine.plan)
-    several = [(one, machine.own(namespace())) for one in machine.plan.endpoints]
-    begun = time.perf_counter()
-    failures = machine.network.attach_many(several)
-    print(f"100 containers joined in {(time.perf_counter() - begun) * 1e3:.0f} ms")
-    assert not failures
-    machine.inside = dict(several)
-    server = machine.listen("web.100", 80)
-    speak(machine.connect("web.1", machine.address("web.100"), 80), server)
-
-
-def test_down_leaves_nothing(machine: Machine) -> None:
-    """Links, rules and held ports are gone, also the veths of namespaces that still live."""
-    before = run("ip", "-br", "link")
-    machine.up(fleet(container("web", LOCAL), container("db")))
-    links = machine.network.down()
-    assert len(links) == 3
-    assert run("ip", "-br", "link") == before
-    assert run("nft", "list", "ruleset") == ""
-    machine.open(None, socket.SOCK_STREAM).bind(("127.0.0.1", 8080))
-    assert machine.network.down() == ()
-
-
-def test_a_port_in_use_changes_nothing(machine: Machine) -> None:
-    """The fleet does not come up half: no bridge, no rule, and the other port is let go."""
-    machine.listen(None, 8080)
-    wanted = fleet(container("web", Port("127.0.0.1", 8081, 81), LOCAL))
-    with pytest.raises(AnchorError, match=r"container `web`: port `127\.0\.0\.1:8080` is in use"):
-        machine.network.up(planned(wanted))
-    assert run("nft", "list", "ruleset") == ""
-    assert "an0" not in run("ip", "-br", "link")
-    machine.open(None, socket.SOCK_STREAM).bind(("127.0.0.1", 8081))
-
-
-def test_unreachable_is_an_error_that_the_kernel_gives(machine: Machine) -> None:
-    """A container without a default route is told at once that it has none."""
-    machine.up(fleet(container("db", networks={"inside": Attachment()}), networks=(INSIDE,)))
-    with pytest.raises(OSError, match="unreachable") as caught:
-        machine.connect("db", THEIR_ADDRESS, 443)
-    assert caught.value.errno == errno.ENETUNREACH

@@ -16,40 +16,9 @@ from hypothesis import strategies as st
 
 from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.rootfs.unpack import Limits, Unpacked, unpack
+from archives import Member, directory, hard_link, member, symlink, tar
 
 pytestmark = [pytest.mark.root, pytest.mark.native]  # the same code on any kernel
-
-Member = tuple[tarfile.TarInfo, bytes]
-
-
-def member(
-    name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields: object
-) -> Member:
-    info = tarfile.TarInfo(name)
-    info.type, info.size, info.mode = kind, len(content), 0o644
-    for field, value in fields.items():
-        setattr(info, field, value)
-    return info, content
-
-
-def directory(name: str, **fields: object) -> Member:
-    return member(name, b"", tarfile.DIRTYPE, **{"mode": 0o755, **fields})
-
-
-def symlink(name: str, to: str) -> Member:
-    return member(name, kind=tarfile.SYMTYPE, linkname=to)
-
-
-def hard_link(name: str, to: str) -> Member:
-    return member(name, kind=tarfile.LNKTYPE, linkname=to)
-
-
-def tar(*members: Member, form: int = tarfile.PAX_FORMAT) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
-        for info, content in members:
-            archive.addfile(info, io.BytesIO(content))
-    return file.getvalue()
 
 
 @pytest.fixture
