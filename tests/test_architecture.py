@@ -43,31 +43,18 @@ NOTHING_TO_RUN: Final = frozenset(
 """Types and values alone; mypy and whoever uses them are their test."""
 
 TESTED_ELSEWHERE: Final = {
-    "end_to_end/test_check_and_plan.py": [
-        *("cli/check.py", "runtime/explain.py", "runtime/recipe.py"),
-    ],
-    "end_to_end/test_bad_input.py": ["runtime/preflight.py"],
-    "end_to_end/test_crash.py": ["cli/down.py", "runtime/sweep.py"],
-    "end_to_end/test_foreground.py": [
-        *("cli/supervise.py", "runtime/service.py", "runtime/foreground.py", "runtime/life.py"),
-        *("runtime/output.py", "runtime/bringup.py", "runtime/machine.py", "runtime/run.py"),
-        *("runtime/holdings.py", "runtime/site.py"),
-    ],
-    "end_to_end/test_limits.py": ["runtime/limits.py"],
-    "end_to_end/test_network.py": ["runtime/inside.py"],
-    "end_to_end/test_run.py": ["cli/run.py"],
+    "end_to_end/test_crash.py": ["cli/down.py"],
+    "end_to_end/test_foreground.py": ["runtime/life.py"],
     "end_to_end/test_verbs.py": [
-        *("cli/doctor.py", "cli/exec_.py", "cli/inspect.py", "cli/machine.py", "cli/up.py"),
-        *("runtime/detach.py", "runtime/handler.py", "runtime/logs.py", "runtime/probes.py"),
-        *("runtime/views.py", "runtime/words.py"),
+        *("cli/doctor.py", "cli/exec_.py", "cli/inspect.py", "cli/machine.py"),
     ],
     "cli/test_verbs.py": [
         *("cli/actions.py", "cli/kill.py", "cli/logs.py", "cli/options.py", "cli/ps.py"),
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),
     ],
     "control/test_fleets.py": ["control/address.py"],
-    "kernel/test_steps.py": ["kernel/mount_steps.py"],
     "fleet/test_parse.py": ["fleet/check.py", "fleet/sheet.py"],
+    "kernel/test_steps.py": ["kernel/mount_steps.py"],
     "observability/test_log_store.py": ["observability/rotation.py"],
 }
 """Source files whose promises are kept by a test file of another name."""

@@ -38,6 +38,7 @@ _IPC_SYSCTLS: Final = frozenset(
 )
 # No `/`, and no `..`: the name becomes a path. No `+` or line break in a value: CVE-2022-0811.
 _SYSCTL_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)+")
+LEAST_OPEN_FILES: Final = 64
 _SYSCTL_VALUE: Final = re.compile(r"[0-9A-Za-z_.,:-]+(?:[ \t]+[0-9A-Za-z_.,:-]+)*")
 
 # passwd(5), and the `$` of machine accounts (useradd(8)).
@@ -130,3 +131,6 @@ def _ulimits(container: Container) -> Findings:
         # -1 is no limit at all (RLIM_INFINITY).
         elif hard != -1 and (soft == -1 or soft > hard):
             yield Finding(key, f"soft limit `{soft}` is above hard limit `{hard}`")
+        elif name == "nofile" and 0 <= soft < LEAST_OPEN_FILES:
+            message = f"a start needs {LEAST_OPEN_FILES} open files itself, more than `{soft}`"
+            yield Finding(key, message)

@@ -76,27 +76,28 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
             status=status,
         )
         holdings.pump.log.begin_run(time.time_ns())
-        kills = oom_kills(holdings.cgroup)
-        child = _spawn(site, holdings, steps)
+        child, kills = _spawn(site, holdings, steps)
         kept.pop_all()  # the run's from here on
         return HostRun(holdings, child, status, kills, process)
 
 
-def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> Child:
+def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> tuple[Child, int]:
     """Spawn into the instance's cgroup; a new one where somebody has killed or removed the old.
 
+    Returns the child, and how many processes had been killed for memory in its group before.
     A child cloned into a cgroup that `cgroup.kill` was ever written to is killed at once: the
     kernel compares the group's count of kills with that of the parent's group (Linux 6.18,
     cgroup_css_set_fork). systemd-oomd, for one, kills that way.
     """
+    kills = oom_kills(holdings.cgroup)
     try:
-        return spawn(steps, cgroup=holdings.cgroup_fd)
+        return spawn(steps, cgroup=holdings.cgroup_fd), kills
     except SpawnError as error:
         removed = error.step_index is None and error.errno in {errno.ENOENT, errno.ENODEV}
         if error.errno != errno.ECANCELED and not removed:
             raise
     holdings.renew_cgroup(site.fleet.limits)
-    return spawn(steps, cgroup=holdings.cgroup_fd)
+    return spawn(steps, cgroup=holdings.cgroup_fd), 0
 
 
 def _root(site: Site, holdings: Holdings) -> int:

@@ -10,7 +10,7 @@ import trio
 from attrs import define, field
 
 from anchor_supervisor.control.shapes import ExecContext
-from anchor_supervisor.errors import AnchorError, FleetError, ImageError
+from anchor_supervisor.errors import AnchorError, FleetError, ImageError, KernelError
 from anchor_supervisor.fleet.model import ExecProbe, HttpProbe, InstanceId, Probe, TcpProbe
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
@@ -84,9 +84,14 @@ class HostMachine:
 
     def _bring_up(self, instance: InstanceId) -> HostRun:
         """In one visit to a worker thread, for each costs half a millisecond."""
-        if instance not in self._holdings:
-            self._holdings[instance] = acquire(self.site, instance, self._heard)
-        return bring_up(self.site, self._holdings[instance], self.stdio)
+        try:
+            if instance not in self._holdings:
+                self._holdings[instance] = acquire(self.site, instance, self._heard)
+            return bring_up(self.site, self._holdings[instance], self.stdio)
+        except OSError as error:
+            if isinstance(error, AnchorError):
+                raise
+            raise KernelError(error.errno or 0, "prepare", error.filename) from error
 
     async def ended(self, instance: InstanceId) -> None:
         """A run of the instance has ended: nothing on the machine leads to it any more."""

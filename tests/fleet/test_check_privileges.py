@@ -155,7 +155,10 @@ def test_ulimits_have_known_names_and_an_order() -> None:
     assert messages("ulimits = { nofiles = 1 }") == ["`nofiles` is not a ulimit"]
     assert messages("ulimits = { nofile = [2, 1] }") == ["soft limit `2` is above hard limit `1`"]
     assert messages("ulimits = { nofile = [-1, 1] }") == ["soft limit `-1` is above hard limit `1`"]
-    assert container("ulimits = { nofile = [5, -1] }").ulimits == {"nofile": (5, -1)}
+    assert container("ulimits = { nofile = [64, -1] }").ulimits == {"nofile": (64, -1)}
+    assert messages("ulimits = { nofile = 63 }") == [
+        "a start needs 64 open files itself, more than `63`"
+    ]
 
 
 def test_every_ulimit_is_one_that_python_knows() -> None:
