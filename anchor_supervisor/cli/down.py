@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import select
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -46,10 +47,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         fleet = fleet_name(options)
     except NoFleet as nothing:
-        dead = dead_fleets()
-        if len(dead) != 1:
-            return _report(options, None, [], nothing.message)
-        fleet = dead[0]
+        return _sweep_dead(options, nothing.message)
     try:
         removed, words = _stop(client_for(fleet), volumes=options.volumes), "is down"
     except NotRunning:
@@ -89,9 +87,31 @@ def _exit_watch(pid: int) -> Iterator[int | None]:
         os.close(pidfd)
 
 
+def _sweep_dead(options: argparse.Namespace, otherwise: str) -> int:
+    """End what every dead supervisor left; `otherwise` is what to say where there is nothing."""
+    dead = dead_fleets()
+    if not dead:
+        return _report(options, None, [], otherwise)
+    removed = [line for fleet in dead for line in _sweep(fleet, volumes=options.volumes)]
+    names = ", ".join(f"`{fleet}`" for fleet in dead)
+    words = f"fleet {names} was not running" if len(dead) == 1 else f"{names} were not running"
+    return _report(options, dead[0] if len(dead) == 1 else None, removed, words)
+
+
 def _sweep(fleet: str, *, volumes: bool) -> list[str]:
+    """Remove what is left; a supervisor that is still preparing its start is told to stop first."""
+    from anchor_supervisor.runtime.lock import AlreadyRunning
     from anchor_supervisor.runtime.sweep import sweep_fleet
 
+    try:
+        return sweep_fleet(fleet, volumes=volumes)
+    except AlreadyRunning as starting:
+        if starting.pid is None:
+            raise
+        with _exit_watch(starting.pid) as ended:
+            os.kill(starting.pid, signal.SIGTERM)
+            if ended is not None:
+                select.select([ended], [], [], _PATIENCE)
     return sweep_fleet(fleet, volumes=volumes)
 
 

@@ -73,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         opened.callback(os.close, init)
         process = _process(context, options, tuple(words))
         steps = exec_steps(_powers(context), main, process, init)
+        # A signal that comes meanwhile waits until it can be passed on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
         try:
             child = spawn(steps, cgroup=group, share_memory=False)
         except SpawnError as error:
@@ -121,7 +123,8 @@ def _process(
         environment["HOME"] = found.home
     for entry in options.env:
         key, equals, value = entry.partition("=")
-        environment[key] = value if equals else os.environ.get(key, "")
+        if equals or key in os.environ:
+            environment[key] = value if equals else os.environ[key]
     return Process(
         argv=argv,
         candidates=candidates(argv[0], environment.get("PATH", DEFAULT_PATH)),
@@ -138,6 +141,7 @@ def _wait(child: Child) -> int:
     """Pass signals on until the command ends; return what a shell would say of its end."""
     for number in FORWARDED:
         signal.signal(number, lambda got, _frame: bool(pidfd.send_signal(child.pidfd, got)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
     ended = select.poll()
     ended.register(child.pidfd, select.POLLIN)
     ended.poll()

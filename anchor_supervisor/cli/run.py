@@ -9,18 +9,22 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from anchor_supervisor.cli.problems import show
-from anchor_supervisor.errors import AnchorError, FleetError, Problem
+from anchor_supervisor.control.fleets import dead_fleets
+from anchor_supervisor.errors import AnchorError, FleetError, HostError, Problem
 from anchor_supervisor.fleet.parse import structure
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.service import Ending, Options, supervise
+from anchor_supervisor.runtime.sweep import sweep_fleet
 from anchor_supervisor.supervision.states import State
 
 OUR_ERROR: Final = 125
+PREFIX: Final = "run-"
 
 EXAMPLES: Final = """\
 Without -i the command runs over the machine's own root, copy-on-write: what it changes is gone
@@ -73,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words:
         raise _wrong("no command is given", "CMD", "anchor run /bin/echo hello")
-    name = options.name or f"run-{secrets.token_hex(4)}"
+    name = options.name or f"{PREFIX}{secrets.token_hex(4)}"
     fleet = structure(
         _literal(_tables(options, name, words)),
         lines={},
@@ -88,8 +92,17 @@ def run(options: argparse.Namespace) -> int:
         forget_logs=True,
         check_programs=False,  # execve says it, and its verdict is our exit code
     )
+    _sweep_dead_runs()
     ending = supervise(fleet, looks)
     return _exit_code(ending)
+
+
+def _sweep_dead_runs() -> None:
+    """End what earlier runs left whose supervisor was killed: nobody else knows their names."""
+    for name in dead_fleets():
+        if name.startswith(PREFIX):
+            with suppress(HostError):  # it has only just begun, and has no socket yet
+                sweep_fleet(name, volumes=True)
 
 
 def _wrong(message: str, key: str, hint: str | None = None) -> FleetError:
@@ -104,7 +117,7 @@ def _tables(options: argparse.Namespace, name: str, words: list[str]) -> dict[st
         "command": words,
         "root": options.root_strategy,
         "read_only": options.read_only,
-        "environment": [_variable(text) for text in options.env],
+        "environment": [text for text in map(_variable, options.env) if text is not None],
         "volumes": [_volume(text) for text in options.volume],
         "ports": options.publish,
     }
@@ -137,9 +150,11 @@ def _path(image: str) -> str:
     return f"./{image}" if "/" not in image and Path(image).exists() else image
 
 
-def _variable(text: str) -> str:
-    """`K` alone takes the value that K has here, as docker has it."""
-    return text if "=" in text else f"{text}={os.environ.get(text, '')}"
+def _variable(text: str) -> str | None:
+    """`K` alone takes the value that K has here; None where it has none, as docker has it."""
+    if "=" in text:
+        return text
+    return f"{text}={os.environ[text]}" if text in os.environ else None
 
 
 def _volume(text: str) -> str:

@@ -146,6 +146,9 @@ __attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long
     if (command.count < 1 || command.count > argument_count - 3)
         give_up(-EINVAL);
 
+    /* The container runs as the same user and must not take our status descriptor: without this,
+     * pidfd_getfd(2) would let it (PTRACE_MODE_ATTACH_REALCREDS). */
+    sys(__NR_prctl, PR_SET_DUMPABLE, 0);
     sys(__NR_prctl, PR_SET_NAME, "anchor-init");
     sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, SIGNAL_SET_SIZE);
     if (arguments[1][0] == '=')

@@ -32,6 +32,7 @@ def open_view(
     etc: Mapping[str, Path],
     hidden: tuple[str, ...],
     user_namespace: int | None,
+    owner: tuple[int, int] = (0, 0),
     stack: contextlib.ExitStack,
 ) -> View:
     """Open all of it; every new descriptor in the result is closed by `stack`.
@@ -39,6 +40,7 @@ def open_view(
     `root` is what `strategies.assemble` gave, and stays the caller's. `etc` maps targets such as
     `/etc/hosts` to the files of `files.write_files`, which the container sees read-only: they are
     the supervisor's to change, and a container must not fill the run directory through them.
+    `owner` is the container's user and group, to whom a named volume belongs that is new.
     `hidden` are directories of the supervisor that image `host` would show; they are masked there.
     Raises HostError, ImageError or FleetError, each naming what is wrong.
     """
@@ -46,7 +48,7 @@ def open_view(
         root=root,
         null=clone_device("null", stack),
         devices=clone_devices(DEVICES, stack),
-        volumes=_volumes(container, fleet, data, user_namespace, stack),
+        volumes=_volumes(container, fleet, data, user_namespace, owner, stack),
         etc={target: _clone(path, stack) for target, path in etc.items()},
         sysfs=_machine_sysfs(container, stack),
         read_only=container.read_only,
@@ -65,11 +67,14 @@ def _volumes(
     fleet: str,
     data: Path,
     user_namespace: int | None,
+    owner: tuple[int, int],
     stack: contextlib.ExitStack,
 ) -> tuple[MountedVolume, ...]:
     volumes = []
     for volume in container.volumes:
-        mounted = prepare(volume, data=data, fleet=fleet, user_namespace=user_namespace)
+        mounted = prepare(
+            volume, data=data, fleet=fleet, user_namespace=user_namespace, owner=owner
+        )
         if mounted.fd is not None:
             stack.callback(os.close, mounted.fd)
         volumes.append(mounted)

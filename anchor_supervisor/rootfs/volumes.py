@@ -20,7 +20,14 @@ from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
 
-def prepare(volume: Volume, *, data: Path, fleet: str, user_namespace: int | None) -> MountedVolume:
+def prepare(
+    volume: Volume,
+    *,
+    data: Path,
+    fleet: str,
+    user_namespace: int | None,
+    owner: tuple[int, int] = (0, 0),
+) -> MountedVolume:
     """Prepare one volume; the caller closes `fd`, which is None for tmpfs.
 
     `user_namespace` None: ids are the machine's. Raises HostError that names a bind source which
@@ -30,7 +37,7 @@ def prepare(volume: Volume, *, data: Path, fleet: str, user_namespace: int | Non
         return MountedVolume(volume)
     assert volume.source is not None
     named = volume.kind is VolumeKind.NAMED
-    source = make_named(data, fleet, volume.source) if named else Path(volume.source)
+    source = make_named(data, fleet, volume.source, owner) if named else Path(volume.source)
     handle = _open_source(source)
     try:
         directory = stat.S_ISDIR(os.fstat(handle).st_mode)
@@ -50,8 +57,10 @@ def named_path(data: Path, fleet: str, name: str) -> Path:
     return data / "volumes" / fleet / name / "data"
 
 
-def make_named(data: Path, fleet: str, name: str) -> Path:
-    """Make a named volume's directory on first use, with mode 0755 and owned by root (inside).
+def make_named(data: Path, fleet: str, name: str, owner: tuple[int, int] = (0, 0)) -> Path:
+    """Make a named volume's directory on first use, with mode 0755, for `owner` (ids inside).
+
+    Ids inside are ids on disk: a volume is seen through the container's own mapping.
 
     The directories above are the supervisor's alone, so that nobody else on the machine reaches a
     set-id file in a volume (CVE-2021-41091).
@@ -63,6 +72,7 @@ def make_named(data: Path, fleet: str, name: str) -> Path:
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path.name, 0o755, dir_fd=parent)
+                os.chown(path.name, *owner, dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(parent)
     except OSError as error:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from attrs import frozen
 
@@ -24,10 +24,8 @@ from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_kills
 from anchor_supervisor.runtime.recipe import Process, container_powers, container_steps
-from anchor_supervisor.runtime.run import HostRun
+from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
-
-EXIT_FILE: Final = "exit"
 
 
 @final
@@ -60,10 +58,11 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
             etc=holdings.etc,
             hidden=site.hidden,
             user_namespace=holdings.sandbox.user,
+            owner=(credentials.uid, credentials.gid),
             stack=opened,
         )
         process = _process(holdings, credentials, stdio)
-        status = _open(holdings.directory / EXIT_FILE, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        status = open_status()
         kept.callback(os.close, status)
         steps = container_steps(
             container_powers(holdings.container),

@@ -102,6 +102,7 @@ def fork_supervisor(log: Path) -> Background | Reporter:
         return Background(pid, reader)
     os.close(reader)
     os.setsid()
+    os.chdir("/")  # not to keep the caller's file system from being unmounted
     _redirect(log)
     os.closerange(3, writer)
     os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))

@@ -101,8 +101,8 @@ class Life:
             nursery.start_soon(self._feed_watchdog, self.watchdog)
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        """First SIGINT or SIGTERM: ordered stop. Second: kill at once."""
-        others = (signal.SIGHUP, *PASSED_ON) if self.alone else (signal.SIGHUP,)
+        """First SIGINT or SIGTERM: ordered stop. Second, or SIGQUIT: kill at once."""
+        others = (signal.SIGHUP, *PASSED_ON)
         with trio.open_signal_receiver(*STOP_SIGNALS, *others) as arriving:
             task_status.started()
             asked = self.interruptions.asked is not None
@@ -115,7 +115,11 @@ class Life:
                     self._forward(number)
                 elif number == signal.SIGHUP:
                     log.warning("SIGHUP: reloading the file is not supported yet")
-                elif asked:
+                elif number in {signal.SIGUSR1, signal.SIGUSR2}:
+                    log.warning(
+                        "nothing is done on this signal", signal=signal.Signals(number).name
+                    )
+                elif asked or number == signal.SIGQUIT:
                     log.warning("killing the fleet")
                     self._supervisor.post(events.FleetKillRequested())
                 else:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.rootfs.private import make_private
@@ -23,11 +23,23 @@ from anchor_supervisor.rootfs.private import make_private
 PATIENCE: Final = 5.0  # seconds for a dead supervisor's last children to execute or to fail
 
 
+@final
+class AlreadyRunning(HostError):  # noqa: N818 - it is what is the case
+    """Another supervisor has the fleet; `pid` is its own, where it can be told."""
+
+    def __init__(self, fleet: str, pid: int | None) -> None:
+        """Name the fleet and the holder."""
+        holder = "unknown" if pid is None else pid
+        message = f"fleet `{fleet}` is already running (supervisor pid {holder})"
+        super().__init__(message, hint=f"stop it with `anchor -p {fleet} down`")
+        self.pid = pid
+
+
 @contextmanager
 def fleet_lock(directory: Path, fleet: str) -> Iterator[None]:
     """Hold the lock of the fleet whose run directory is `directory`, making the directory.
 
-    Raises HostError naming the holder where another supervisor has it.
+    Raises AlreadyRunning, naming the holder, where another supervisor has it.
     """
     descriptor = _acquire(directory, fleet)
     try:
@@ -59,8 +71,7 @@ def _acquire(directory: Path, fleet: str) -> int:
             if _has_ended(holder) and time.monotonic() < deadline:
                 time.sleep(0.01)  # for its unborn children, which nothing tells of
                 continue
-            message = f"fleet `{fleet}` is already running (supervisor pid {holder})"
-            raise HostError(message, hint=f"stop it with `anchor -p {fleet} down`") from None
+            raise AlreadyRunning(fleet, int(holder) if holder.isdecimal() else None) from None
         if _is_at(descriptor, path):
             return descriptor
         # The last holder removed the file between our open and our flock; that one guards nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import struct
@@ -22,6 +23,16 @@ from anchor_supervisor.runtime.words import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
 
 WAIT_STATUS: Final = struct.Struct("i")
+NO_STATUS: Final = -1  # no process ends like this (wait(2))
+SIZE_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+
+
+def open_status() -> int:
+    """A place for one wait status, in memory, whose size nobody can change. The caller's."""
+    status = os.memfd_create("exit", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.pwrite(status, WAIT_STATUS.pack(NO_STATUS), 0)
+    fcntl.fcntl(status, fcntl.F_ADD_SEALS, SIZE_SEALS)
+    return status
 
 
 @final
@@ -88,7 +99,5 @@ class HostRun:
 
     def _command_ending(self) -> pidfd.Ending | None:
         """The command's end as init wrote it; None where init was killed, or there is none."""
-        raw = os.pread(self.status, WAIT_STATUS.size, 0)
-        if len(raw) < WAIT_STATUS.size:
-            return None
-        return pidfd.ending_of_status(WAIT_STATUS.unpack(raw)[0])
+        (status,) = WAIT_STATUS.unpack(os.pread(self.status, WAIT_STATUS.size, 0))
+        return None if status == NO_STATUS else pidfd.ending_of_status(status)

@@ -127,7 +127,7 @@ def test_an_ulimit_above_our_own(
 ) -> None:
     """Needs a capability on the machine; where we lack it, told at its line."""
     web = ("[containers.web]", f'image = "{rootfs}"', 'command = ["x"]')
-    fleet = write(*web, "ulimits = { nofile = [10, 99999999] }")
+    fleet = write(*web, "ulimits = { nofile = [100, 99999999] }")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(preflight, "_holds_capability", lambda _: True)
     assert look(fleet) == Findings()
