@@ -18,12 +18,12 @@ from attrs import frozen
 
 from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
 from anchor_supervisor.kernel.steps import Step
-from anchor_supervisor.rootfs import command, plan, strategies, users
+from anchor_supervisor.rootfs import plan, strategies, users
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_kills
-from anchor_supervisor.runtime.recipe import Process, container_powers, container_steps
+from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
 from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
 
@@ -61,7 +61,13 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
             owner=(credentials.uid, credentials.gid),
             stack=opened,
         )
-        process = _process(holdings, credentials, stdio)
+        process = container_process(
+            holdings.container,
+            holdings.hostname,
+            credentials,
+            (stdio.stdin, stdio.stdout, stdio.stderr),
+            terminal=stdio.terminal,
+        )
         status = open_status()
         kept.callback(os.close, status)
         steps = container_steps(
@@ -114,25 +120,6 @@ def _credentials(holdings: Holdings, root: int) -> Credentials:
     if holdings.ids is None:
         return users.lookup(root, holdings.container.user)
     return users.lookup(root, holdings.container.user, id_count=holdings.ids.count)
-
-
-def _process(holdings: Holdings, credentials: Credentials, stdio: Stdio) -> Process:
-    container = holdings.container
-    argv = command.argv(container)
-    environment = command.environment(
-        container, hostname=holdings.hostname, home=credentials.home, terminal=stdio.terminal
-    )
-    return Process(
-        argv=argv,
-        candidates=command.candidates(argv[0], environment["PATH"]),
-        environment=environment,
-        uid=credentials.uid,
-        gid=credentials.gid,
-        groups=credentials.groups,
-        working_dir=container.working_dir or "/",
-        stdio=(stdio.stdin, stdio.stdout, stdio.stderr),
-        terminal=stdio.terminal,
-    )
 
 
 def _logged(holdings: Holdings, credentials: Credentials, opened: ExitStack) -> Stdio:

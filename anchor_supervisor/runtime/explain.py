@@ -27,12 +27,12 @@ from anchor_supervisor.kernel.namespaces import Sandbox
 from anchor_supervisor.network.fleet_network import used_networks
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from anchor_supervisor.observability import places
-from anchor_supervisor.rootfs import command, files, plan, users
+from anchor_supervisor.rootfs import files, plan, users
 from anchor_supervisor.rootfs.images import Layers
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.holdings import host_name
-from anchor_supervisor.runtime.recipe import Process, container_powers, container_steps
+from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
 
 NONE: Final = -1  # where a real start has a descriptor
 
@@ -124,18 +124,7 @@ def _credentials(container: Container, layers: Layers) -> Credentials:
 
 def _steps(instance: InstanceId, container: Container, credentials: Credentials) -> tuple[str, ...]:
     hostname = host_name(container, instance)
-    argv = command.argv(container)
-    environment = command.environment(container, hostname=hostname, home=credentials.home)
-    process = Process(
-        argv=argv,
-        candidates=command.candidates(argv[0], environment["PATH"]),
-        environment=environment,
-        uid=credentials.uid,
-        gid=credentials.gid,
-        groups=credentials.groups,
-        working_dir=container.working_dir or "/",
-        stdio=(NONE, NONE, NONE),
-    )
+    process = container_process(container, hostname, credentials, (NONE, NONE, NONE))
     steps = container_steps(
         container_powers(container),
         hostname,

@@ -39,6 +39,8 @@ from anchor_supervisor.kernel.steps import (
     SetStdio,
     Step,
 )
+from anchor_supervisor.rootfs import command
+from anchor_supervisor.rootfs.users import Credentials
 
 NEW_NAMESPACES: Final = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWCGROUP
 EVERY_NAMESPACE: Final = NEW_NAMESPACES | CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
@@ -79,6 +81,32 @@ def container_powers(container: Container) -> Powers:
         container.no_new_privileges,
         container.user_namespace is UserNamespace.AUTO,
         _ulimits(container.ulimits),
+    )
+
+
+def container_process(
+    container: Container,
+    hostname: str,
+    credentials: Credentials,
+    stdio: tuple[int, int, int],
+    *,
+    terminal: bool = False,
+) -> Process:
+    """The process that the fleet file asks for. Raises FleetError where it names no command."""
+    argv = command.argv(container)
+    environment = command.environment(
+        container, hostname=hostname, home=credentials.home, terminal=terminal
+    )
+    return Process(
+        argv=argv,
+        candidates=command.candidates(argv[0], environment["PATH"]),
+        environment=environment,
+        uid=credentials.uid,
+        gid=credentials.gid,
+        groups=credentials.groups,
+        working_dir=container.working_dir or "/",
+        stdio=stdio,
+        terminal=terminal,
     )
 
 
