@@ -150,7 +150,7 @@ STEPS = (
     "_credentials",
     "_logged",
     "open_view",
-    "_process",
+    "container_process",
     "_open",
     "oom_kills",
     "_spawn",
