@@ -112,9 +112,7 @@ def _nobody(_instance: InstanceId, _stream: str, _data: bytes) -> None:
 def timed(*command: str) -> float:
     """Seconds that a whole command takes. Raises CalledProcessError where it fails."""
     begun = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", *command], check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
     return time.perf_counter() - begun
 
 
