@@ -41,7 +41,7 @@ def guarded(
         return HUNG_UP
     except SystemExit as leaving:  # argparse: help (0) or a wrong use (2)
         return _leave(leaving, failure_code)
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103 - the end of the program; no loop runs here
         code = _explain(error, color=color)
         if failure_code is not None and code != INTERRUPTED:
             code = failure_code

@@ -21,6 +21,7 @@ from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 
 MAX_OUTPUT: Final = 4096  # bytes kept of what a probe prints: its end, where the error is
+PATIENCE: Final = 10.0  # seconds for what was killed to end; more takes only what cannot die
 
 _numbers = itertools.count()
 
@@ -48,10 +49,12 @@ async def run_inside(
         finally:
             os.close(writer)
         owned.callback(child.close)
+        ending = pidfd.Ending()
         try:
             output = await _output_of(child, reader)
         finally:
-            ending = await _end(child, cgroup)
+            with trio.move_on_after(PATIENCE, shield=True):
+                ending = await _end(child, cgroup)
     words = output.decode(errors="replace").strip()
     if ending.code == 0:
         return ProbeAnswer(ok=True, output=words)
@@ -113,11 +116,10 @@ def _read(reader: int, kept: bytearray) -> bool:
 
 
 async def _end(child: Child, cgroup: Cgroup) -> pidfd.Ending:
-    """Kill what is left of the command, children too, and reap it; never cut short."""
+    """Kill what is left of the command, children too, and reap it."""
     cgroup.kill()
-    with trio.CancelScope(shield=True):
-        await trio.lowlevel.wait_readable(child.pidfd)
-        await _empty(cgroup)
+    await trio.lowlevel.wait_readable(child.pidfd)
+    await _empty(cgroup)
     return pidfd.reap(child.pidfd) or pidfd.Ending()
 
 

@@ -74,13 +74,20 @@ class HostMachine:
                 self._nursery.start_soon(pump.run, name=f"output of {instance}")
         self._runs[instance] = run
         if run.holdings.container.ports:
-            try:
-                await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._publishers)
-            except AnchorError:
-                run.signal("KILL")
-                await run.wait()
-                raise
+            await self._publish(instance, run)
         return run
+
+    async def _publish(self, instance: InstanceId, run: HostRun) -> None:
+        """Lead the published ports to a new run, and end the run where that fails."""
+        failure: AnchorError | None = None
+        try:
+            await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._publishers)
+        except AnchorError as error:
+            failure = error
+        if failure is not None:
+            run.signal("KILL")
+            await run.wait()
+            raise failure
 
     def _bring_up(self, instance: InstanceId) -> HostRun:
         """In one visit to a worker thread, for each costs half a millisecond."""

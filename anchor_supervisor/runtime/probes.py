@@ -6,6 +6,8 @@ the container's own, because servers listen on either.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from typing import Final
 
@@ -50,13 +52,14 @@ async def _connect(port: int, net: int | None, address: str | None) -> trio.sock
         connection = await _socket(net)
         try:
             await connection.connect((candidate, port))
-        except BaseException as error:
+        except ConnectionRefusedError:
             connection.close()
-            if isinstance(error, ConnectionRefusedError) and candidate != addresses[-1]:
-                continue
+            continue
+        except BaseException:
+            connection.close()
             raise
         return connection
-    raise ConnectionRefusedError
+    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 async def _socket(net: int | None) -> trio.socket.SocketType:

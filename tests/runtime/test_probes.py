@@ -23,7 +23,7 @@ async def server(serve: Serve, host: str = "127.0.0.1") -> AsyncIterator[int]:
     """A server on a port of its own."""
     async with trio.open_nursery() as nursery:
         [listener] = await trio.open_tcp_listeners(0, host=host)
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        await nursery.start(trio.serve_listeners, serve, [listener])
         yield listener.socket.getsockname()[1]
         nursery.cancel_scope.cancel()
 
