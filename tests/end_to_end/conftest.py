@@ -13,7 +13,6 @@ from typing import Final
 import pytest
 
 from console import Console
-from machine import MACHINE_FACT
 
 BUSYBOX: Final = Path("/bin/busybox")
 APPLETS: Final = (
@@ -62,13 +61,3 @@ def rootfs_tar(rootfs: Path) -> Path:
     with tarfile.open(path, "w") as archive:
         archive.add(rootfs, arcname=".")
     return path
-
-
-@pytest.fixture
-def host_image() -> str:
-    """The image `host`, where the root file system can be a container's lower layer at all."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        if fields.split()[4] == "/" and rest.split()[0] in {"9p", "overlay", "rootfs", "virtiofs"}:
-            pytest.skip(f"{MACHINE_FACT}the root file system is {rest.split()[0]}, without idmaps")
-    return "host"

@@ -4,8 +4,8 @@ virtme-ng boots that kernel over this machine's own file system, read-only. Pyth
 through that (9p), and cannot be an idmapped lower layer there, so what the tests need is put on
 one ext4 disk first, and bound over its usual paths by `guest.sh`: the checkout with its virtual
 environment, the standard library, the interpreter. The rest of the disk is the tests' scratch
-space. What runs is everything marked `vm`, or `root` and not `native`, shared among a few machines
-that boot once; arguments are handed to pytest on one machine instead.
+space. What runs is everything marked `vm`, and below the loop what is marked `root` and not
+`native`, shared among a few machines that boot once; arguments are handed to pytest on one machine instead.
 
 The processor is emulated unless `ANCHOR_VM_KVM=1`: a /dev/kvm that opens, and even makes a
 machine, may still hang in it, so acceleration is never guessed.
@@ -36,10 +36,14 @@ DISK_SIZE: Final = "4G"  # sparse
 DEADLINE: Final = 15 * 60.0  # seconds, for a machine that hangs
 SLOWNESS: Final = 10.0  # an emulated processor compared with a real one
 SELECTION: Final = "vm or (root and not native)"
+ROOMS: Final = frozenset({"kernel", "rootfs", "network", "end_to_end", "vm"})
 MACHINES: Final = 2
 """Booted at once, each with its share: one test keeps one processor busy."""
 PROGRAMS: Final = Path(sys.executable).parent
 VERDICT: Final = "pytest in the virtual machine exited with"
+
+_MARKS_BELOW: Final = r"\bmark\.(root|vm)\b"
+_MARKS_ABOVE: Final = r"\bmark\.vm\b"
 
 _UNUSED: Final = shutil.ignore_patterns(
     *(".git", "build", ".*_cache", ".hypothesis", "*.egg-info", "stamps", "test", "idlelib"),
@@ -175,11 +179,14 @@ def _shown(line: str, *, at_once: bool) -> str:
 
 
 def marked_files() -> list[str]:
-    """Test files with a marked test: collecting the others there would take longer than running."""
+    """Test files worth their minutes: all that need limits, and those of the rooms below the loop.
+
+    What is above the loop asks the kernel nothing itself; the end-to-end stories cover it.
+    """
     return [
         str(path.relative_to(CHECKOUT))
         for path in sorted((CHECKOUT / "tests").rglob("test_*.py"))
-        if re.search(r"\bmark\.(root|vm)\b", path.read_text())
+        if re.search(_MARKS_BELOW if path.parent.name in ROOMS else _MARKS_ABOVE, path.read_text())
     ]
 
 
