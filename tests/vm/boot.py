@@ -5,7 +5,7 @@ through that (9p), and cannot be an idmapped lower layer there, so what the test
 one ext4 disk first, and bound over its usual paths by `guest.sh`: the checkout with its virtual
 environment, the standard library, the interpreter. The rest of the disk is the tests' scratch
 space. What runs is everything marked `vm`, and below the loop what is marked `root` and not
-`native`, shared among a few machines that boot once; arguments are handed to pytest on one machine instead.
+`native`, shared among a few machines that boot once. Arguments go to pytest on one machine instead.
 
 The processor is emulated unless `ANCHOR_VM_KVM=1`: a /dev/kvm that opens, and even makes a
 machine, may still hang in it, so acceleration is never guessed.
@@ -36,7 +36,7 @@ DISK_SIZE: Final = "4G"  # sparse
 DEADLINE: Final = 15 * 60.0  # seconds, for a machine that hangs
 SLOWNESS: Final = 10.0  # an emulated processor compared with a real one
 SELECTION: Final = "vm or (root and not native)"
-ROOMS: Final = frozenset({"kernel", "rootfs", "network", "end_to_end", "vm"})
+ROOMS: Final = frozenset({"tests", "kernel", "rootfs", "network", "end_to_end", "vm"})
 MACHINES: Final = 2
 """Booted at once, each with its share: one test keeps one processor busy."""
 PROGRAMS: Final = Path(sys.executable).parent
