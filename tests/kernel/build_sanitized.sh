@@ -40,8 +40,9 @@ $compiler $common $trap_only -shared -ffreestanding -fno-stack-protector -nostdl
     -Wl,-e,anchor_init -Wl,-z,noseparate-code -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 _init.c -o "_init$suffix"
 
 cd "$here"
-# Python itself leaks by design, so leaks are the business of the tests that count.
+# Python itself leaks by design, so leaks are the business of the tests that count; a quarantine of
+# 256 MiB, the default, would look like a leak to them.
 LD_PRELOAD=$($compiler -print-file-name=libasan.so) \
-    ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64 UBSAN_OPTIONS=print_stacktrace=1 \
     PYTHONMALLOC=malloc PYTHONPATH=$place \
     "$python" -P -m pytest -p no:cacheprovider "${@:-tests/kernel}"
