@@ -30,6 +30,7 @@ from anchor_supervisor.fleet.model import (
     RootStrategy,
     VolumeKind,
 )
+from anchor_supervisor.fleet.places import nearest_line
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
 from anchor_supervisor.kernel.mount import clone_tree, open_beneath
@@ -136,10 +137,7 @@ def _require(fleet: Fleet, layers: Mapping[str, Layers]) -> None:
 
 def _problem(fleet: Fleet, key: str, message: str, hint: str | None = None) -> Problem:
     """Put a problem at its line: its own, or that of the nearest key above it that has one."""
-    path = key
-    while path and path not in fleet.lines:
-        path = path.rpartition(".")[0]
-    return Problem(message, fleet.file, fleet.lines.get(path), key, hint)
+    return Problem(message, fleet.file, nearest_line(fleet.lines, key), key, hint)
 
 
 def _missing_sources(fleet: Fleet, container: Container) -> Iterator[Problem]:
