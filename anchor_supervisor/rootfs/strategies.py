@@ -21,7 +21,7 @@ from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.fleet.model import RootStrategy
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange
-from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.overlay import assemble_overlay
 from anchor_supervisor.rootfs.private import make_private

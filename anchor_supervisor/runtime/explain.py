@@ -28,7 +28,7 @@ from anchor_supervisor.network.fleet_network import used_networks
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import files, plan, users
-from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.holdings import host_name

@@ -31,13 +31,14 @@ from anchor_supervisor.fleet.model import (
     VolumeKind,
 )
 from anchor_supervisor.fleet.places import nearest_line
+from anchor_supervisor.images.resolve import resolve
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
 from anchor_supervisor.kernel.mount import clone_tree, open_beneath
 from anchor_supervisor.network.plan import NetworkPlan
 from anchor_supervisor.network.ports import reserve
-from anchor_supervisor.rootfs import command, images
-from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs import command
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.runtime.recipe import exceeds_own_limit
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
@@ -110,7 +111,7 @@ def require_ports(fleet: Fleet, plan: NetworkPlan) -> None:
 def require_programs_on_disk(fleet: Fleet) -> None:
     """As `require_commands`, for every image that can be looked into without unpacking it."""
     readable = {
-        name: images.resolve(container.image, Path())
+        name: resolve(container.image, Path())
         for name, container in fleet.containers.items()
         if container.image.kind is not ImageKind.ARCHIVE
     }
@@ -248,5 +249,5 @@ def resolve_all(fleet: Fleet, data: Path) -> dict[str, Layers]:
     known: dict[object, Layers] = {}
     for container in fleet.containers.values():
         if container.image not in known:
-            known[container.image] = images.resolve(container.image, data)
+            known[container.image] = resolve(container.image, data)
     return {name: known[container.image] for name, container in fleet.containers.items()}

@@ -22,7 +22,7 @@ from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
 from anchor_supervisor.network.names import Names
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from anchor_supervisor.observability import places
-from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.id_ranges import IdRanges

@@ -42,7 +42,7 @@ from anchor_supervisor.kernel.steps import (
     Step,
 )
 from anchor_supervisor.rootfs import files
-from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import root_steps
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.removal import remove_writable

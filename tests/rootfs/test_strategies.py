@@ -12,7 +12,7 @@ import pytest
 from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.fleet.model import RootStrategy
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox
-from anchor_supervisor.rootfs.images import Layers
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.rootfs.strategies import assemble, require_mount_points
 

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Final, assert_never, final
-
-from attrs import frozen
+from typing import assert_never
 
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.fleet.model import Image, ImageKind
-from anchor_supervisor.rootfs.layer_store import unpacked
-from anchor_supervisor.rootfs.unpack import Limits
-
-HOST_ROOT: Final = Path("/")
-
-
-@final
-@frozen
-class Layers:
-    """Directories that make up an image, the uppermost first, and a name for their content.
-
-    Two images of the same `digest` are the same; a directory is known by its place and inode, not
-    by what is in it. `host` is the machine's own root, whose mounts beneath are left out.
-    """
-
-    paths: tuple[Path, ...]
-    digest: str
-    host: bool = False
+from anchor_supervisor.images.layer_store import unpacked
+from anchor_supervisor.images.unpack import Limits
+from anchor_supervisor.rootfs.layers import HOST_ROOT, Layers
 
 
 def resolve(image: Image, data: Path, limits: Limits = Limits()) -> Layers:  # noqa: B008 - frozen

@@ -15,15 +15,15 @@ from typing import BinaryIO
 import pytest
 
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.rootfs import layer_store
-from anchor_supervisor.rootfs.layer_store import unpacked
-from anchor_supervisor.rootfs.unpack import Limits, Unpacked, unpack
+from anchor_supervisor.images import layer_store
+from anchor_supervisor.images.layer_store import unpacked
+from anchor_supervisor.images.unpack import Limits, Unpacked, unpack
 
 pytestmark = pytest.mark.root
 
 UNPACK = (
     "import sys; from pathlib import Path;"
-    "from anchor_supervisor.rootfs.layer_store import unpacked;"
+    "from anchor_supervisor.images.layer_store import unpacked;"
     "print(unpacked(Path(sys.argv[1]), Path(sys.argv[2])))"
 )
 
@@ -139,7 +139,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path, data_dir: Path) -> 
 STUCK = """
 import sys
 from pathlib import Path
-from anchor_supervisor.rootfs import layer_store, unpack
+from anchor_supervisor.images import layer_store, unpack
 make_file = unpack._make_file
 def make_one(stream, entry, parent, name):
     if name == b"b":

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.rootfs.entry import Kind, entry_of, printable, split_name
+from anchor_supervisor.images.entry import Kind, entry_of, printable, split_name
 
 
 @pytest.mark.parametrize(

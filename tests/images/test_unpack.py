@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import HostError, ImageError
-from anchor_supervisor.rootfs.unpack import Limits, Unpacked, unpack
+from anchor_supervisor.images.unpack import Limits, Unpacked, unpack
 from archives import Member, directory, hard_link, member, symlink, tar
 
 pytestmark = [pytest.mark.root, pytest.mark.native]  # the same code on any kernel

@@ -19,8 +19,8 @@ from typing import IO, BinaryIO, Final, cast, final
 from attrs import define, field, frozen
 
 from anchor_supervisor.errors import HostError, ImageError
-from anchor_supervisor.rootfs.archive_stream import ArchiveStream
-from anchor_supervisor.rootfs.entry import Entry, Kind, Name, entry_of, printable
+from anchor_supervisor.images.archive_stream import ArchiveStream
+from anchor_supervisor.images.entry import Entry, Kind, Name, entry_of, printable
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
 _CHUNK: Final = 1 << 20

@@ -9,7 +9,8 @@ import pytest
 
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.fleet.model import Image, ImageKind
-from anchor_supervisor.rootfs.images import Layers, resolve
+from anchor_supervisor.images.resolve import resolve
+from anchor_supervisor.rootfs.layers import Layers
 
 
 def test_the_machine_itself_is_one_layer(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
+from anchor_supervisor.images.unpack import Limits, unpack
 from anchor_supervisor.kernel import libc
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, empty_directory, remove_beneath
-from anchor_supervisor.rootfs.unpack import Limits, unpack
 
 _NEW: Final = ".new-"
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.rootfs.archive_stream import HEADER_BUDGET, ArchiveStream
+from anchor_supervisor.images.archive_stream import HEADER_BUDGET, ArchiveStream
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,

@@ -1,0 +1,1 @@
+"""Dockerfiles made into images; each RUN is a container like any other."""

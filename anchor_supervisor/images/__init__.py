@@ -1,0 +1,1 @@
+"""What images are and where they come from: store, registries, archives, unpacking and packing."""
