@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import final
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from anchor_supervisor.control.server import serve
 from anchor_supervisor.fleet.model import InstanceId, instances
@@ -29,13 +31,28 @@ from anchor_supervisor.runtime.views import Views
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
-from anchor_supervisor.supervision.states import State
+from anchor_supervisor.supervision.states import ExitStatus, State
 from anchor_supervisor.supervision.status import Status
 
 log = structlog.get_logger("fleet")
 
 # What a command may be sent besides; without a command of our own these are not for us.
 PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+@final
+@frozen
+class Written:
+    """What one container has written: an overlay's upper directory, before it is removed.
+
+    `upper` is owned by the container's ids, which begin at `first_id` on this machine; it is
+    hostile. `exit` is how the container's last run ended; None where it never ran.
+    """
+
+    instance: InstanceId
+    upper: Path
+    first_id: int
+    exit: ExitStatus | None
 
 
 @final
@@ -58,6 +75,7 @@ class Life:
     watchdog: float | None = None
     alone: bool = False
     full_names: bool = False
+    written: Callable[[Written], None] | None = None
     _supervisor: Supervisor = field(init=False)
     _handler: FleetHandler = field(init=False)
     _shown: dict[str, str] = field(factory=dict, init=False)
@@ -76,11 +94,22 @@ class Life:
         self._supervisor = Supervisor(core, self.machine, self._observe)
         self._handler = FleetHandler(self._supervisor, self.machine, self._views, started)
         try:
-            return await self._supervisor.run(self._background)
+            outcome = await self._supervisor.run(self._background)
+            if self.written is not None:
+                await trio.to_thread.run_sync(self._hand_over, self.written)
+            return outcome
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self.machine.release)
             self.journal.close()
+
+    def _hand_over(self, take: Callable[[Written], None]) -> None:
+        """Show what the containers have written, while it is still there."""
+        for status in self.statuses:
+            holdings = self.machine.holdings(status.instance)
+            if holdings is not None:
+                first = holdings.ids.first if holdings.ids else 0
+                take(Written(status.instance, holdings.writable / "upper", first, status.exit))
 
     @property
     def remove_volumes(self) -> bool:

@@ -50,6 +50,10 @@ class HostMachine:
     )
     _publishers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
+    def holdings(self, instance: InstanceId) -> Holdings | None:
+        """What the instance holds; None where it was never started, or all is given back."""
+        return self._holdings.get(instance)
+
     def attach(self, nursery: trio.Nursery) -> None:
         """Carry the containers' output in this nursery."""
         self._nursery = nursery

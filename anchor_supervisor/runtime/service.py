@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TextIO, cast, final
 
@@ -20,13 +20,14 @@ from anchor_supervisor.observability import places
 from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.setup import LogFormat, configure
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.foreground import Screen
 from anchor_supervisor.runtime.interruption import Interruptions, StopRequested
-from anchor_supervisor.runtime.life import Life
+from anchor_supervisor.runtime.life import Life, Written
 from anchor_supervisor.runtime.lock import fleet_lock
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.notify import Notifier, watchdog_interval
@@ -47,7 +48,9 @@ class Options:
     `quiet`: only warnings. `output`: show what containers print. `stdio`: give the containers
     these descriptors instead of logging what they print, and pass our signals on to them (for one
     container, in the foreground). `forget_logs`: remove the log directory at the end.
-    `check_programs`: refuse the fleet where an image lacks a container's program.
+    `check_programs`: refuse the fleet where an image lacks a container's program. `layers`: these
+    directories are the containers' images, whatever the fleet says. `written` is shown what the
+    containers have written once the fleet is done, from a worker thread.
     """
 
     quiet: bool = False
@@ -57,6 +60,8 @@ class Options:
     stdio: Stdio | None = None
     forget_logs: bool = False
     check_programs: bool = True
+    layers: Mapping[str, Layers] | None = None
+    written: Callable[[Written], None] | None = None
 
 
 @final
@@ -106,7 +111,9 @@ def _supervise(
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)
         with interruptions.ending_the_block():
-            site = life.enter_context(open_site(fleet, check_programs=options.check_programs))
+            site = life.enter_context(
+                open_site(fleet, options.layers, check_programs=options.check_programs)
+            )
         listener = _open_screens(fleet, options, life)
         for what in swept:
             log.warning("swept what a dead supervisor left", what=what)
@@ -121,6 +128,7 @@ def _supervise(
             watchdog_interval(environment),
             alone=options.stdio is not None,
             full_names=options.log_format is LogFormat.JSON,
+            written=options.written,
         )
         outcome = trio.run(whole.run)
         if whole.remove_volumes:

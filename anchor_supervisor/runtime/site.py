@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import final
@@ -86,8 +86,12 @@ class Site:
 
 
 @contextmanager
-def open_site(fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:
+def open_site(
+    fleet: Fleet, layers: Mapping[str, Layers] | None = None, *, check_programs: bool = True
+) -> Iterator[Site]:
     """Look at everything the fleet needs, then make what its containers share.
+
+    `layers` stand for the images, by container name, where the caller has found them already.
 
     Raises FleetError or HostError with everything that is wrong; then nothing has been made.
     """
@@ -97,7 +101,8 @@ def open_site(fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:
         make_private(data)
         findings = preflight.look(fleet)
         findings.refuse()
-        layers = preflight.resolve_all(fleet, data)
+        if layers is None:
+            layers = preflight.resolve_all(fleet, data)
         if check_programs:
             preflight.require_commands(fleet, layers)
         cgroup = make_fleet_cgroup(identity, fleet)
@@ -121,7 +126,7 @@ def open_site(fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:
             plan=plan,
             names=Names(plan),
             network=network,
-            layers=layers,
+            layers=dict(layers),
             init=init,
             resolv_conf=_resolv_conf(),
             hidden=(str(places.run_dir()), str(data)),
