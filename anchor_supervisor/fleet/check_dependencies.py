@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from anchor_supervisor.fleet.finding import Finding, path_of
-from anchor_supervisor.fleet.model import Condition, Container, Fleet, Kind
+from anchor_supervisor.fleet.model import Condition, Container, Fleet, ImageKind, Kind
 from anchor_supervisor.fleet.wording import did_you_mean, show
 
 MOST_CIRCLES: Final = 20  # told at once; each costs a walk over the whole fleet
@@ -29,7 +29,9 @@ def dependency_findings(fleet: Fleet) -> Iterator[Finding]:
 
 def _condition(key: str, condition: Condition, wanted: Container) -> Iterator[Finding]:
     name = wanted.name
-    if condition is Condition.HEALTHY and wanted.health is None:
+    # An image of the store may bring a health check; this is asked again once it is known.
+    unknown = wanted.image.kind is ImageKind.STORE and wanted.image_health
+    if condition is Condition.HEALTHY and wanted.health is None and not unknown:
         is_job = wanted.kind is Kind.JOB
         yield Finding(
             key,

@@ -12,6 +12,7 @@ from anchor_supervisor.fleet import policies, schema, values
 from anchor_supervisor.fleet.env_file import parse_env
 from anchor_supervisor.fleet.model import (
     Attachment,
+    Build,
     Capabilities,
     Condition,
     Container,
@@ -22,6 +23,7 @@ from anchor_supervisor.fleet.model import (
     Limits,
     NetworkMode,
     Port,
+    Pull,
     RestartPolicy,
     RootStrategy,
     StopPolicy,
@@ -38,38 +40,38 @@ MOST_REPLICAS: Final = 1000
 UNLIMITED: Final = -1
 """RLIM_INFINITY, as the standard library's `resource` has it."""
 
-_NO_IMAGE: Final = Image(ImageKind.STORE, "missing")
-
 
 @final
 @frozen
 class Surroundings:
     """What a container's table means depends on: where it is, what is set, how files are read.
 
-    `read_text` raises Mistake where a file cannot be read.
+    `read_text` raises Mistake where a file cannot be read. `fleet` is the fleet's name.
     """
 
     directory: str
     environment: Mapping[str, str]
     read_text: Callable[[str], str]
+    fleet: str = ""
 
 
 def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> Container:
     """Read the whole table. What is wrong goes to the sheet and gets its default here."""
     table = Table(sheet, join("containers", name), value, schema.CONTAINER)
-    if "image" not in table and not sheet.blames(table.path):
+    if not {"image", "build"} & table.given and not sheet.blames(table.path):
         sheet.report(table.path, "`image` is missing", 'image = "host" needs no download')
     kind = table.read("kind", values.choice(Kind), Kind.SERVICE)
     mode, networks = _networks(table)
     security = Table(sheet, table.at("security"), table.get("security", {}), schema.SECURITY)
     return Container(
         name=name,
-        image=table.read("image", values.image(around.directory), _NO_IMAGE),
+        image=table.read("image", values.image(around.directory), _built(around, name)),
+        build=_build(table, around),
+        pull=table.read("pull", values.choice(Pull), Pull.MISSING),
         kind=kind,
-        root=table.read(
-            "root", values.choice(RootStrategy, later={"reflink"}), RootStrategy.OVERLAY
-        ),
+        root=table.read("root", values.choice(RootStrategy), RootStrategy.OVERLAY),
         read_only=table.read("read_only", values.boolean, default=False),
+        volatile=table.read("volatile", values.boolean, default=False),
         user=table.read("user", values.plain, None),
         working_dir=table.read("working_dir", values.filled_text, None),
         entrypoint=table.read("entrypoint", values.words, None),
@@ -82,6 +84,7 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
         essential=table.read("essential", values.boolean, default=False),
         limits=_limits(table),
         health=_health(table),
+        image_health="health" not in table,
         restart=_restart(table, kind),
         stop=_stop(table),
         depends_on=_depends_on(table),
@@ -106,9 +109,40 @@ def _limits(table: Table) -> Limits:
 
 
 def _health(table: Table) -> Health | None:
-    if "health" not in table:
+    if "health" not in table or table.get("health") == "none":
         return None
     return policies.health(table.sheet, table.at("health"), table.get("health"))
+
+
+def _built(around: Surroundings, name: str) -> Image:
+    """Return what an image is called that is built and not named, as compose calls it."""
+    return Image(ImageKind.STORE, f"{around.fleet}-{name}")
+
+
+def _build(table: Table, around: Surroundings) -> Build | None:
+    """Read `build = "./context"`, or its table; a relative Dockerfile is beneath the context."""
+    if "build" not in table:
+        return None
+    given = table.get("build")
+    given = {"context": given} if isinstance(given, str) else given
+    inner = Table(table.sheet, table.at("build"), given, schema.BUILD)
+    context = values.absolute(inner.read("context", values.filled_text, "."), around.directory)
+    dockerfile = inner.read("dockerfile", values.filled_text, None)
+    return Build(
+        context,
+        None if dockerfile is None else values.absolute(dockerfile, context),
+        _arguments(inner, around),
+        inner.read("target", values.filled_text, None),
+    )
+
+
+def _arguments(table: Table, around: Surroundings) -> Mapping[str, str]:
+    """Read `args`, a table or a list of `K=V`."""
+    if isinstance(table.get("args", {}), list):
+        path = table.at("args")
+        read: Callable[[object], tuple[str, str]] = lambda value: _pair(value, around.environment)  # noqa: E731
+        return MappingProxyType(dict(items(table.sheet, path, table.get("args"), read)))
+    return table.entries("args", values.plain)
 
 
 def _restart(table: Table, kind: Kind) -> RestartPolicy:

@@ -57,6 +57,25 @@ class Image:
     reference: str
 
 
+class Pull(enum.StrEnum):
+    """When a named image is asked for at its registry before the fleet starts."""
+
+    MISSING = "missing"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@final
+@frozen
+class Build:
+    """`build = ...`: how the image is made. Paths are absolute; no `dockerfile`: the usual one."""
+
+    context: str
+    dockerfile: str | None = None
+    args: Mapping[str, str] = EMPTY
+    target: str | None = None
+
+
 class Condition(enum.StrEnum):
     """The state a dependency must be in before its dependent starts."""
 
@@ -147,10 +166,14 @@ class Health:
 @final
 @frozen
 class StopPolicy:
-    """`stop = {...}`: `signal` without SIG, `grace` in seconds before the kill."""
+    """`stop = {...}`: `signal` without SIG, `grace` in seconds before the kill.
+
+    `declared` holds the keys that the file wrote: they win over the image's.
+    """
 
     signal: str = "TERM"
     grace: float = 10.0
+    declared: frozenset[str] = frozenset()
 
 
 @final
@@ -240,13 +263,18 @@ class Container:
     """One `[containers.NAME]` table, complete with its defaults.
 
     `entrypoint` and `command` are None where the file does not say: the image's own, or nothing.
+    `health` None takes the image's health check, unless `image_health` is false. `volatile`: what
+    the container writes is thrown away at each of its starts.
     """
 
     name: str
     image: Image
+    build: Build | None = None
+    pull: Pull = Pull.MISSING
     kind: Kind = Kind.SERVICE
     root: RootStrategy = RootStrategy.OVERLAY
     read_only: bool = False
+    volatile: bool = False
     user: str | None = None
     working_dir: str | None = None
     entrypoint: tuple[str, ...] | None = None
@@ -259,6 +287,7 @@ class Container:
     essential: bool = False
     limits: Limits = Limits()
     health: Health | None = None
+    image_health: bool = True
     restart: RestartPolicy = RestartPolicy()
     stop: StopPolicy = StopPolicy()
     depends_on: Mapping[str, Condition] = field(factory=lambda: MappingProxyType({}))

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from attrs import evolve
+
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.check import findings
@@ -117,9 +119,10 @@ def _reading_order(problem: Problem) -> tuple[str, int, str]:
 def _fleet(sheet: Sheet, document: object, around: Surroundings) -> Fleet:
     root = Table(sheet, "", document, schema.DOCUMENT)
     head = Table(sheet, "fleet", root.get("fleet", {}), schema.FLEET)
-    containers = _containers(sheet, root, around)
+    name = _name(sheet, head)
+    containers = _containers(sheet, root, evolve(around, fleet=name))
     return Fleet(
-        name=_name(sheet, head),
+        name=name,
         containers=MappingProxyType(containers),
         networks=MappingProxyType(_networks(sheet, root, containers)),
         volumes=_volumes(sheet, root),

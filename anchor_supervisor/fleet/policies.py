@@ -119,11 +119,13 @@ def restart(sheet: Sheet, path: str, value: object, kind: Kind) -> RestartPolicy
         when = sheet.attempt(path, _when, value, default.when)
         return RestartPolicy(when=when)
     table = Table(sheet, path, value, schema.RESTART)
+    delay = table.read("delay", values.duration(SHORTEST_DELAY), default.delay)
+    highest = max(default.max_delay, delay)
     policy = RestartPolicy(
         when=table.read("when", _when, default.when),
-        delay=table.read("delay", values.duration(SHORTEST_DELAY), default.delay),
+        delay=delay,
         factor=table.read("factor", values.fraction(1.0, 1000.0), default.factor),
-        max_delay=table.read("max_delay", values.duration(SHORTEST_DELAY), default.max_delay),
+        max_delay=table.read("max_delay", values.duration(SHORTEST_DELAY), highest),
         jitter=table.read("jitter", values.fraction(0.0, 1.0), default.jitter),
         max=table.read("max", values.whole(1, 1_000_000), None),
         window=table.read("window", values.duration(SHORTEST_DELAY), default.window),
@@ -166,6 +168,7 @@ def stop(sheet: Sheet, path: str, value: object) -> StopPolicy:
     return StopPolicy(
         signal=table.read("signal", _signal, default.signal),
         grace=table.read("grace", values.duration(), default.grace),
+        declared=table.given & frozenset({"signal", "grace"}),
     )
 
 

@@ -50,9 +50,12 @@ FLEET: Final[Section] = MappingProxyType(
 CONTAINER: Final[Section] = MappingProxyType(
     {
         "image": Key("string"),
+        "build": Key("table or string"),
+        "pull": Key("string", '"missing"'),
         "kind": Key("string", '"service"'),
         "root": Key("string", '"overlay"'),
         "read_only": Key("boolean", "false"),
+        "volatile": Key("boolean", "false"),
         "user": Key("string"),
         "working_dir": Key("string"),
         "entrypoint": Key("list or string"),
@@ -64,7 +67,7 @@ CONTAINER: Final[Section] = MappingProxyType(
         "init": Key("boolean", "true"),
         "essential": Key("boolean", "false"),
         "limits": Key("table", "{}"),
-        "health": Key("table"),
+        "health": Key("table or string"),
         "restart": Key("string or table", '"on-failure"'),
         "stop": Key("table", "{}"),
         "depends_on": Key("table or list", "{}"),
@@ -125,6 +128,15 @@ RESTART: Final[Section] = MappingProxyType(
     }
 )
 
+BUILD: Final[Section] = MappingProxyType(
+    {
+        "context": Key("string", '"."'),
+        "dockerfile": Key("string", '"Dockerfile"'),
+        "args": Key("table or list", "{}"),
+        "target": Key("string"),
+    }
+)
+
 STOP: Final[Section] = MappingProxyType(
     {
         "signal": Key("string", '"TERM"'),
@@ -170,6 +182,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
         "": DOCUMENT,
         "fleet": FLEET,
         "containers.NAME": CONTAINER,
+        "containers.NAME.build": BUILD,
         "containers.NAME.limits": LIMITS,
         "containers.NAME.health": HEALTH,
         "containers.NAME.restart": RESTART,
@@ -185,7 +198,6 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
 ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
     {
         "services": "containers",
-        "build": "image",
         "cap_add": "capabilities.add",
         "cap_drop": "capabilities.drop",
         "cpus": "limits.cpus",
@@ -198,6 +210,7 @@ ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
         "network_mode": "networks",
         "pids_limit": "limits.pids",
         "privileged": "capabilities.add",
+        "pull_policy": "pull",
         "scale": "replicas",
         "security_opt": "security",
         "stop_grace_period": "stop.grace",

@@ -20,7 +20,7 @@ from anchor_supervisor.fleet.wording import Mistake, did_you_mean, kind_of, show
 E = TypeVar("E", bound=enum.StrEnum)
 
 ARCHIVE_ENDINGS: Final = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tar.zst")
-_STORE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,254}")
+_STORE_NAME: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@/\[\]-]{0,511}")
 
 
 def text(value: object) -> str:
@@ -162,25 +162,23 @@ def one_or_more(value: object) -> object:
 
 
 def image(directory: str) -> Callable[[object], Image]:
-    """Accept `host`, a path (with a slash) or a name of the store."""
+    """Accept `host`, a path (beginning with a dot or a slash) or a name of the store.
+
+    Whether a name is a reference is the image room's to say; here it only is no path.
+    """
 
     def read(value: object) -> Image:
         reference = filled_text(value)
         if reference == "host":
             return Image(ImageKind.HOST, reference)
-        if "/" in reference and not is_path(reference):
-            message = f"image {show(reference)}: a reference to a registry is not supported yet"
-            raise Mistake(
-                message,
-                hint=f"a path begins with a dot or a slash, as in `./{reference}`",
-            )
         if is_path(reference):
             archive = reference.lower().endswith(ARCHIVE_ENDINGS)
             kind = ImageKind.ARCHIVE if archive else ImageKind.DIRECTORY
             return Image(kind, absolute(reference, directory))
         if _STORE_NAME.fullmatch(reference) is None:
             message = f"{show(reference)} is not an image's name"
-            raise Mistake(message)
+            hint = 'such as "debian", "ghcr.io/someone/tool:1.2", "host" or "./rootfs"'
+            raise Mistake(message, hint=hint)
         return Image(ImageKind.STORE, reference)
 
     return read

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from anchor_supervisor.fleet.check_dependencies import dependency_findings
 from anchor_supervisor.fleet.model import Condition, Container, Fleet, Image, ImageKind
-from fleet_text import messages, problems, problems_in
+from fleet_text import container, messages, problems, problems_in
 
-DB = '[containers.db]\nimage = "x"\n'
+DB = '[containers.db]\nimage = "host"\ncommand = ["x"]\n'
 
 
 def test_an_unknown_container_gets_the_nearest_name() -> None:
@@ -35,6 +35,15 @@ def test_a_state_has_to_be_reachable() -> None:
     ]
     found = problems('depends_on = { db = "healthy" }', DB + 'kind = "job"\n')
     assert found[0].hint == "`completed`: it is a job"
+
+
+def test_a_health_check_may_come_from_an_image_of_the_store() -> None:
+    """What is not known yet is no mistake; `health = "none"` makes it one."""
+    wanted = DB.replace("host", "postgres")
+    assert container('depends_on = { db = "healthy" }', wanted).depends_on
+    assert messages('depends_on = { db = "healthy" }', wanted + 'health = "none"\n') == [
+        "`db` has no health check, so it never becomes `healthy`"
+    ]
 
 
 def test_a_wrong_health_check_is_not_told_as_a_missing_one() -> None:

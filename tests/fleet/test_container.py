@@ -10,6 +10,7 @@ import pytest
 from anchor_supervisor.errors import FleetError
 from anchor_supervisor.fleet.model import (
     Attachment,
+    Build,
     Capabilities,
     Condition,
     Container,
@@ -151,7 +152,10 @@ def test_the_default_network_is_implied() -> None:
         ('environment = ["=x"]', "`` is not a variable's name"),
         ('environment = { "A=B" = "x" }', "`A=B` is not a variable's name"),
         ('user_namespace = "keep-id"', "`keep-id` is not supported yet"),
-        ('root = "reflink"', "`reflink` is not supported yet"),
+        ('root = "reflinked"', "`reflinked` is none of `overlay`, `copy`, `reflink`, `bind`"),
+        ('pull = "daily"', "`daily` is none of `missing`, `always`, `never`"),
+        ('build = { file = "x" }', "unknown key `file`"),
+        ("build = {}\npull = 5", "`5` is a number, not a string"),
         ('security = { seccomp = "default" }', "`seccomp` is not supported yet"),
         ('security = { masked_paths = "all" }', "`all` is none of `default`, `none`"),
         ('schedule = { every = "1h" }', "`schedule` is not supported yet"),
@@ -224,3 +228,30 @@ def test_a_wrong_env_file_is_told_with_its_own_line(tmp_path: Path) -> None:
             f"`{tmp_path}/missing.env` cannot be read: No such file or directory"
         ),
     ]
+
+
+def test_a_build_is_found_beside_the_file_and_names_its_image() -> None:
+    """A string is the context; paths are taken from the file and from the context."""
+    text = """
+[containers.web]
+build = "./web"
+[containers.api]
+image = "shop/api:1"
+build = { context = "api", dockerfile = "x/Dockerfile", args = { V = 1 }, target = "run" }
+"""
+    fleet = read(text)
+    assert fleet.containers["web"].image == Image(ImageKind.STORE, f"{fleet.name}-web")
+    assert fleet.containers["web"].build == Build(f"{fleet.directory}/web")
+    assert fleet.containers["api"].image == Image(ImageKind.STORE, "shop/api:1")
+    assert fleet.containers["api"].build == Build(
+        f"{fleet.directory}/api", f"{fleet.directory}/api/x/Dockerfile", {"V": "1"}, "run"
+    )
+
+
+def test_the_images_health_check_is_taken_unless_the_file_speaks() -> None:
+    """`none` switches it off."""
+    assert container("").image_health
+    assert not container("health = { tcp = 1 }").image_health
+    off = container('health = "none"')
+    assert off.health is None
+    assert not off.image_health

@@ -124,7 +124,7 @@ CLASSIC = """\
 limit = "strict"
 
 [containers.db]
-image = "docker.io/postgres"
+image = "~/postgres"
 comand = ["postgres"]
 stop = { grace = 10 }
 
@@ -143,8 +143,8 @@ user = "1000:"
 
 TOLD = """\
 shop.toml:2: fleet.limit: unknown key `limit` (did you mean `limits`?)
-shop.toml:5: containers.db.image: image `docker.io/postgres`: a reference to a registry is not \
-supported yet (a path begins with a dot or a slash, as in `./docker.io/postgres`)
+shop.toml:5: containers.db.image: `~/postgres` is not an image's name (such as "debian", \
+"ghcr.io/someone/tool:1.2", "host" or "./rootfs")
 shop.toml:6: containers.db.comand: unknown key `comand` (did you mean `command`?)
 shop.toml:7: containers.db.stop.grace: `10` has no unit (`"10s"` is 10 seconds)
 shop.toml:11: containers.web.command[1]: variable `PORT` is not set (set it, give `.env` a line \

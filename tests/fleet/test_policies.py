@@ -126,7 +126,7 @@ def test_restart_is_a_word_or_a_table() -> None:
         ("{ jitter = 2 }", "`2` is not between 0 and 1"),
         ("{ max = 0 }", "`0` is not between 1 and 1000000"),
         ('{ when = "no", max = 3 }', "`max` has no meaning where nothing is restarted"),
-        ('{ delay = "2m" }', "`1m` is below `delay`, `2m`"),
+        ('{ delay = "2m", max_delay = "1m" }', "`1m` is below `delay`, `2m`"),
         ("{ maxi = 3 }", "unknown key `maxi`"),
     ],
 )
@@ -139,7 +139,7 @@ def test_stop() -> None:
     """A signal with or without SIG, and how long it is given."""
     assert container("").stop == StopPolicy("TERM", 10.0)
     written = 'stop = { signal = "sigquit", grace = "0s" }'
-    assert container(written).stop == StopPolicy("QUIT", 0.0)
+    assert container(written).stop == StopPolicy("QUIT", 0.0, frozenset({"signal", "grace"}))
     found = problems('stop = { signal = "TRM", grace = 10, command = ["x"] }')
     assert [(one.message, one.hint) for one in found] == [
         ("`command` is not supported yet", None),

@@ -12,6 +12,7 @@ from attrs import evolve, fields_dict
 from anchor_supervisor.fleet import schema
 from anchor_supervisor.fleet.model import (
     Attachment,
+    Build,
     Capabilities,
     Container,
     Health,
@@ -91,13 +92,18 @@ def test_a_default_means_what_leaving_the_key_out_means(where: str) -> None:
             continue
         pair = f"{name} = {key.default}"
         written = container(f"{prefix} = {{ {extra}{pair} }}" if prefix else pair)
-        declared = {name} if where == ".limits" else set()
-        assert written.limits.declared == declared
+        assert written.limits.declared == ({name} if where == ".limits" else set())
+        assert written.stop.declared == ({name} if where == ".stop" else set())
         assert _without_declared(written) == _without_declared(plain)
 
 
 def _without_declared(one: Container) -> Container:
-    return evolve(one, limits=evolve(one.limits, declared=frozenset()))
+    return evolve(
+        one,
+        limits=evolve(one.limits, declared=frozenset()),
+        stop=evolve(one.stop, declared=frozenset()),
+        build=None,
+    )
 
 
 @pytest.mark.parametrize("section", schema.SECTIONS)
@@ -123,7 +129,8 @@ def test_the_schema_has_the_fields_of_the_model() -> None:
     }
     assert supported["containers.NAME.limits"] == set(fields_dict(Limits)) - {"declared"}
     assert supported["containers.NAME.restart"] == set(fields_dict(RestartPolicy))
-    assert supported["containers.NAME.stop"] == set(fields_dict(StopPolicy))
+    assert supported["containers.NAME.stop"] == set(fields_dict(StopPolicy)) - {"declared"}
+    assert supported["containers.NAME.build"] == set(fields_dict(Build))
     assert supported["containers.NAME.capabilities"] == set(fields_dict(Capabilities))
     assert supported["containers.NAME.networks.NAME"] == set(fields_dict(Attachment))
     probes = {"exec", "tcp", "http"}

@@ -26,16 +26,18 @@ from anchor_supervisor.fleet.wording import Mistake
         ("./r.tar.zst", ImageKind.ARCHIVE, "/etc/fleet/r.tar.zst"),
         ("postgres", ImageKind.STORE, "postgres"),
         ("postgres:16", ImageKind.STORE, "postgres:16"),
+        ("docker.io/library/x", ImageKind.STORE, "docker.io/library/x"),
+        ("localhost:5000/dir/sub:1", ImageKind.STORE, "localhost:5000/dir/sub:1"),
     ],
 )
 def test_an_image_is_known_by_how_it_is_written(
     reference: str, kind: ImageKind, resolved: str
 ) -> None:
-    """A slash makes it a path, its ending an archive, anything else is a name of the store."""
+    """A first dot or slash makes it a path, its ending an archive, else it is a store's name."""
     assert values.image("/etc/fleet")(reference) == Image(kind, resolved)
 
 
-@pytest.mark.parametrize("reference", ["", "docker.io/library/x", "dir/sub", "-x", "a b", 7, None])
+@pytest.mark.parametrize("reference", ["", "-x", "a b", "~/x", 7, None])
 def test_what_is_no_image_is_refused(reference: object) -> None:
     """A registry's reference is known, but not supported yet."""
     with pytest.raises(Mistake):
