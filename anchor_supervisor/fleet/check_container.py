@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,6 +19,9 @@ SIGNALS: Final = (  # noqa: SIM905 - thirty lines would say no more
 
 NO_STOP_SIGNALS: Final = frozenset({"STOP", "TSTP", "TTIN", "TTOU", "CONT", "CHLD", "URG"})
 """What leaves a process running or only pauses it (signal(7)); WINCH ends some servers."""
+
+_REAL_TIME: Final = re.compile(r"RTMIN\+([1-9]|[12][0-9]|30)")
+"""The C library keeps two of the kernel's for itself and counts from its own RTMIN (signal(7))."""
 
 SMALLEST_MEMORY: Final = 64 * 1024  # bytes; below it not even the first page tables fit
 
@@ -63,9 +67,7 @@ def _working_directory(container: Container) -> Findings:
 def _stop_signal(container: Container) -> Findings:
     name = container.stop.signal
     key = _path(container, "stop", "signal")
-    if name.startswith(("RTMIN+", "RTMAX-")):
-        yield Finding(key, f"{show(name)} is not supported yet")
-    elif name not in SIGNALS:
+    if name not in SIGNALS and _REAL_TIME.fullmatch(name) is None:
         near = did_you_mean(name, SIGNALS)
         hint = "by name, as in `TERM`" if name.isdecimal() else near
         yield Finding(key, f"{show(name)} is not a signal", hint)

@@ -42,7 +42,7 @@ def test_a_working_directory_is_absolute() -> None:
         ("", "the value is empty"),
         ("STOP", "`STOP` does not end a process"),
         ("SIGCONT", "`CONT` does not end a process"),
-        ("RTMIN+3", "`RTMIN+3` is not supported yet"),
+        ("RTMIN+31", "`RTMIN+31` is not a signal"),
     ],
 )
 def test_a_stop_signal_is_one_that_ends(name: str, message: str) -> None:
