@@ -17,6 +17,8 @@ from anchor_supervisor.errors import ImageError
 
 Name = tuple[bytes, ...]
 
+WHITEOUT: Final = b".wh."  # before the name of what a layer removes (image-spec, layer.md)
+OPAQUE: Final = b".wh..wh..opq"  # in a directory that shows nothing of the layers beneath
 LONGEST_NAME: Final = 4095  # PATH_MAX less its NUL (limits.h)
 LONGEST_COMPONENT: Final = 255  # NAME_MAX
 LARGEST_ID: Final = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, `do not change` (chown(2))
