@@ -9,6 +9,7 @@ The tree, with the exit code of `anchor-supervise`::
     │   ├── KernelError         3   a system call failed (also an OSError: errno, call, object)
     │   ├── ImageError          3   an image is missing, malformed or hostile
     │   └── NetworkError        3   addresses, links or the firewall
+    ├── BuildError              1   a step of a Dockerfile failed, or cannot be done
     ├── ControlError            1   a running fleet could not be reached, or refused
     └── SupervisionBug         70   our mistake, never the user's
 
@@ -113,6 +114,10 @@ class ImageError(HostError):
 
 class NetworkError(HostError):
     """No free subnet, a port in use, a link or a rule that could not be made."""
+
+
+class BuildError(AnchorError):
+    """A step of a Dockerfile failed, or asks for what is not there or not allowed."""
 
 
 class ControlError(AnchorError):
