@@ -100,7 +100,7 @@ check: setup-dev ## linters, formatters, types, import contracts, and the C comp
 	$(BIN)/ruff format --check $(PYTHON_DIRS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --cache-dir $(VENV)/import-linter
-	git ls-files '*.py' | xargs $(BIN)/flake8-async --enable $(ASYNC_RULES)
+	git grep -lwE 'trio|async' -- '*.py' | xargs $(BIN)/flake8-async --enable $(ASYNC_RULES)
 	$(BIN)/clang-format --dry-run -Werror $(C_ALL)
 	$(foreach source,$(filter %.c,$(C_SOURCES)),$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror \
 	  -Wno-unused-parameter -Wno-missing-field-initializers -fPIC \
