@@ -208,6 +208,22 @@ def attach(mount: int, place: Place) -> None:
     )
 
 
+def mount_on(place: str, fstype: str, options: str, attributes: int = 0) -> None:
+    """Mount a new file system by mount(2), whose options may be as long as a page is (4 KiB).
+
+    `attributes` are of the first four MOUNT_ATTR_*, which mean what the first four MS_* do.
+    """
+    libc.library_call(
+        "mount",
+        fstype.encode(),
+        libc.path_bytes(place),
+        fstype.encode(),
+        attributes,
+        os.fsencode(options),
+        subject=fstype,
+    )
+
+
 def unmount(path: str | os.PathLike[str]) -> None:
     """Detach what is mounted at `path` (no link is followed); it goes once nobody uses it."""
     libc.library_call(

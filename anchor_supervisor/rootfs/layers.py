@@ -25,3 +25,8 @@ class Layers:
     paths: tuple[Path, ...]
     digest: str
     host: bool = False
+
+    @property
+    def marked(self) -> bool:
+        """Whether there may be such marks: in a layer of the store, not in somebody's directory."""
+        return self.digest.startswith("sha256:")

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from anchor_supervisor.errors import HostError, KernelError
+from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel.apart import in_own_namespace
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.private import make_private
@@ -23,19 +24,24 @@ from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
 
 Option = tuple[str, str | int | None]
 
-# A writable layer never outlives the boot, so it need not be synced. What decides how a layer is
-# read must come from us: a layer's own redirects and metacopy marks are not followed.
+MOST_LAYERS: Final = 500
+"""OVL_MAX_STACK: overlayfs takes no more, whatever way they are given."""
+
+# What decides how a layer is read must come from us: a layer's own redirects and metacopy marks
+# are not followed.
 OPTIONS: Final[tuple[Option, ...]] = (
-    ("volatile", None),
     ("redirect_dir", "nofollow"),
     ("index", "off"),
     ("metacopy", "off"),
 )
-LONGEST_OPTION: Final = 255  # bytes of a string that fsconfig(2) takes
+VOLATILE: Final[Option] = ("volatile", None)
+"""A writable layer never outlives the boot, so it need not be synced."""
+
 _UNFINISHED: Final = ".upper-new"
 # Linux before 6.13 takes no descriptors (EOPNOTSUPP before 6.5, then EINVAL), 6.13 none that are
 # O_PATH (EBADF), and before 6.15 no detached layers (EINVAL).
 _NOT_BY_DESCRIPTOR: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def assemble_overlay(
@@ -43,14 +49,12 @@ def assemble_overlay(
 ) -> int:
     """Make a detached overlay of `layers`, the uppermost first, over `writable`/upper.
 
-    Raises HostError where a layer cannot be idmapped or `writable` cannot be an upper layer.
+    Raises HostError where a layer cannot be idmapped or `writable` cannot be an upper layer, and
+    ImageError for more layers than overlayfs takes.
     """
     make_private(writable)
     with contextlib.ExitStack() as stack:
-        lowers = []
-        for layer in layers:
-            lowers.append(clone_mapped(layer, user_namespace))
-            stack.callback(os.close, lowers[-1])
+        lowers = _clones(layers, user_namespace, stack)
         mode = os.stat(layers[0]).st_mode & 0o7777
         directory = os.open(writable, DIRECTORY_FLAGS)
         stack.callback(os.close, directory)
@@ -58,29 +62,34 @@ def assemble_overlay(
         # A volatile overlay leaves a mark that forbids its next mount (overlayfs.rst).
         remove_beneath(directory, "work")
         os.mkdir("work", 0o700, dir_fd=directory)
-        upper = _open_directory("upper", stack, beneath=directory)
-        work = _open_directory("work", stack, beneath=directory)
-        try:
-            return _mount_by_descriptor(lowers, upper, work)
-        except KernelError as error:
-            if error.errno not in _NOT_BY_DESCRIPTOR:
-                raise
-        try:
-            return _mount_by_path(lowers, upper, work, writable)
-        except KernelError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            message = f"{error.message}: `{writable}` or the image cannot be part of an overlay"
-            raise HostError(
-                message,
-                hint="keep ANCHOR_RUN_DIR and ANCHOR_DATA_DIR on ext4, xfs, btrfs or tmpfs",
-            ) from error
+        return _mount(lowers, directory, f"`{writable}` or the image")
 
 
-def _open_directory(name: str, stack: contextlib.ExitStack, *, beneath: int) -> int:
-    directory = os.open(name, DIRECTORY_FLAGS, dir_fd=beneath)
-    stack.callback(os.close, directory)
-    return directory
+def merge_layers(layers: Sequence[Path], user_namespace: int | None) -> int:
+    """Make a detached, read-only overlay of `layers`, the uppermost first, and nothing above them.
+
+    A single one lies over an empty directory, for what it marks as removed not to be seen.
+    Raises as `assemble_overlay`.
+    """
+    with contextlib.ExitStack() as stack:
+        lowers = _clones(layers, user_namespace, stack)
+        if len(lowers) == 1:  # overlayfs.rst: without an upper layer there must be two lower ones
+            lowers.append(mount.new_filesystem("tmpfs", (("mode", "755"),)))
+            stack.callback(os.close, lowers[-1])
+        return _mount(lowers, None, "the image")
+
+
+def _clones(
+    layers: Sequence[Path], user_namespace: int | None, stack: contextlib.ExitStack
+) -> list[int]:
+    if len(layers) > MOST_LAYERS:
+        message = f"the image has {len(layers)} layers, and overlayfs takes {MOST_LAYERS}"
+        raise ImageError(message, hint="build it anew with fewer steps")
+    lowers = []
+    for layer in layers:
+        lowers.append(clone_mapped(layer, user_namespace))
+        stack.callback(os.close, lowers[-1])
+    return lowers
 
 
 def _make_upper(directory: int, *, owner: int, mode: int) -> None:
@@ -98,34 +107,80 @@ def _make_upper(directory: int, *, owner: int, mode: int) -> None:
     os.rename(_UNFINISHED, "upper", src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def _mount_by_descriptor(lowers: Sequence[int], upper: int, work: int) -> int:
+def _mount(lowers: Sequence[int], writable: int | None, words: str) -> int:
+    """Mount the layers beneath `writable`/upper, or alone; `words` say what may not fit."""
+    try:
+        return _mount_by_descriptor(lowers, writable)
+    except KernelError as error:
+        if error.errno not in _NOT_BY_DESCRIPTOR:
+            raise
+    try:
+        return _mount_by_path(lowers, writable)
+    except KernelError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        message = f"{error.message}: {words} cannot be part of an overlay"
+        raise HostError(
+            message,
+            hint="keep ANCHOR_RUN_DIR and ANCHOR_DATA_DIR on ext4, xfs, btrfs or tmpfs",
+        ) from error
+
+
+def _attributes(writable: int | None) -> int:
+    return mount.MOUNT_ATTR_NODEV | (mount.MOUNT_ATTR_RDONLY if writable is None else 0)
+
+
+def _mount_by_descriptor(lowers: Sequence[int], writable: int | None) -> int:
     """Linux 6.15: layers are descriptors, and are never attached anywhere."""
-    layers: list[Option] = [("lowerdir+", lower) for lower in lowers]
-    return _mount([*layers, ("upperdir", upper), ("workdir", work)])
+    options: list[Option] = [("lowerdir+", lower) for lower in lowers]
+    with contextlib.ExitStack() as stack:
+        if writable is not None:
+            for key, name in (("upperdir", "upper"), ("workdir", "work")):
+                directory = os.open(name, DIRECTORY_FLAGS, dir_fd=writable)
+                stack.callback(os.close, directory)
+                options.append((key, directory))
+            options.append(VOLATILE)
+        return mount.new_filesystem("overlay", [*options, *OPTIONS], _attributes(writable))
 
 
-def _mount_by_path(lowers: Sequence[int], upper: int, work: int, writable: Path) -> int:
-    """Older: attach the layers for a moment, since overlayfs clones only what is in our namespace.
+def _mount_by_path(lowers: Sequence[int], writable: int | None) -> int:
+    """Older: attach the layers, since overlayfs clones only what is in its caller's namespace.
 
-    /proc/self/fd makes paths that are short and mean the descriptor, whatever is renamed.
+    That is one of their own, so nobody sees them. A string of fsconfig(2) ends at 255 bytes, and
+    the options of mount(2) at 4 KiB: names of two letters let 500 layers fit.
     """
     with contextlib.ExitStack() as stack:
-        for number, lower in enumerate(lowers):
-            place = writable / "lower" / str(number)
-            make_private(place)
-            mount.attach(lower, place)
-            stack.callback(mount.unmount, place)
-        paths = [f"/proc/self/fd/{lower}" for lower in lowers]
-        joined = ":".join(paths)
-        layers: list[Option] = [("lowerdir", joined)]
-        if len(joined) > LONGEST_OPTION:
-            layers = [("lowerdir+", path) for path in paths]  # Linux 6.8
-        above: list[Option] = [
-            ("upperdir", f"/proc/self/fd/{upper}"),
-            ("workdir", f"/proc/self/fd/{work}"),
-        ]
-        return _mount([*layers, *above])
+        above = None
+        if writable is not None:
+            above = mount.clone_tree(writable)  # here, in the namespace that `writable` is in
+            stack.callback(os.close, above)
+        return in_own_namespace(lambda: _mount_attached(lowers, above))
 
 
-def _mount(layers: Sequence[Option]) -> int:
-    return mount.new_filesystem("overlay", [*layers, *OPTIONS], mount.MOUNT_ATTR_NODEV)
+def _mount_attached(lowers: Sequence[int], above: int | None) -> int:
+    """Attach everything in the working directory, mount the overlay there, and clone that."""
+    names = [_short(number) for number in range(len(lowers))]
+    for name, lower in zip(names, lowers, strict=True):
+        _attach(lower, name)
+    options: list[Option] = [("lowerdir", ":".join(names)), *OPTIONS]
+    if above is not None:
+        _attach(above, "above")
+        options += [("upperdir", "above/upper"), ("workdir", "above/work"), VOLATILE]
+    Path("whole").mkdir()
+    mount.mount_on("whole", "overlay", _joined(options), _attributes(above))
+    return mount.clone_tree("whole")
+
+
+def _attach(tree: int, name: str) -> None:
+    Path(name).mkdir()
+    mount.attach(tree, name)
+
+
+def _short(number: int) -> str:
+    """A name of one or two letters for any number below 1,296."""
+    above, below = divmod(number, len(_DIGITS))
+    return (_DIGITS[above] if above else "") + _DIGITS[below]
+
+
+def _joined(options: Sequence[Option]) -> str:
+    return ",".join(key if value is None else f"{key}={value}" for key, value in options)

@@ -23,7 +23,7 @@ from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
-from anchor_supervisor.rootfs.overlay import assemble_overlay
+from anchor_supervisor.rootfs.overlay import assemble_overlay, merge_layers
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
 from anchor_supervisor.rootfs.tree_copy import copy_tree
@@ -55,9 +55,22 @@ def assemble(
             _refuse_whole_machine(layers)
             return _assemble_copy(layers, writable, user_namespace)
         case RootStrategy.BIND:
-            return _assemble_bind(layers, user_namespace)
+            return merged(layers, user_namespace=user_namespace)
         case RootStrategy.REFLINK:
             raise HostError("root strategy `reflink` is not supported yet", hint='root = "overlay"')
+
+
+def merged(layers: Layers, *, user_namespace: int | None = None) -> int:
+    """Return a detached, read-only mount of all layers as one tree; the caller closes it.
+
+    What an upper layer takes away is not there, and there are no devices. `user_namespace` None:
+    ids are as on disk. What is mounted beneath a layer is left out. Raises HostError where a layer
+    cannot be idmapped or be part of an overlay, ImageError for more than 500 layers.
+    """
+    if len(layers.paths) == 1 and not layers.marked:
+        attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV
+        return clone_mapped(layers.paths[0], user_namespace, attributes)
+    return merge_layers(layers.paths, user_namespace)
 
 
 def require_mount_points(root: int, points: Iterable[tuple[str, bool]]) -> None:
@@ -88,24 +101,8 @@ def _refuse_whole_machine(layers: Layers) -> None:
         )
 
 
-def _single(layers: Layers, strategy: RootStrategy) -> Path:
-    if len(layers.paths) != 1:
-        message = f"root strategy `{strategy}` takes an image of one layer, not {len(layers.paths)}"
-        raise HostError(
-            message,
-            hint=f'root = "{RootStrategy.OVERLAY}"',
-        )
-    return layers.paths[0]
-
-
-def _assemble_bind(layers: Layers, user_namespace: int | None) -> int:
-    path = _single(layers, RootStrategy.BIND)
-    attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV
-    return clone_mapped(path, user_namespace, attributes)
-
-
 def _assemble_copy(layers: Layers, writable: Path, user_namespace: int | None) -> int:
-    source = _single(layers, RootStrategy.COPY)
+    source = layers.paths[0]
     make_private(writable)
     copy = writable / "root"
     if not copy.is_dir():

@@ -193,14 +193,6 @@ def test_the_whole_machine_is_not_copied(writable: Path) -> None:
     assert refused.value.hint is not None
 
 
-def test_an_unfinished_strategy_is_refused(image: Path, writable: Path) -> None:
-    """`reflink` says that it is not there yet."""
-    with pytest.raises(HostError, match="not supported yet"):
-        assemble(
-            RootStrategy.REFLINK, Layers((image,), "x"), writable, ids=None, user_namespace=None
-        )
-
-
 def test_mount_points_that_are_missing_are_named(image: Path) -> None:
     """A root that cannot be written to must have them, each of the right kind."""
     fd = os.open(image, os.O_PATH | os.O_DIRECTORY)
