@@ -1,46 +1,130 @@
-"""Archives unpacked once, under a name that is the digest of their bytes.
+"""Layers unpacked once, each under the digest of the bytes it came from.
 
-`<data>/layers/<digest>/` is a whole layer, or is not there: an archive is unpacked aside, written
-to the disk and then renamed. The directory an archive is unpacked into is also the lock of whoever
-does it (flock(2) ends with its holder), so a second comer waits and then finds the work done, and
-what a killed process left is known by its being unlocked.
+`layers/<hex>/` is a whole layer, or is not there: it is unpacked aside, written to the disk and
+then renamed. The directory a layer is unpacked into is also the lock of whoever does it (flock(2)
+ends with its holder), so a second comer waits and then finds the work done, and what a killed
+process left is known by its being unlocked.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast, final
+
+from attrs import frozen
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
+from anchor_supervisor.images.archive_stream import ArchiveStream
+from anchor_supervisor.images.leases import Lease
+from anchor_supervisor.images.model import hexadecimal
+from anchor_supervisor.images.store_layout import (
+    UNPACKING,
+    Layout,
+    claim_directory,
+    move_into_place,
+    remove_tree,
+    told,
+)
 from anchor_supervisor.images.unpack import Limits, unpack
 from anchor_supervisor.kernel import libc
-from anchor_supervisor.rootfs.private import make_private
-from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, empty_directory, remove_beneath
+from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
-_NEW: Final = ".new-"
+_ROOT: Final = "root"
+_FACTS: Final = "facts.json"
+_CHUNK: Final = 1 << 20
+_ARCHIVED_IMAGE: Final = frozenset({"manifest.json", "index.json", "oci-layout", "repositories"})
+_ROOT_ENTRIES: Final = frozenset({"bin", "dev", "etc", "lib", "proc", "sbin", "usr", "var"})
 
 
-def unpacked(archive: Path, data: Path, limits: Limits = Limits()) -> Path:  # noqa: B008 - frozen
-    """Return the directory that holds the content of `archive`, unpacking it if nobody has yet.
+@final
+@frozen
+class Facts:
+    """What is known of an unpacked layer: bytes of its plain tar, and entries."""
 
-    The directory's name is the archive's sha256. Blocks while another process unpacks the same
-    archive. Raises ImageError for a missing or bad archive, HostError for a full disk.
+    size: int
+    entries: int
+
+
+def layer_facts(layout: Layout, digest: str) -> Facts | None:
+    """Look a layer up; None where it is not in the store. Raises ImageError for bad facts."""
+    path = layout.layers / hexadecimal(digest) / _FACTS
+    with told("read", path):
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            return None
+    try:
+        values = json.loads(text)
+        return Facts(int(values["size"]), int(values["entries"]))
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"`{path}` is damaged: {error}"
+        raise ImageError(message) from error
+
+
+def layer_root(layout: Layout, digest: str) -> Path:
+    """Where the layer's content is. Raises ImageError where it is not in the store."""
+    root = layout.layers / hexadecimal(digest) / _ROOT
+    if not root.is_dir():
+        message = f"layer `{digest}` is not in the store"
+        raise ImageError(message, hint="pull or import the image again")
+    return root
+
+
+def unpack_layer(
+    layout: Layout,
+    lease: Lease,
+    source: BinaryIO,
+    diff_id: str | None,
+    limits: Limits,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[str, Facts]:
+    """Unpack a layer unless it is here; `diff_id` None: it is named by what it turns out to be.
+
+    Raises ImageError where the unpacked bytes are not those of `diff_id`.
     """
-    layers = data / "layers"
-    make_private(layers)
+    with _claimed(layout, diff_id) as aside:
+        if aside is None:
+            return _found(layout, diff_id)
+        counted = _Counted(source, advance)
+        actual = _plain_digest(source, limits)
+        source.seek(0)
+        facts = _unpack_into(aside, cast("BinaryIO", counted), limits)
+        if diff_id not in (None, actual):
+            message = f"the layer is not what its image says: its digest is `{actual}`"
+            raise ImageError(message)
+        if diff_id is None:
+            lease.hold(actual)
+            if layer_facts(layout, actual) is not None:
+                return _found(layout, actual)
+        _finish(layout, aside, actual, facts)
+        return actual, facts
+
+
+def unpack_archive(layout: Layout, lease: Lease, archive: Path, limits: Limits) -> str:
+    """Unpack an archive of a root unless it is here; return its digest.
+
+    A layer of the digest of the archive's own bytes, compressed or not. Raises ImageError for a
+    missing or bad archive, HostError for a full disk.
+    """
     try:
         with archive.open("rb") as file:
             before = os.fstat(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            final = layers / digest
-            if not final.is_dir():
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            lease.hold(digest)
+            with _claimed(layout, digest) as aside:
+                if aside is None:
+                    return digest
                 file.seek(0)
-                _unpack_once(file, before, layers, digest, limits)
+                facts = _unpack_into(aside, file, limits)
+                _check_unchanged(file, before)
+                _check_is_root(aside / _ROOT, archive)
+                _finish(layout, aside, digest, facts)
     except IsADirectoryError as error:
         message = f"image `{archive}` is a directory, not an archive"
         raise ImageError(message) from error
@@ -54,30 +138,7 @@ def unpacked(archive: Path, data: Path, limits: Limits = Limits()) -> Path:  # n
         raise type(error)(message, hint=error.hint) from error
     except OSError as error:
         raise KernelError(error.errno or 0, "read", str(archive)) from error
-    return final
-
-
-def _unpack_once(
-    file: BinaryIO, before: os.stat_result, layers: Path, digest: str, limits: Limits
-) -> None:
-    parent = os.open(layers, DIRECTORY_FLAGS)
-    try:
-        with _claimed(parent, digest) as directory:
-            _sweep(parent, keep=_NEW + digest)
-            if directory is None:
-                return
-            empty_directory(directory)
-            try:
-                unpack(file, directory, limits)
-                _check_unchanged(file, before)
-            except BaseException:
-                remove_beneath(parent, _NEW + digest)
-                raise
-            libc.library_call("syncfs", directory, subject=digest)
-            os.rename(_NEW + digest, digest, src_dir_fd=parent, dst_dir_fd=parent)
-            os.fsync(parent)
-    finally:
-        os.close(parent)
+    return digest
 
 
 def _check_unchanged(file: BinaryIO, before: os.stat_result) -> None:
@@ -88,62 +149,107 @@ def _check_unchanged(file: BinaryIO, before: os.stat_result) -> None:
         raise ImageError(message, hint="try again when it is complete")
 
 
+def _check_is_root(root: Path, archive: Path) -> None:
+    """Refuse an archive that carries an image instead of being a root."""
+    names = {path.name for path in root.iterdir()}
+    if names & _ARCHIVED_IMAGE and not names & _ROOT_ENTRIES:
+        message = "it holds a saved image, not a root file system"
+        hint = f"anchor import {archive} NAME"
+        raise ImageError(message, hint=hint)
+
+
+def _found(layout: Layout, digest: str | None) -> tuple[str, Facts]:
+    assert digest is not None
+    facts = layer_facts(layout, digest)
+    assert facts is not None  # it is held, and was there
+    return digest, facts
+
+
 @contextlib.contextmanager
-def _claimed(parent: int, digest: str) -> Iterator[int | None]:
-    """Hold the directory to unpack into, alone; None when the layer appeared while we waited.
-
-    Having waited for the lock, we look again whether the name still means what we have locked:
-    its last holder has renamed it if all went well, and removed it if not.
-    """
-    name = _NEW + digest
-    while True:
-        if _exists(digest, parent):
+def _claimed(layout: Layout, digest: str | None) -> Iterator[Path | None]:
+    """Give a directory to unpack into, alone; None when the layer is here, or appears meanwhile."""
+    name = secrets.token_hex(16) if digest is None else hexadecimal(digest)
+    final = None if digest is None else layout.layers / name
+    if final is not None and final.is_dir():
+        yield None
+        return
+    aside = layout.ingest / f"{UNPACKING}{name}"
+    with told("make", aside):
+        claim = claim_directory(aside)
+    try:
+        if final is not None and final.is_dir():
             yield None
-            return
+        else:
+            with told("empty", aside):
+                _start_over(aside)
+            yield aside
+    finally:
+        try:
+            # Nothing is there any more where all went well: it was renamed.
+            with told("remove", aside):
+                remove_tree(aside)
+        finally:
+            os.close(claim)
+
+
+def _start_over(aside: Path) -> None:
+    """Remove what a killed process has left."""
+    remove_tree(aside / _ROOT)
+    remove_tree(aside / _FACTS)
+    (aside / _ROOT).mkdir(mode=0o700)
+
+
+def _unpack_into(aside: Path, source: BinaryIO, limits: Limits) -> Facts:
+    root = os.open(aside / _ROOT, DIRECTORY_FLAGS)
+    try:
+        done = unpack(source, root, limits)
+    finally:
+        os.close(root)
+    return Facts(done.size, done.entries)
+
+
+def _plain_digest(source: BinaryIO, limits: Limits) -> str:
+    stream, digest = ArchiveStream(source, most=limits.size), hashlib.sha256()
+    while piece := stream.read(_CHUNK):
+        digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _finish(layout: Layout, aside: Path, digest: str, facts: Facts) -> None:
+    """Write the facts, have the disk know all of it, and give the layer its name."""
+    with told("write", aside):
+        text = json.dumps({"size": facts.size, "entries": facts.entries})
+        (aside / _FACTS).write_text(text + "\n")
+        directory = os.open(aside, DIRECTORY_FLAGS)
+        try:
+            libc.library_call("syncfs", directory, subject=digest)
+        finally:
+            os.close(directory)
+        # A layer whose name nobody knew beforehand may have been unpacked twice at once: rename(2)
+        # refuses a directory that is not empty, and the first one stays.
         with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-        try:
-            directory = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            if _is_still(directory, parent, name):
-                yield directory
-                return
-        finally:
-            os.close(directory)
+            _move(aside, layout.layers / hexadecimal(digest))
 
 
-def _exists(name: str, parent: int) -> bool:
+def _move(aside: Path, final: Path) -> None:
     try:
-        os.stat(name, dir_fd=parent)
-    except FileNotFoundError:
-        return False
-    return True
+        move_into_place(aside, final)
+    except OSError as error:
+        if not final.is_dir():
+            raise
+        raise FileExistsError from error
 
 
-def _is_still(directory: int, parent: int, name: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(directory), os.stat(name, dir_fd=parent))
-    except FileNotFoundError:
-        return False
+@final
+class _Counted:
+    """A file that tells how much of it has been read."""
 
+    def __init__(self, file: BinaryIO, advance: Callable[[int], None]) -> None:
+        self._file = file
+        self._advance = advance
 
-def _sweep(parent: int, *, keep: str) -> None:
-    """Remove what unpackers that were killed have left: litter that nobody holds locked."""
-    for name in os.listdir(parent):
-        if not name.startswith(_NEW) or name == keep:
-            continue
-        try:
-            directory = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(directory, parent, name):
-                remove_beneath(parent, name)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(directory)
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        data = self._file.read(size)
+        self._advance(len(data))
+        return data

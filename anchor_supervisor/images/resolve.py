@@ -4,37 +4,72 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import assert_never
+from typing import assert_never, final
+
+from attrs import frozen
 
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.fleet.model import Image, ImageKind
-from anchor_supervisor.images.layer_store import unpacked
+from anchor_supervisor.images import model
+from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.images.unpack import Limits
 from anchor_supervisor.rootfs.layers import HOST_ROOT, Layers
 
 
-def resolve(image: Image, data: Path, limits: Limits = Limits()) -> Layers:  # noqa: B008 - frozen
-    """Find the image; an archive is unpacked beneath `data` where it has not been yet.
+@final
+@frozen
+class Resolved:
+    """An image's directories, and, where it comes from the store, what it says of itself."""
+
+    layers: Layers
+    image: model.Image | None = None
+
+
+def resolve(
+    image: Image,
+    store: Store,
+    lease: Lease,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Resolved:
+    """Find the image, and hold it; an archive is unpacked into the store where it is not yet.
 
     Blocks: an archive is read once to know its digest. Raises ImageError, naming the image, where
-    it is missing, malformed, or of a kind that is not supported yet; HostError for a full disk.
+    it is missing or malformed; HostError for a full disk.
     """
     match image.kind:
         case ImageKind.HOST:
-            return Layers((HOST_ROOT,), "host", host=True)
+            return Resolved(Layers((HOST_ROOT,), "host", host=True))
         case ImageKind.DIRECTORY:
-            return _directory(Path(image.reference))
+            return Resolved(_directory(Path(image.reference)))
         case ImageKind.ARCHIVE:
-            layer = unpacked(Path(image.reference), data, limits)
-            return Layers((layer,), f"sha256:{layer.name}")
+            digest = store.ensure_archive(lease, Path(image.reference), limits)
+            return Resolved(Layers((store.layer_root(digest),), digest))
         case ImageKind.STORE:
-            message = f"image `{image.reference}`: images from the store are not supported yet"
-            raise ImageError(
-                message,
-                hint='`host`, a directory such as "./rootfs", or an archive such as "./rootfs.tar"',
-            )
+            return _from_store(image.reference, store, lease)
         case _ as never:
             assert_never(never)
+
+
+def _from_store(name: str, store: Store, lease: Lease) -> Resolved:
+    """Find it, hold it, and look again: before it was held it could have been removed."""
+    found = store.find(name)
+    if found is not None:
+        lease.hold(found.digest)
+        found = store.find(name)
+    if found is None:
+        message = f"image `{name}` is not in the store"
+        raise ImageError(message, hint=f'`anchor pull {name}`, or set `pull = "missing"`')
+    lease.hold(found.digest)
+    return Resolved(store_layers(found, store), store.image(found.digest))
+
+
+def store_layers(image: model.Image, store: Store) -> Layers:
+    """Return the directories of an image that is held. Raises ImageError where it has none."""
+    if not image.layers:
+        message = f"image `{image.digest}` has no layers"
+        raise ImageError(message, hint="nothing can be run in it")
+    paths = tuple(store.layer_root(layer.diff_id) for layer in reversed(image.layers))
+    return Layers(paths, image.digest)
 
 
 def _directory(path: Path) -> Layers:

@@ -13,95 +13,97 @@ Everything is written aside, synced and renamed. What no name and no lease leads
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, final
+from typing import Any, BinaryIO, final
 
 from attrs import frozen
 
-from anchor_supervisor.images.model import Descriptor, Image, Layer
-from anchor_supervisor.images.progress import Progress
+from anchor_supervisor.errors import HostError, ImageError, KernelError
+from anchor_supervisor.images import blobs, catalogue, layer_store, leases, pruning
+from anchor_supervisor.images.blobs import BlobWriter, NewBlob
+from anchor_supervisor.images.catalogue import NamedImage, Record, short
+from anchor_supervisor.images.leases import Lease
+from anchor_supervisor.images.manifests import (
+    json_bytes,
+    manifest_json,
+    parse_diff_ids,
+    parse_manifest,
+)
+from anchor_supervisor.images.model import (
+    OCI_CONFIG,
+    OCI_MANIFEST,
+    Descriptor,
+    Image,
+    Layer,
+)
+from anchor_supervisor.images.progress import Progress, Silent
+from anchor_supervisor.images.pruning import Removal
 from anchor_supervisor.images.reference import Reference
+from anchor_supervisor.images.store_layout import Layout, told
 from anchor_supervisor.images.unpack import Limits
 
-
-class Lease(Protocol):
-    """What a process holds so that nothing it needs is removed meanwhile. Ends with it."""
-
-    def hold(self, *digests: str) -> None:
-        """From here on these digests (blobs, diff ids, manifests) stay, once they are there."""
+__all__ = ["BlobWriter", "Lease", "NamedImage", "NewBlob", "Removal", "Store"]
 
 
-class BlobWriter(Protocol):
-    """A blob on its way. What has been written survives a broken connection, not a wrong digest."""
-
-    @property
-    def position(self) -> int:
-        """Bytes that are there already, from an earlier try."""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append. Raises HostError for a full disk."""
-
-    def commit(self) -> Descriptor:
-        """Verify digest and size, sync, and move into place. Raises ImageError, and forgets it."""
-
-
-@final
-@frozen
-class NamedImage:
-    """A line of `anchor images`: `name` None where nothing leads to it any more."""
-
-    name: str | None
-    digest: str
-    added: float
-
-
-@final
-@frozen
-class Removal:
-    """What `prune` would take away, or took: kinds, short names, bytes."""
-
-    kind: str
-    name: str
-    size: int
+def _say_nothing() -> None:
+    """Wait in silence."""
 
 
 @final
 @frozen
 class Store:
-    """The store beneath a data directory. Every method may be called by several processes."""
+    """The store beneath a data directory. Every method may be called by several processes.
+
+    And by several threads, with one lease. What is looked at without a lease on it may be gone at
+    the next look.
+    """
 
     data: Path
 
+    @property
+    def layout(self) -> Layout:
+        """Where things are."""
+        return Layout(self.data / "store")
+
     def lease(self, holder: str) -> AbstractContextManager[Lease]:
-        """Hold things for as long as the block lasts; `holder` is for people ("pull", "fleet x")."""
-        raise NotImplementedError
+        """Hold things for as long as the block lasts; `holder` is for people: "pull", "fleet x"."""
+        return leases.lease(self.layout, holder)
 
     def blob(self, digest: str) -> Path | None:
         """Where a blob is; None where it is not."""
-        raise NotImplementedError
+        return blobs.blob_path(self.layout, digest)
 
     def read_json(self, descriptor: Descriptor) -> Mapping[str, Any]:
         """Read and verify a small JSON blob. Raises ImageError."""
-        raise NotImplementedError
+        return blobs.read_json(self.layout, descriptor)
 
     def write_blob(
         self, lease: Lease, descriptor: Descriptor
     ) -> AbstractContextManager[BlobWriter | None]:
         """Begin or resume a blob whose digest and size are known; None: it is here already.
 
-        Waits while another process writes the same one.
+        Waits while another process writes the same one, so a thread writes one at a time.
         """
-        raise NotImplementedError
+        return blobs.write_blob(self.layout, lease, descriptor)
+
+    def new_blob(self, lease: Lease, media_type: str) -> AbstractContextManager[NewBlob]:
+        """Begin a blob whose digest nobody knows yet; it is gone unless it is committed."""
+        return blobs.new_blob(self.layout, lease, media_type)
 
     def add_blob(self, lease: Lease, media_type: str, content: bytes) -> Descriptor:
         """Store a small blob."""
-        raise NotImplementedError
+        with self.new_blob(lease, media_type) as new:
+            new.write(content)
+            return new.commit()
 
     def add_blob_file(self, lease: Lease, media_type: str, source: BinaryIO) -> Descriptor:
-        """Store a copy of a file, whatever its digest turns out to be (in-kernel copy where it can)."""
-        raise NotImplementedError
+        """Store a copy of a file, whatever its digest is; the kernel copies where it can."""
+        with self.new_blob(lease, media_type) as new:
+            new.copy(source)
+            return new.commit()
 
     def ensure_layer(
         self,
@@ -114,55 +116,137 @@ class Store:
     ) -> Layer:
         """Unpack a blob that is in the store, once; `diff_id` None: whatever it turns out to be.
 
-        Raises ImageError where the unpacked bytes are not those of `diff_id`.
+        Tells `progress` that the blob is unpacked and how far that is; its end is the caller's to
+        tell. Raises ImageError where the unpacked bytes are not those of `diff_id`.
         """
-        raise NotImplementedError
+        lease.hold(blob.digest, *([] if diff_id is None else [diff_id]))
+        facts = None if diff_id is None else layer_store.layer_facts(self.layout, diff_id)
+        if diff_id is not None and facts is not None:
+            return Layer(diff_id, blob, facts.size)
+        path = self.blob(blob.digest)
+        if path is None:
+            message = f"blob `{blob.digest}` is not in the store"
+            raise ImageError(message)
+        progress, item = progress or Silent(), short(blob.digest)
+        progress.begin(item, "unpacking", blob.size)
+
+        def advance(count: int) -> None:
+            progress.advance(item, count)
+
+        with _naming(f"layer `{item}`"), contextlib.ExitStack() as opened:
+            with told("read", path):
+                source = opened.enter_context(path.open("rb"))
+            name, facts = layer_store.unpack_layer(
+                self.layout, lease, source, diff_id, limits, advance
+            )
+        return Layer(name, blob, facts.size)
+
+    def ensure_archive(
+        self,
+        lease: Lease,
+        archive: Path,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> str:
+        """Unpack an archive of a root file system, once; return the digest of its own bytes.
+
+        That is what `layer_root` takes. Blocks while another process unpacks the same. Raises
+        ImageError, naming the archive, where it is missing, malformed, or a saved image instead.
+        """
+        return layer_store.unpack_archive(self.layout, lease, archive, limits)
 
     def layer_root(self, diff_id: str) -> Path:
         """Where the layer's content is. Raises ImageError where it is not in the store."""
-        raise NotImplementedError
+        return layer_store.layer_root(self.layout, diff_id)
 
     def add_image(self, lease: Lease, manifest: Descriptor) -> Image:
         """Register an image whose manifest, configuration and layers are all in the store."""
-        raise NotImplementedError
+        lease.hold(manifest.digest)
+        config_blob, layer_blobs = parse_manifest(manifest, self.read_json(manifest))
+        lease.hold(config_blob.digest)
+        config = self.read_json(config_blob)
+        words = f"the configuration of image `{short(manifest.digest)}`"
+        diff_ids = parse_diff_ids(config, len(layer_blobs), words)
+        lease.hold(*(blob.digest for blob in layer_blobs), *diff_ids)
+        layers = tuple(map(self._whole_layer, layer_blobs, diff_ids))
+        catalogue.register(self.layout, Record(manifest, config_blob, layers))
+        return Image(manifest, config_blob, config, layers)
+
+    def _whole_layer(self, blob: Descriptor, diff_id: str) -> Layer:
+        """Look whether both forms of a layer are here. Raises ImageError."""
+        path = self.blob(blob.digest)
+        if path is None or path.stat().st_size != blob.size:
+            message = f"blob `{blob.digest}` of {blob.size} bytes is not in the store"
+            raise ImageError(message)
+        facts = layer_store.layer_facts(self.layout, diff_id)
+        if facts is None:
+            message = f"layer `{diff_id}` is not in the store"
+            raise ImageError(message)
+        return Layer(diff_id, blob, facts.size)
 
     def make_image(self, lease: Lease, config: Mapping[str, Any], layers: Sequence[Layer]) -> Image:
         """Write an OCI manifest and configuration over these layers, and register it.
 
         `config` is the whole configuration; its `rootfs` is filled in here.
         """
-        raise NotImplementedError
+        rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
+        content = json_bytes({**config, "rootfs": rootfs})
+        config_blob = self.add_blob(lease, OCI_CONFIG, content)
+        manifest = self.add_blob(lease, OCI_MANIFEST, manifest_json(config_blob, layers))
+        return self.add_image(lease, manifest)
 
     def tag(self, reference: Reference, digest: str) -> None:
         """Lead a name to an image that is registered; atomically, whatever it led to before."""
-        raise NotImplementedError
+        catalogue.tag(self.layout, reference, digest)
 
     def untag(self, reference: Reference) -> str:
         """Forget a name; return the digest it led to. Raises ImageError where there is none."""
-        raise NotImplementedError
+        return catalogue.untag(self.layout, reference)
 
     def image(self, digest: str) -> Image:
         """Return a registered image. Raises ImageError."""
-        raise NotImplementedError
+        return catalogue.image(self.layout, digest)
 
     def find(self, text: str) -> Image | None:
-        """Find an image as people name it: a reference, a digest, or the first digits of one."""
-        raise NotImplementedError
+        """Find an image as people name it: a reference, a digest, or the first digits of one.
+
+        A configuration's digest (docker's image id) counts too. Raises ImageError for what cannot
+        be a name, and for digits that several images begin with.
+        """
+        digest = catalogue.find(self.layout, text)
+        if digest is None or catalogue.record(self.layout, digest) is None:
+            return None
+        return self.image(digest)
 
     def images(self) -> Iterator[NamedImage]:
-        """Every name, and every registered image without one."""
-        raise NotImplementedError
+        """Every name (in full), and every registered image without one."""
+        return catalogue.listed(self.layout)
 
     def holders(self, digest: str) -> tuple[str, ...]:
-        """Which living processes hold this digest, in their own words."""
-        raise NotImplementedError
+        """Which living processes hold this digest or an image made of it, in their own words."""
+        return pruning.holders(self.layout, digest)
 
     def prune(
         self,
         *,
         everything: bool = False,
         dry_run: bool = False,
-        on_wait: Callable[[], None] = print,
+        on_wait: Callable[[], None] = _say_nothing,
     ) -> tuple[Removal, ...]:
-        """Remove what no name and no living lease leads to; `everything`: unused names as well."""
-        raise NotImplementedError
+        """Remove what no name and no living lease leads to; `everything`: unused names as well.
+
+        `dry_run` gives the same list and removes nothing. `on_wait` is called where others are in
+        the way, for the moment that takes.
+        """
+        return pruning.prune(self.layout, everything=everything, dry_run=dry_run, on_wait=on_wait)
+
+
+@contextlib.contextmanager
+def _naming(words: str) -> Iterator[None]:
+    """Say which thing an error is about."""
+    try:
+        yield
+    except (ImageError, HostError) as error:
+        if isinstance(error, KernelError):
+            raise
+        message = f"{words}: {error.message}"
+        raise type(error)(message, hint=error.hint) from error

@@ -1,0 +1,155 @@
+"""What no name and no living process leads to, and how it goes.
+
+Decided and renamed away under the store's exclusive lock, which is a matter of moments; sized and
+removed after it, however much that is. Names go before images, and images before what they are
+made of, so that a kill in between leaves nothing half: what is still registered is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, final
+
+from attrs import frozen
+
+from anchor_supervisor.images import catalogue, leases
+from anchor_supervisor.images.model import hexadecimal
+from anchor_supervisor.images.store_layout import (
+    PART,
+    TRASH,
+    UNPACKING,
+    Layout,
+    claim_directory,
+    disk_size,
+    lock_unused,
+    names_in,
+    remove_tree,
+    told,
+)
+
+_SHOWN: Final = 12  # digits
+
+
+@final
+@frozen
+class Removal:
+    """What `prune` would take away, or took: kinds, short names, bytes on the disk.
+
+    Kinds are `name`, `image`, `layer`, `blob`, `part` (of a blob) and `unfinished`.
+    """
+
+    kind: str
+    name: str
+    size: int
+
+
+@final
+@frozen
+class _Doomed:
+    kind: str
+    name: str
+    path: Path
+
+
+def prune(
+    layout: Layout, *, everything: bool, dry_run: bool, on_wait: Callable[[], None]
+) -> tuple[Removal, ...]:
+    """Remove what no name and no living lease leads to; `everything`: unused names as well."""
+    if not layout.top.is_dir():
+        return ()
+    layout.make()
+    if dry_run:
+        with layout.exclusive(on_wait):
+            doomed = list(_doomed(layout, everything=everything))
+        return tuple(Removal(each.kind, each.name, disk_size(each.path)) for each in doomed)
+    trash = layout.ingest / f"{TRASH}{secrets.token_hex(16)}"
+    with told("make", trash):
+        claim = claim_directory(trash)
+    try:
+        with layout.exclusive(on_wait), told("remove from", layout.top):
+            doomed = list(_doomed(layout, everything=everything, own=trash))
+            moved = [_moved(each, trash / str(number)) for number, each in enumerate(doomed)]
+            for dead in leases.living(layout)[1]:
+                dead.unlink(missing_ok=True)
+        return tuple(_removed(each, path) for each, path in moved if path is not None)
+    finally:
+        with told("remove", trash):
+            remove_tree(trash)
+        os.close(claim)
+
+
+def _moved(doomed: _Doomed, aside: Path) -> tuple[_Doomed, Path | None]:
+    """Take it out of the store; None where it was on its way and its owner was faster."""
+    if doomed.path.parent.name == aside.parent.parent.name:
+        unused = lock_unused(doomed.path)
+        if unused is None:
+            return doomed, None
+        doomed.path.rename(aside)
+        os.close(unused)
+    else:
+        doomed.path.rename(aside)
+    return doomed, aside
+
+
+def _removed(doomed: _Doomed, path: Path) -> Removal:
+    size = disk_size(path)
+    with told("remove", path):
+        remove_tree(path)
+    return Removal(doomed.kind, doomed.name, size)
+
+
+def needed(layout: Layout, digests: Iterable[str]) -> frozenset[str]:
+    """These digests and all that the images among them are made of."""
+    found: set[str] = set()
+    for digest in digests:
+        if digest not in found:
+            found.add(digest)
+            entry = catalogue.record(layout, digest)
+            if entry is not None:
+                found.update(entry.digests)
+    return frozenset(found)
+
+
+def holders(layout: Layout, digest: str) -> tuple[str, ...]:
+    """Which living processes hold this digest, or an image made of it, in their own words."""
+    if not layout.top.is_dir():
+        return ()
+    with layout.shared():
+        held, _ = leases.living(layout)
+        return tuple(sorted(each.holder for each in held if digest in needed(layout, each.digests)))
+
+
+def _doomed(layout: Layout, *, everything: bool, own: Path | None = None) -> Iterator[_Doomed]:
+    held = frozenset[str]().union(*(each.digests for each in leases.living(layout)[0]))
+    kept_by_names = set()
+    for path, reference, digest in catalogue.named(layout):
+        if catalogue.record(layout, digest) is None or (everything and digest not in held):
+            yield _Doomed("name", reference, path)
+        else:
+            kept_by_names.add(digest)
+    keep = {hexadecimal(each) for each in needed(layout, held | kept_by_names)}
+    for kind, directory in (
+        *(("image", layout.images), ("layer", layout.layers), ("blob", layout.blobs)),
+    ):
+        for name in names_in(directory):
+            digits = name.removesuffix(".json")
+            if digits not in keep:
+                yield _Doomed(kind, digits[:_SHOWN], directory / name)
+    yield from _abandoned(layout, keep, own)
+
+
+def _abandoned(layout: Layout, keep: set[str], own: Path | None) -> Iterator[_Doomed]:
+    """What is on its way while nobody holds it. A part that a living lease holds is resumed."""
+    for name in names_in(layout.ingest):
+        path = layout.ingest / name
+        if path == own or (name.endswith(PART) and name.removesuffix(PART) in keep):
+            continue
+        unused = lock_unused(path)
+        if unused is None:
+            continue
+        os.close(unused)
+        kind = "part" if name.endswith(PART) else "unfinished"
+        yield _Doomed(kind, name.removeprefix(UNPACKING)[:_SHOWN], path)
