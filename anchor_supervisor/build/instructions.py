@@ -12,6 +12,8 @@ from typing import ClassVar, Final, TypeAlias, final
 
 from attrs import field, frozen
 
+from anchor_supervisor.errors import Problem
+
 Command: TypeAlias = tuple[str, ...] | str
 """The exec form (a tuple of arguments) or the shell form (text for the shell)."""
 
@@ -131,7 +133,7 @@ class Run(_Placed):
 
     @property
     def script(self) -> str | None:
-        """The one heredoc that begins with `#!`: to be written to a file and run without a shell."""
+        """The one heredoc that begins with `#!`: a file to be run without a shell."""
         body = self._alone
         return body if body is not None and body.startswith("#!") else None
 
@@ -358,7 +360,10 @@ class Stage:
 @final
 @frozen
 class Dockerfile:
-    """A whole file: the ARGs before the first FROM, and the stages (at least one)."""
+    """A whole file: the ARGs before the first FROM, and the stages (at least one).
+
+    `warnings` are what is allowed and hardly meant.
+    """
 
     file: str
     stages: tuple[Stage, ...]
@@ -366,6 +371,7 @@ class Dockerfile:
     escape: str = "\\"
     syntax: str | None = None
     lines: tuple[str, ...] = field(default=(), eq=False, repr=False)
+    warnings: tuple[Problem, ...] = field(default=(), eq=False)
 
     def find(self, name: str, *, before: int | None = None) -> int | None:
         """Return the index of the stage of this name or number, the last such one before `before`.
