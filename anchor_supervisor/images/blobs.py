@@ -26,8 +26,10 @@ from anchor_supervisor.images.store_layout import (
     PART,
     Layout,
     claim_file,
+    is_there,
     move_into_place,
     new_file,
+    release,
     told,
     write_all,
 )
@@ -41,7 +43,7 @@ _NO_KERNEL_COPY: Final = (
 def blob_path(layout: Layout, digest: str) -> Path | None:
     """Where a blob is; None where it is not."""
     path = layout.blobs / hexadecimal(digest)
-    return path if path.is_file() else None
+    return path if is_there(path) else None
 
 
 @final
@@ -122,7 +124,7 @@ class BlobWriter:
         """Let go; a part with nothing in it is not worth keeping."""
         if not self._done and not self._position:
             self._path.unlink(missing_ok=True)
-        os.close(self._file)
+        release(self._file)
 
     def _forget(self) -> None:
         if not self._done:

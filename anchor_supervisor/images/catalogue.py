@@ -26,6 +26,7 @@ from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.store_layout import (
     Layout,
     add_file,
+    is_there,
     move_into_place,
     names_in,
     new_file,
@@ -77,7 +78,7 @@ def short(digest: str) -> str:
 def register(layout: Layout, record: Record) -> None:
     """Add an image; its lease holds all of it. One that is here stays as it is."""
     path = _image_path(layout, record.manifest.digest)
-    if not path.exists():
+    if not is_there(path):
         document = {
             "manifest": descriptor_json(record.manifest),
             "config": descriptor_json(record.config),
@@ -110,8 +111,7 @@ def record(layout: Layout, digest: str) -> Record | None:
             layers,
         )
     except (KeyError, TypeError, ValueError) as error:
-        message = f"`{path}` is damaged: {error!r}"
-        raise ImageError(message) from error
+        raise _damaged(path) from error
 
 
 def _own_json(path: Path) -> Mapping[str, Any] | None:
@@ -123,12 +123,16 @@ def _own_json(path: Path) -> Mapping[str, Any] | None:
     try:
         document = json.loads(content)
     except ValueError as error:
-        message = f"`{path}` is damaged: {error}"
-        raise ImageError(message) from error
+        raise _damaged(path) from error
     if not isinstance(document, dict):
-        message = f"`{path}` is damaged"
-        raise ImageError(message)
+        raise _damaged(path)
     return document
+
+
+def _damaged(path: Path) -> ImageError:
+    """A file of our own that is not as we write it."""
+    message = f"`{path}` is damaged"
+    return ImageError(message, hint="remove it, and pull or import the image again")
 
 
 def _image_path(layout: Layout, digest: str) -> Path:
@@ -169,7 +173,7 @@ def tag(layout: Layout, reference: Reference, digest: str) -> None:
         write_all(file, json.dumps(document).encode())
         os.fsync(file)
         with layout.shared():
-            if not _image_path(layout, digest).exists():
+            if not is_there(_image_path(layout, digest)):
                 message = f"image `{digest}` is not in the store"
                 raise ImageError(message)
             move_into_place(path, final)
@@ -179,7 +183,7 @@ def untag(layout: Layout, reference: Reference) -> str:
     """Forget a name; return the digest it led to. Raises ImageError where there is none."""
     path = name_path(layout, reference)
     missing = ImageError(f"there is no image `{reference.familiar}`")
-    if not layout.names.is_dir():
+    if not is_there(layout.names):
         raise missing
     with layout.shared():
         target = _target(path)

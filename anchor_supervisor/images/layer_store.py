@@ -27,7 +27,10 @@ from anchor_supervisor.images.store_layout import (
     UNPACKING,
     Layout,
     claim_directory,
+    is_at,
+    is_there,
     move_into_place,
+    release,
     remove_tree,
     told,
 )
@@ -70,7 +73,7 @@ def layer_facts(layout: Layout, digest: str) -> Facts | None:
 def layer_root(layout: Layout, digest: str) -> Path:
     """Where the layer's content is. Raises ImageError where it is not in the store."""
     root = layout.layers / hexadecimal(digest) / _ROOT
-    if not root.is_dir():
+    if not is_there(root):
         message = f"layer `{digest}` is not in the store"
         raise ImageError(message, hint="pull or import the image again")
     return root
@@ -170,14 +173,14 @@ def _claimed(layout: Layout, digest: str | None) -> Iterator[Path | None]:
     """Give a directory to unpack into, alone; None when the layer is here, or appears meanwhile."""
     name = secrets.token_hex(16) if digest is None else hexadecimal(digest)
     final = None if digest is None else layout.layers / name
-    if final is not None and final.is_dir():
+    if final is not None and is_there(final):
         yield None
         return
     aside = layout.ingest / f"{UNPACKING}{name}"
     with told("make", aside):
         claim = claim_directory(aside)
     try:
-        if final is not None and final.is_dir():
+        if final is not None and is_there(final):
             yield None
         else:
             with told("empty", aside):
@@ -185,11 +188,11 @@ def _claimed(layout: Layout, digest: str | None) -> Iterator[Path | None]:
             yield aside
     finally:
         try:
-            # Nothing is there any more where all went well: it was renamed.
-            with told("remove", aside):
-                remove_tree(aside)
+            if is_at(claim, aside):  # where all went well it was renamed
+                with told("remove", aside):
+                    remove_tree(aside)
         finally:
-            os.close(claim)
+            release(claim)
 
 
 def _start_over(aside: Path) -> None:

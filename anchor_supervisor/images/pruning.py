@@ -7,7 +7,6 @@ made of, so that a kill in between leaves nothing half: what is still registered
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -24,13 +23,16 @@ from anchor_supervisor.images.store_layout import (
     Layout,
     claim_directory,
     disk_size,
+    is_there,
     lock_unused,
     names_in,
+    release,
     remove_tree,
     told,
 )
 
 _SHOWN: Final = 12  # digits
+_ON_THE_WAY: Final = frozenset({"part", "unfinished"})
 
 
 @final
@@ -58,7 +60,7 @@ def prune(
     layout: Layout, *, everything: bool, dry_run: bool, on_wait: Callable[[], None]
 ) -> tuple[Removal, ...]:
     """Remove what no name and no living lease leads to; `everything`: unused names as well."""
-    if not layout.top.is_dir():
+    if not is_there(layout.top):
         return ()
     layout.make()
     if dry_run:
@@ -78,19 +80,21 @@ def prune(
     finally:
         with told("remove", trash):
             remove_tree(trash)
-        os.close(claim)
+        release(claim)
 
 
 def _moved(doomed: _Doomed, aside: Path) -> tuple[_Doomed, Path | None]:
     """Take it out of the store; None where it was on its way and its owner was faster."""
-    if doomed.path.parent.name == aside.parent.parent.name:
-        unused = lock_unused(doomed.path)
-        if unused is None:
-            return doomed, None
+    if doomed.kind not in _ON_THE_WAY:
         doomed.path.rename(aside)
-        os.close(unused)
-    else:
+        return doomed, aside
+    unused = lock_unused(doomed.path)
+    if unused is None:
+        return doomed, None
+    try:
         doomed.path.rename(aside)
+    finally:
+        release(unused)
     return doomed, aside
 
 
@@ -115,7 +119,7 @@ def needed(layout: Layout, digests: Iterable[str]) -> frozenset[str]:
 
 def holders(layout: Layout, digest: str) -> tuple[str, ...]:
     """Which living processes hold this digest, or an image made of it, in their own words."""
-    if not layout.top.is_dir():
+    if not is_there(layout.top):
         return ()
     with layout.shared():
         held, _ = leases.living(layout)
@@ -150,6 +154,6 @@ def _abandoned(layout: Layout, keep: set[str], own: Path | None) -> Iterator[_Do
         unused = lock_unused(path)
         if unused is None:
             continue
-        os.close(unused)
+        release(unused)
         kind = "part" if name.endswith(PART) else "unfinished"
         yield _Doomed(kind, name.removeprefix(UNPACKING)[:_SHOWN], path)

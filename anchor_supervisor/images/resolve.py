@@ -51,16 +51,13 @@ def resolve(
 
 
 def _from_store(name: str, store: Store, lease: Lease) -> Resolved:
-    """Find it, hold it, and look again: before it was held it could have been removed."""
     found = store.find(name)
-    if found is not None:
-        lease.hold(found.digest)
-        found = store.find(name)
     if found is None:
         message = f"image `{name}` is not in the store"
         raise ImageError(message, hint=f'`anchor pull {name}`, or set `pull = "missing"`')
     lease.hold(found.digest)
-    return Resolved(store_layers(found, store), store.image(found.digest))
+    held = store.image(found.digest)  # looked at again: before it was held it could go
+    return Resolved(store_layers(held, store), held)
 
 
 def store_layers(image: model.Image, store: Store) -> Layers:

@@ -213,9 +213,14 @@ class Store:
         be a name, and for digits that several images begin with.
         """
         digest = catalogue.find(self.layout, text)
-        if digest is None or catalogue.record(self.layout, digest) is None:
+        if digest is None:
             return None
-        return self.image(digest)
+        try:
+            return self.image(digest)
+        except ImageError:
+            if catalogue.record(self.layout, digest) is None:
+                return None  # it went while we looked
+            raise
 
     def images(self) -> Iterator[NamedImage]:
         """Every name (in full), and every registered image without one."""

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, final
@@ -98,7 +99,7 @@ class Layout:
                 _flock(lock, how, on_wait)
             yield
         finally:
-            os.close(lock)
+            release(lock)
 
 
 def _flock(lock: int, how: int, on_wait: Callable[[], None] | None) -> None:
@@ -117,13 +118,13 @@ def told(verb: str, subject: Path | str) -> Iterator[None]:
     """Say a failed system call in words: a full disk, or what failed on what."""
     try:
         yield
-    except AnchorError:
-        raise
     except OSError as error:
         if error.errno in _NO_SPACE:
             message = f"no space left on the device to {verb} `{subject}`"
             hint = "free some (`anchor prune` may), or move ANCHOR_DATA_DIR"
             raise HostError(message, hint=hint) from error
+        if isinstance(error, AnchorError):
+            raise
         raise KernelError(error.errno or 0, verb, str(subject)) from error
 
 
@@ -164,6 +165,15 @@ def _held_there(opened: int, path: Path) -> bool:
     return False
 
 
+def release(opened: int) -> None:
+    """Unlock and close.
+
+    Closing alone would leave the lock to the copy that a child has between clone and exec.
+    """
+    fcntl.flock(opened, fcntl.LOCK_UN)
+    os.close(opened)
+
+
 def is_at(opened: int, path: Path) -> bool:
     """Whether the name still means what is open."""
     try:
@@ -181,7 +191,7 @@ def new_file(layout: Layout) -> Iterator[tuple[int, Path]]:
         yield file, path
     finally:
         path.unlink(missing_ok=True)
-        os.close(file)
+        release(file)
 
 
 def write_all(file: int, content: bytes | memoryview) -> None:
@@ -216,10 +226,21 @@ def add_file(layout: Layout, final: Path, content: bytes) -> None:
 
 def names_in(directory: Path) -> list[str]:
     """Every name in the directory, in order; none where there is no directory yet."""
-    try:
-        return sorted(path.name for path in directory.iterdir())
-    except FileNotFoundError:
-        return []
+    with told("read", directory):
+        try:
+            return sorted(path.name for path in directory.iterdir())
+        except FileNotFoundError:
+            return []
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything has the name. Raises KernelError where we may not look."""
+    with told("look at", path):
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return False
+    return True
 
 
 def lock_unused(path: Path) -> int | None:
@@ -254,7 +275,7 @@ def sweep(layout: Layout) -> None:
             try:
                 remove_tree(path)
             finally:
-                os.close(unused)
+                release(unused)
 
 
 def remove_tree(path: Path) -> None:
@@ -282,6 +303,7 @@ def disk_size(path: Path) -> int:
                     continue
                 seen.add(identity)
             total += status.st_blocks * _BLOCK
-            with os.scandir(place) as entries:  # ENOTDIR for all but a directory
-                pending += [entry.path for entry in entries]
+            if stat.S_ISDIR(status.st_mode):  # scandir would follow a link out of the store
+                with os.scandir(place) as entries:
+                    pending += [entry.path for entry in entries]
     return total
