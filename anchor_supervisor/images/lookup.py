@@ -1,0 +1,69 @@
+"""Images found as people name them, and what to say where there is none."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final, final
+
+from attrs import frozen
+
+from anchor_supervisor.errors import ImageError
+from anchor_supervisor.images import reference
+from anchor_supervisor.images.model import Image
+from anchor_supervisor.images.reference import Reference
+from anchor_supervisor.images.store import Store
+
+ID_DIGITS: Final = 12
+
+
+@final
+@frozen
+class Found:
+    """An image, the name that led to it (None: a digest did), and every name it has."""
+
+    image: Image
+    name: Reference | None
+    names: tuple[Reference, ...]
+
+
+def find(store: Store, text: str) -> Found:
+    """Find an image by name, digest, id, or the first digits of one. Raises ImageError."""
+    image = store.find(text)
+    if image is None:
+        raise unknown(store, text)
+    names = names_of(store, image.digest)
+    return Found(image, _name_in(text, names), names)
+
+
+def names_of(store: Store, digest: str) -> tuple[Reference, ...]:
+    """Every name that leads to this image, in order."""
+    listed = [line.name for line in store.images() if line.digest == digest]
+    return tuple(reference.parse(name) for name in sorted(filter(None, listed)))
+
+
+def short_id(image: Image) -> str:
+    """What docker's users know as IMAGE ID: the first digits of the configuration's digest."""
+    return image.config_blob.digest.removeprefix("sha256:")[:ID_DIGITS]
+
+
+def unknown(store: Store, text: str) -> ImageError:
+    """Build the error for an image that is not there; names the nearest that is."""
+    names = [reference.parse(line.name).familiar for line in store.images() if line.name]
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.6)
+    repository = text.rpartition("/")[2].partition(":")[0]
+    near = near or [name for name in names if _short(name) == repository][:1]
+    hint = f"did you mean `{near[0]}`?" if near else "`anchor images` lists what there is"
+    message = f"there is no image `{text}`"
+    return ImageError(message, hint=hint)
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2].partition(":")[0]
+
+
+def _name_in(text: str, names: tuple[Reference, ...]) -> Reference | None:
+    try:
+        wanted = reference.parse(text)
+    except ImageError:
+        return None
+    return next((name for name in names if name == wanted), None)
