@@ -57,22 +57,30 @@ class _Doomed:
 
 
 def prune(
-    layout: Layout, *, everything: bool, dry_run: bool, on_wait: Callable[[], None]
+    layout: Layout,
+    *,
+    everything: bool = False,
+    dry_run: bool = False,
+    on_wait: Callable[[], None],
+    only: str | None = None,
 ) -> tuple[Removal, ...]:
-    """Remove what no name and no living lease leads to; `everything`: unused names as well."""
+    """Remove what no name and no living lease leads to; `everything`: unused names as well.
+
+    `only` this image, and of what it is made of what no other needs.
+    """
     if not is_there(layout.top):
         return ()
     layout.make()
     if dry_run:
         with layout.exclusive(on_wait):
-            doomed = list(_doomed(layout, everything=everything))
+            doomed = list(_doomed(layout, everything=everything, only=only))
         return tuple(Removal(each.kind, each.name, disk_size(each.path)) for each in doomed)
     trash = layout.ingest / f"{TRASH}{secrets.token_hex(16)}"
     with told("make", trash):
         claim = claim_directory(trash)
     try:
         with layout.exclusive(on_wait), told("remove from", layout.top):
-            doomed = list(_doomed(layout, everything=everything, own=trash))
+            doomed = list(_doomed(layout, everything=everything, own=trash, only=only))
             moved = [_moved(each, trash / str(number)) for number, each in enumerate(doomed)]
             for dead in leases.living(layout)[1]:
                 dead.unlink(missing_ok=True)
@@ -126,7 +134,12 @@ def holders(layout: Layout, digest: str) -> tuple[str, ...]:
         return tuple(sorted(each.holder for each in held if digest in needed(layout, each.digests)))
 
 
-def _doomed(layout: Layout, *, everything: bool, own: Path | None = None) -> Iterator[_Doomed]:
+def _doomed(
+    layout: Layout, *, everything: bool, own: Path | None = None, only: str | None = None
+) -> Iterator[_Doomed]:
+    if only is not None:
+        yield from _doomed_of(layout, only)
+        return
     held = frozenset[str]().union(*(each.digests for each in leases.living(layout)[0]))
     kept_by_names = set()
     for path, reference, digest in catalogue.named(layout):
@@ -135,6 +148,21 @@ def _doomed(layout: Layout, *, everything: bool, own: Path | None = None) -> Ite
         else:
             kept_by_names.add(digest)
     keep = {hexadecimal(each) for each in needed(layout, held | kept_by_names)}
+    yield from _not_kept(layout, keep)
+    yield from _abandoned(layout, keep, own)
+
+
+def _doomed_of(layout: Layout, image: str) -> Iterator[_Doomed]:
+    """Of one image: other images keep what they are made of, whether they have names or not."""
+    held = frozenset[str]().union(*(each.digests for each in leases.living(layout)[0]))
+    with_name = {digest for _, _, digest in catalogue.named(layout)}
+    others = set(catalogue.registered(layout)) - {image}
+    keep = {hexadecimal(each) for each in needed(layout, held | with_name | others)}
+    own = {hexadecimal(each) for each in needed(layout, [image])}
+    yield from (each for each in _not_kept(layout, keep) if each.path.stem in own)
+
+
+def _not_kept(layout: Layout, keep: set[str]) -> Iterator[_Doomed]:
     for kind, directory in (
         *(("image", layout.images), ("layer", layout.layers), ("blob", layout.blobs)),
     ):
@@ -142,7 +170,6 @@ def _doomed(layout: Layout, *, everything: bool, own: Path | None = None) -> Ite
             digits = name.removesuffix(".json")
             if digits not in keep:
                 yield _Doomed(kind, digits[:_SHOWN], directory / name)
-    yield from _abandoned(layout, keep, own)
 
 
 def _abandoned(layout: Layout, keep: set[str], own: Path | None) -> Iterator[_Doomed]:

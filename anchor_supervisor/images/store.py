@@ -230,6 +230,10 @@ class Store:
         """Which living processes hold this digest or an image made of it, in their own words."""
         return pruning.holders(self.layout, digest)
 
+    def remove(self, digest: str) -> tuple[Removal, ...]:
+        """Remove an image that no name and no living lease leads to, and what no other needs."""
+        return pruning.prune(self.layout, only=digest, on_wait=_say_nothing)
+
     def prune(
         self,
         *,
