@@ -23,7 +23,8 @@ MOUNT_SETATTR: Final = 442
 
 _library = ctypes.CDLL(None, use_errno=True)
 
-Argument = int | bytes | None
+Argument = int | bytes | ctypes.Array[ctypes.c_char] | None
+"""An array is memory that the call writes to."""
 
 
 def _native(value: Argument) -> object:

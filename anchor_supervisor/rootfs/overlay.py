@@ -79,14 +79,23 @@ def merge_layers(layers: Sequence[Path], user_namespace: int | None) -> int:
         return _mount(lowers, None, "the image")
 
 
+def unique(layers: Sequence[Path]) -> tuple[Path, ...]:
+    """Each layer once, where it is uppermost: all that it has is seen there already.
+
+    Images do have a layer twice, an empty one above all, and overlayfs takes none twice (ELOOP).
+    """
+    return tuple(dict.fromkeys(layers))
+
+
 def _clones(
     layers: Sequence[Path], user_namespace: int | None, stack: contextlib.ExitStack
 ) -> list[int]:
-    if len(layers) > MOST_LAYERS:
-        message = f"the image has {len(layers)} layers, and overlayfs takes {MOST_LAYERS}"
+    once = unique(layers)
+    if len(once) > MOST_LAYERS:
+        message = f"the image has {len(once)} layers, and overlayfs takes {MOST_LAYERS}"
         raise ImageError(message, hint="build it anew with fewer steps")
     lowers = []
-    for layer in layers:
+    for layer in once:
         lowers.append(clone_mapped(layer, user_namespace))
         stack.callback(os.close, lowers[-1])
     return lowers

@@ -2,6 +2,7 @@
 
 overlay   the layers stay as they are, changes go to an upper directory (copy-on-write)
 copy      the whole tree is copied once
+reflink   as copy, but the files share their blocks with the image's (btrfs, xfs)
 bind      the image itself, shared and read-only
 
 Whatever the strategy, the result is a detached mount, idmapped so that the image's root is the
@@ -13,20 +14,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from anchor_supervisor.errors import HostError, ImageError, KernelError
+from anchor_supervisor.errors import AnchorError, HostError, ImageError, KernelError
 from anchor_supervisor.fleet.model import RootStrategy
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
-from anchor_supervisor.rootfs.overlay import assemble_overlay, merge_layers
+from anchor_supervisor.rootfs.overlay import assemble_overlay, merge_layers, unique
 from anchor_supervisor.rootfs.private import make_private
-from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
-from anchor_supervisor.rootfs.tree_copy import copy_tree
+from anchor_supervisor.rootfs.reflink import share_content
+from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath, remove_writable
+from anchor_supervisor.rootfs.tree_copy import Content, copy_content, copy_layers
 
 _UNFINISHED: Final = ".root-new"
 
@@ -39,25 +41,29 @@ def assemble(
     ids: IdRange | None,
     user_namespace: int | None,
     read_only: bool = False,
+    fresh: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> int:
     """Return a detached mount of the container's root; the caller closes it.
 
     `writable` is this instance's own directory, made where missing; a second call after the first
     container has ended finds there what it wrote. `ids` and `user_namespace` are both given or
     both None. `read_only` roots are still writable here, for mount points to be made in them: the
-    plan's last step takes that away. Only `bind` is read-only from the start.
+    plan's last step takes that away. Only `bind` is read-only from the start. `fresh` throws away
+    what was written before. `cancelled` is asked now and then while a tree is copied.
     Raises HostError where this machine cannot do it, and says what can be done instead.
     """
+    if fresh:
+        _forget(writable)
     match strategy:
         case RootStrategy.OVERLAY:
             return assemble_overlay(layers.paths, writable, ids, user_namespace)
-        case RootStrategy.COPY:
-            _refuse_whole_machine(layers)
-            return _assemble_copy(layers, writable, user_namespace)
+        case RootStrategy.COPY | RootStrategy.REFLINK:
+            _refuse_whole_machine(strategy, layers)
+            content = share_content if strategy is RootStrategy.REFLINK else copy_content
+            return _assemble_copy(layers, writable, user_namespace, content, cancelled)
         case RootStrategy.BIND:
             return merged(layers, user_namespace=user_namespace)
-        case RootStrategy.REFLINK:
-            raise HostError("root strategy `reflink` is not supported yet", hint='root = "overlay"')
 
 
 def merged(layers: Layers, *, user_namespace: int | None = None) -> int:
@@ -93,40 +99,59 @@ def require_mount_points(root: int, points: Iterable[tuple[str, bool]]) -> None:
             ) from error
 
 
-def _refuse_whole_machine(layers: Layers) -> None:
+def _refuse_whole_machine(strategy: RootStrategy, layers: Layers) -> None:
     if layers.host:
-        raise HostError(
-            "root strategy `copy` with image `host` would copy the whole machine",
-            hint=f'root = "{RootStrategy.OVERLAY}", which copies only what is changed',
-        )
+        message = f"root strategy `{strategy}` with image `host` would copy the whole machine"
+        hint = f'root = "{RootStrategy.OVERLAY}", which copies only what is changed'
+        raise HostError(message, hint=hint)
 
 
-def _assemble_copy(layers: Layers, writable: Path, user_namespace: int | None) -> int:
-    source = layers.paths[0]
+def _forget(writable: Path) -> None:
+    """Remove every strategy's writable directory; what is beside them is not the root's."""
+    for name in ("upper", "root"):
+        remove_writable(writable / name)
+
+
+def _assemble_copy(
+    layers: Layers,
+    writable: Path,
+    user_namespace: int | None,
+    content: Content,
+    cancelled: Callable[[], bool],
+) -> int:
     make_private(writable)
     copy = writable / "root"
     if not copy.is_dir():
-        _copy_aside(source, writable, copy.name)
+        _copy_aside(layers, writable, copy.name, content, cancelled)
     return clone_mapped(copy, user_namespace, mount.MOUNT_ATTR_NODEV)
 
 
-def _copy_aside(source: Path, writable: Path, name: str) -> None:
+def _copy_aside(
+    layers: Layers, writable: Path, name: str, content: Content, cancelled: Callable[[], bool]
+) -> None:
     """Copy under another name and rename: a copy that was cut short is never taken for a root."""
     with contextlib.ExitStack() as stack:
         parent = os.open(writable, DIRECTORY_FLAGS)
         stack.callback(os.close, parent)
-        # A clone of the one mount shows what is beneath the mounts on it, and never those.
-        clone = mount.clone_tree(source)
-        stack.callback(os.close, clone)
-        tree = os.open(".", DIRECTORY_FLAGS, dir_fd=clone)
-        stack.callback(os.close, tree)
+        trees = [_open_layer(path, stack) for path in unique(layers.paths)]
         remove_beneath(parent, _UNFINISHED)
         os.mkdir(_UNFINISHED, 0o700, dir_fd=parent)
         target = os.open(_UNFINISHED, DIRECTORY_FLAGS, dir_fd=parent)
         stack.callback(os.close, target)
         try:
-            copy_tree(tree, target)
-        except OSError as error:
+            copy_layers(trees, target, content=content, cancelled=cancelled)
+        except BaseException as error:
             remove_beneath(parent, _UNFINISHED)
-            raise KernelError(error.errno or 0, "copy image", str(source)) from error
+            if isinstance(error, OSError) and not isinstance(error, AnchorError):
+                raise KernelError(error.errno or 0, "copy image", str(layers.paths[0])) from error
+            raise
         os.rename(_UNFINISHED, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def _open_layer(path: Path, stack: contextlib.ExitStack) -> int:
+    """A clone of the one mount shows what is beneath the mounts on it, and never those."""
+    clone = mount.clone_tree(path)
+    stack.callback(os.close, clone)
+    tree = os.open(".", DIRECTORY_FLAGS, dir_fd=clone)
+    stack.callback(os.close, tree)
+    return tree

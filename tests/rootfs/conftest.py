@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from anchor_supervisor.errors import HostError
+from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
 from anchor_supervisor.rootfs.mapped import clone_mapped
 
@@ -63,3 +66,27 @@ def _acting_as(user: int) -> Iterator[None]:
 def acting_as() -> Callable[[int], AbstractContextManager[None]]:
     """Do something with this user and group of the machine, as a container's process does."""
     return _acting_as
+
+
+@pytest.fixture
+def disk(request: pytest.FixtureRequest, _place: Path) -> Iterator[Path]:
+    """A mounted disk in a file, of the file system that the test's parameter names.
+
+    The loop device is freed by its last user, so a test that is killed leaves a mount at most.
+    """
+    kind = request.param
+    search = f"/usr/sbin:/sbin:{os.environ['PATH']}"
+    make = shutil.which(f"mkfs.{kind}", path=search)
+    if make is None:
+        pytest.skip(f"machine: no mkfs.{kind}")
+    file, place = _place / "disk.img", _place / "disk"
+    with file.open("wb") as image:
+        image.truncate(320 << 20)
+    subprocess.run([make, "-q", str(file)], check=True, capture_output=True)
+    place.mkdir()
+    command = ["mount", "-o", "loop", str(file), str(place)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"machine: cannot mount {kind} from a file: {mounted.stderr.strip()}")
+    yield place
+    mount.unmount(place)

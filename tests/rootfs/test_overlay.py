@@ -108,7 +108,7 @@ def test_five_hundred_layers_are_one_root(
 def test_more_layers_than_the_kernel_takes_are_refused_in_words(image: Path) -> None:
     """One layer more is the image's fault, and nothing has been mounted."""
     with pytest.raises(ImageError, match="501 layers, and overlayfs takes 500"):
-        merge_layers([image] * (MOST_LAYERS + 1), None)
+        merge_layers([image / str(number) for number in range(MOST_LAYERS + 1)], None)
 
 
 @WAYS
@@ -132,6 +132,23 @@ def test_what_a_layer_takes_away_is_not_there(
             assert not os.path.lexists(root / name)
         with pytest.raises(OSError, match="Read-only"):
             (root / "etc/new").touch()
+    finally:
+        os.close(fd)
+
+
+@WAYS
+def test_a_layer_may_come_twice(
+    way: str, image: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images repeat a layer: what it has is seen where it is uppermost."""
+    if way == "path":
+        monkeypatch.setattr(overlay, "_mount_by_descriptor", refuse)
+    between = data_dir / "between"
+    between.mkdir()
+    (between / "owned").write_text("between")
+    fd = merge_layers([image, between, image], None)
+    try:
+        assert Path(f"/proc/self/fd/{fd}/owned").read_text() == "x"
     finally:
         os.close(fd)
 

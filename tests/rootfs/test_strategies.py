@@ -14,7 +14,7 @@ from anchor_supervisor.fleet.model import RootStrategy
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import remove_writable
-from anchor_supervisor.rootfs.strategies import assemble, require_mount_points
+from anchor_supervisor.rootfs.strategies import assemble, merged, require_mount_points
 
 pytestmark = pytest.mark.root
 
@@ -127,26 +127,92 @@ def test_an_overlay_keeps_changes_owned_by_the_containers_root(
     assert writable.stat().st_mode & 0o7777 == 0o700
 
 
+ON_ANY_DISK = [RootStrategy.OVERLAY, RootStrategy.COPY, RootStrategy.BIND]
+
+
+@pytest.mark.parametrize("strategy", ON_ANY_DISK)
+@pytest.mark.parametrize("many", [False, True])
 def test_layers_lie_over_one_another(
-    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox, data_dir: Path
+    strategy: RootStrategy,
+    many: bool,
+    image: Path,
+    writable: Path,
+    ids: IdRange,
+    sandbox: Sandbox,
+    data_dir: Path,
 ) -> None:
-    """Of two layers with the same file the first one named is seen."""
+    """Every strategy shows the same tree: the uppermost file, and nothing that was taken away."""
     top = data_dir / "top"
-    top.mkdir()
-    (top / "owned").write_text("from the top")
+    (top / "etc").mkdir(parents=True)
+    os.setxattr(top / "etc", "trusted.overlay.opaque", b"y")
+    (top / "etc/only").touch()
+    os.mknod(top / "program", 0o20000, 0)
+    os.mknod(top / "never-was", 0o20000, 0)
+    (top / "from-top").symlink_to("etc")
+    paths = (top, image) if many else (top,)
     fd = assemble(
-        RootStrategy.OVERLAY,
-        Layers((top, image), "x"),
-        writable,
-        ids=ids,
-        user_namespace=sandbox.user,
+        strategy, Layers(paths, "sha256:x"), writable, ids=ids, user_namespace=sandbox.user
     )
     try:
         root = Path(f"/proc/self/fd/{fd}")
-        assert (root / "owned").read_text() == "from the top"
-        assert (root / "program").exists()
+        assert sorted(os.listdir(root)) == sorted(["etc", "from-top", *["owned"] * many])
+        assert os.listdir(root / "etc") == ["only"]
+        assert root.stat().st_uid == ids.first
+        if many:
+            assert (root / "owned").stat().st_uid == ids.first + 33
     finally:
         os.close(fd)
+
+
+def test_a_merged_tree_is_read_only_and_takes_a_mapping_or_none(
+    image: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """One directory or many layers: the same for whoever looks something up in them."""
+    for paths in ((image,), (image, image)):
+        for user, first in ((None, 0), (sandbox.user, ids.first)):
+            fd = merged(Layers(paths, "x"), user_namespace=user)
+            try:
+                root = Path(f"/proc/self/fd/{fd}")
+                assert (root / "owned").stat().st_uid == first + 33
+                with pytest.raises(OSError, match="Read-only"):
+                    (root / "new").touch()
+            finally:
+                os.close(fd)
+
+
+@pytest.mark.parametrize("strategy", [RootStrategy.OVERLAY, RootStrategy.COPY])
+def test_a_fresh_root_has_nothing_of_the_run_before(
+    strategy: RootStrategy, image: Path, writable: Path
+) -> None:
+    """What was written and what was removed is forgotten; what lies beside the root is not."""
+    layers = Layers((image,), "x")
+    for attempt in range(3):
+        fresh = attempt < 2
+        fd = assemble(strategy, layers, writable, ids=None, user_namespace=None, fresh=fresh)
+        try:
+            root = Path(f"/proc/self/fd/{fd}")
+            assert (root / "owned").exists() == fresh
+            assert (root / "new").exists() != fresh
+            (root / "new").touch()
+            (root / "owned").unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+        (writable / "volumes").mkdir(exist_ok=True)
+        assert (writable / "volumes").is_dir()
+
+
+def test_a_cancelled_copy_leaves_nothing(image: Path, writable: Path) -> None:
+    """The next start copies from the beginning."""
+    with pytest.raises(HostError, match="cancelled"):
+        assemble(
+            RootStrategy.COPY,
+            Layers((image,), "x"),
+            writable,
+            ids=None,
+            user_namespace=None,
+            cancelled=lambda: True,
+        )
+    assert list(writable.iterdir()) == []
 
 
 def test_device_nodes_of_an_image_cannot_be_opened(
@@ -185,11 +251,12 @@ def test_a_copy_that_was_cut_short_is_made_again(
     assert [path.name for path in writable.iterdir()] == ["root"]
 
 
-def test_the_whole_machine_is_not_copied(writable: Path) -> None:
-    """`copy` with image `host` is refused, and the hint says what does the same for nothing."""
+@pytest.mark.parametrize("strategy", [RootStrategy.COPY, RootStrategy.REFLINK])
+def test_the_whole_machine_is_not_copied(strategy: RootStrategy, writable: Path) -> None:
+    """With image `host` this is refused, and the hint says what does the same for nothing."""
     layers = Layers((Path("/"),), "host", host=True)
-    with pytest.raises(HostError, match="the whole machine") as refused:
-        assemble(RootStrategy.COPY, layers, writable, ids=None, user_namespace=None)
+    with pytest.raises(HostError, match=f"`{strategy}`.* the whole machine") as refused:
+        assemble(strategy, layers, writable, ids=None, user_namespace=None)
     assert refused.value.hint is not None
 
 

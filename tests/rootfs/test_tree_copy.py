@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from anchor_supervisor.errors import ImageError
+from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.rootfs import tree_copy
-from anchor_supervisor.rootfs.tree_copy import copy_tree
+from anchor_supervisor.rootfs.overlay import merge_layers
+from anchor_supervisor.rootfs.tree_copy import copy_layers, copy_tree
 
 pytestmark = pytest.mark.root
 
@@ -116,15 +120,120 @@ def test_without_copy_file_range_the_copy_is_the_same(
     assert (tmp_path / "copy/sparse").stat().st_size == 1 << 30
 
 
-def test_devices_and_sockets_are_left_out(tmp_path: Path) -> None:
-    """A device node is not copied, and neither is a second name of one."""
+def test_devices_are_copied_and_sockets_left_out(tmp_path: Path) -> None:
+    """A device node is what it was, with both its names; no root lets anybody open it."""
     source = tmp_path / "source"
     source.mkdir()
-    os.mknod(source / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mknod(source / "null", stat.S_IFCHR | 0o640, os.makedev(1, 3))
+    os.chown(source / "null", 5, 6)
     os.link(source / "null", source / "null2")
+    os.mknod(source / "disk", stat.S_IFBLK | 0o600, os.makedev(7, 200))
     os.mknod(source / "socket", stat.S_IFSOCK | 0o666)
+    os.link(source / "socket", source / "socket2")
+    os.mknod(source / "mark", stat.S_IFCHR, 0)
     copy(source, tmp_path / "copy")
-    assert list((tmp_path / "copy").iterdir()) == []
+    made = tmp_path / "copy"
+    assert sorted(path.name for path in made.iterdir()) == ["disk", "null", "null2"]
+    status = (made / "null").stat()
+    assert (status.st_rdev, status.st_mode, status.st_uid, status.st_gid) == (
+        os.makedev(1, 3), stat.S_IFCHR | 0o640, 5, 6
+    )  # fmt: skip
+    assert (made / "null2").samefile(made / "null")
+    assert stat.S_ISBLK((made / "disk").stat().st_mode)
+
+
+def test_a_copy_can_be_cancelled_between_files(source: Path, tmp_path: Path) -> None:
+    """Whoever asked for it may change their mind; no descriptor stays open."""
+    (tmp_path / "copy").mkdir()
+    answers = iter([False, False, True])
+    ends = [os.open(path, os.O_RDONLY) for path in (source, tmp_path / "copy")]
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(HostError, match="cancelled"):
+        copy_tree(ends[0], ends[1], cancelled=lambda: next(answers))
+    assert len(os.listdir("/proc/self/fd")) == before
+    for end in ends:
+        os.close(end)
+
+
+Tree = dict[str, str | None]
+
+
+@st.composite
+def layer(draw: st.DrawFn) -> tuple[Tree, frozenset[str]]:
+    """A small layer: paths that are directories (None), files or marks, and opaque directories."""
+    tree: Tree = {}
+    names = st.sampled_from(["a", "b", "c"])
+    for _ in range(draw(st.integers(1, 6))):
+        parts = draw(st.lists(names, min_size=1, max_size=3))
+        for depth in range(1, len(parts)):
+            tree.setdefault("/".join(parts[:depth]), None)
+        tree.setdefault("/".join(parts), draw(st.sampled_from([None, "file", "link", "mark"])))
+    inside = {path for path in tree if all(tree[above] is None for above in ancestors(path))}
+    kept = {path: tree[path] for path in tree if path in inside}
+    folders = [path for path in sorted(kept) if kept[path] is None]
+    opaque = draw(st.sets(st.sampled_from(folders))) if folders else set()
+    return kept, frozenset(opaque)
+
+
+def ancestors(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def make_layer(top: Path, tree: Tree, opaque: frozenset[str], content: str) -> None:
+    top.mkdir()
+    for path in sorted(tree):
+        match tree[path]:
+            case None:
+                (top / path).mkdir()
+            case "file":
+                (top / path).write_text(content)
+            case "link":
+                (top / path).symlink_to(content)
+            case _:
+                os.mknod(top / path, stat.S_IFCHR, 0)
+    for path in opaque:
+        os.setxattr(top / path, "trusted.overlay.opaque", b"y")
+    for number, path in enumerate(sorted(tree, reverse=True)):
+        when = 10**18 + number * 10**9 + len(content)
+        os.utime(top / path, ns=(when, when), follow_symlinks=False)
+
+
+def seen(top: Path) -> dict[str, tuple[object, ...]]:
+    """What a program finds by walking; a name in a listing that leads to nothing is not there."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted(top.rglob("*")):
+        if not os.path.lexists(path):
+            continue
+        status = path.lstat()
+        text: object = None
+        if path.is_symlink():
+            text = str(path.readlink())
+        elif path.is_file():
+            text = path.read_text()
+        found[str(path.relative_to(top))] = (status.st_mode, status.st_mtime_ns, text)
+    return found
+
+
+@given(st.lists(layer(), min_size=2, max_size=4))
+@settings(max_examples=40)
+def test_copied_layers_are_what_overlayfs_shows(drawn: list[tuple[Tree, frozenset[str]]]) -> None:
+    """Whatever the layers hold, remove and hide, the copy is the kernel's own merging of them."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("ANCHOR_TEST_DIR")) as folder:
+        places = []
+        for number, (tree, opaque) in enumerate(drawn):
+            places.append(Path(folder, str(number)))
+            make_layer(places[-1], tree, opaque, f"of {number}")
+        target = Path(folder, "copy")
+        target.mkdir()
+        merged = merge_layers(places, None)
+        ends = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (*places, target)]
+        try:
+            copy_layers(ends[:-1], ends[-1])
+            assert seen(target) == seen(Path(f"/proc/self/fd/{merged}"))
+        finally:
+            for end in (*ends, merged):
+                os.close(end)
 
 
 def test_no_link_in_the_source_is_followed(tmp_path: Path) -> None:
