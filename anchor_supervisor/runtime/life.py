@@ -64,7 +64,7 @@ class Life:
     seconds, or None. `alone`: the fleet is one command in the foreground. Signals go to it as they
     are, and only the second SIGINT or SIGTERM stops it; its transitions are not told, since its
     exit code tells. `full_names`: say `web.1`, which a machine can rely on, where a person reads
-    `web`.
+    `web`. `asked` is the first SIGINT or SIGTERM that came.
     """
 
     machine: HostMachine
@@ -76,6 +76,7 @@ class Life:
     alone: bool = False
     full_names: bool = False
     written: Callable[[Written], None] | None = None
+    asked: int | None = field(default=None, init=False)
     _supervisor: Supervisor = field(init=False)
     _handler: FleetHandler = field(init=False)
     _shown: dict[str, str] = field(factory=dict, init=False)
@@ -139,6 +140,8 @@ class Life:
                 self._stop()
             forwarded = asked
             async for number in arriving:
+                if number in STOP_SIGNALS:
+                    self.asked = self.asked or number
                 if self.alone and (number in others or not forwarded):
                     forwarded = forwarded or number in STOP_SIGNALS
                     self._forward(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -69,13 +70,15 @@ class Options:
 class Ending:
     """How a fleet's life ended: the verdict, and each instance's last state and failed start.
 
-    `interrupted_by` is the number of the signal that ended it before anything had run.
+    `interrupted_by` is the number of the signal that ended it before anything had run, `asked` of
+    the first SIGINT or SIGTERM at all, whoever took it.
     """
 
     outcome: Outcome
     statuses: tuple[Status, ...] = ()
     failures: Mapping[InstanceId, AnchorError] = field(factory=dict)
     interrupted_by: int | None = None
+    asked: int | None = None
 
 
 def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) -> Ending:
@@ -92,7 +95,7 @@ def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) 
         except StopRequested as stop:
             outcome = Outcome(0, "stopped on request")
             reporter.tell(event="done", reason=outcome.reason, exit_code=outcome.exit_code)
-            return Ending(outcome, interrupted_by=stop.number)
+            return Ending(outcome, interrupted_by=stop.number, asked=stop.number)
 
 
 def _supervise(
@@ -107,7 +110,7 @@ def _supervise(
         refuse_dumps()
         os.umask(0o022)  # what containers see is made with modes that we say, not our caller
         raise_open_files()
-        private_mount_namespace()
+        _own_mount_namespace()
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)
         with interruptions.ending_the_block():
@@ -133,7 +136,14 @@ def _supervise(
         outcome = trio.run(whole.run)
         if whole.remove_volumes:
             life.callback(remove_volumes, fleet.name)
-    return Ending(outcome, whole.statuses, machine.failures)
+    asked = whole.asked or interruptions.asked
+    return Ending(outcome, whole.statuses, machine.failures, asked=asked)
+
+
+@functools.cache
+def _own_mount_namespace() -> None:
+    """Once a process: who runs several fleets one after the other keeps its worker threads."""
+    private_mount_namespace()
 
 
 def _open_screens(fleet: Fleet, options: Options, life: ExitStack) -> Listener:
