@@ -1,4 +1,4 @@
-"""An image made from a Dockerfile and a context: the stages that are needed, one after the other."""
+"""An image made from a Dockerfile and a context: its stages that are needed, one by one."""
 
 from __future__ import annotations
 

@@ -1,0 +1,205 @@
+"""What COPY and ADD read: a directory held open, whose content is not to be trusted.
+
+Directories are walked by descriptors and no link is followed; a file is looked at before it is
+opened, since to open a device is to use it, and to open a fifo is to wait.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Final, final
+
+from attrs import define, field, frozen
+
+from anchor_supervisor.build.paths import Resolver, attributes_of, shown
+from anchor_supervisor.errors import BuildError
+from anchor_supervisor.kernel.mount import open_beneath
+from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+
+DEEPEST: Final = 512  # levels; more than that no unpacker takes either
+_LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class Ignored:
+    """What a tree leaves out: nothing."""
+
+    def excludes(self, path: str) -> bool:
+        """Whether this path is left out, whatever is beneath it."""
+        return False
+
+    def descends(self, path: str) -> bool:
+        """Whether something beneath an excluded directory may still be taken."""
+        return False
+
+
+@final
+@frozen
+class Node:
+    """Something in a tree: `path` from its root, and where a link leads."""
+
+    path: str
+    status: os.stat_result
+    text: str = ""
+
+    @property
+    def mode(self) -> int:
+        """The permissions."""
+        return stat.S_IMODE(self.status.st_mode)
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is one."""
+        return stat.S_ISDIR(self.status.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a plain one."""
+        return stat.S_ISREG(self.status.st_mode)
+
+
+@final
+@define(eq=False)
+class Tree:
+    """A tree to copy from. `root` is a descriptor that the caller closes.
+
+    `words` say what it is ("the context"). `keeps_owners`: its owners and attributes are an
+    image's, and are copied; those of a context are whoever's has checked it out.
+    """
+
+    root: int
+    words: str
+    keeps_owners: bool = False
+    ignored: Ignored = field(factory=Ignored)
+    resolver: Resolver = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing seen."""
+        self.resolver = Resolver(self.root)
+
+    def find(self, path: str) -> Node | None:
+        """What a path leads to, links followed within the tree; None where nothing is, or ignored.
+
+        Raises BuildError for a path that cannot be followed.
+        """
+        place = self.resolver.resolve(path)
+        if place.status is None or (place.path and self.hides(place.path)):
+            return None
+        return Node(place.path, place.status)
+
+    def hides(self, path: str) -> bool:
+        """Whether the path is left out, and nothing beneath it is taken."""
+        return self.ignored.excludes(path) and not self._has_any(path)
+
+    def _has_any(self, path: str) -> bool:
+        if not self.ignored.descends(path):
+            return False
+        status = self.resolver.status(path)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            return False
+        return any(True for node in self.walk(path) if not node.is_directory)
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, in order; none where it is no directory."""
+        try:
+            directory = open_beneath(self.root, path or ".", DIRECTORY_FLAGS)
+        except OSError:
+            return []
+        try:
+            return _sorted_names(directory)
+        finally:
+            os.close(directory)
+
+    def walk(self, path: str, skip: Callable[[str], bool] | None = None) -> Iterator[Node]:
+        """Everything beneath the directory `path`, parents first, in the order of the names' bytes.
+
+        An ignored directory comes only where something beneath it is not ignored. `skip` is asked
+        for each path. Raises BuildError for a tree too deep.
+        """
+        directory = open_beneath(self.root, path or ".", DIRECTORY_FLAGS)
+        try:
+            yield from self._walk(directory, path, 0, skip)
+        finally:
+            os.close(directory)
+
+    def _walk(
+        self, directory: int, path: str, depth: int, skip: Callable[[str], bool] | None
+    ) -> Iterator[Node]:
+        if depth > DEEPEST:
+            message = f"{self.words} is more than {DEEPEST} directories deep"
+            raise BuildError(message)
+        for name in _sorted_names(directory):
+            below = f"{path}/{name}" if path else name
+            if skip is not None and skip(below):
+                continue
+            try:
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            excluded = self.ignored.excludes(below)
+            if stat.S_ISDIR(status.st_mode):
+                if excluded and not self.ignored.descends(below):
+                    continue
+                yield from self._walk_directory(
+                    directory, name, Node(below, status), depth, skip, excluded=excluded
+                )
+            elif not excluded:
+                is_link = stat.S_ISLNK(status.st_mode)
+                text = os.readlink(name, dir_fd=directory) if is_link else ""
+                yield Node(below, status, text)
+
+    def _walk_directory(
+        self,
+        parent: int,
+        name: str,
+        node: Node,
+        depth: int,
+        skip: Callable[[str], bool] | None,
+        *,
+        excluded: bool,
+    ) -> Iterator[Node]:
+        directory = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+        try:
+            is_shown = not excluded
+            if is_shown:
+                yield node
+            for below in self._walk(directory, node.path, depth + 1, skip):
+                if not is_shown:
+                    yield node
+                    is_shown = True
+                yield below
+        finally:
+            os.close(directory)
+
+    def open(self, node: Node) -> int:
+        """Open a plain file for reading; the caller closes it.
+
+        Raises BuildError where it is not the file any more that was seen.
+        """
+        handle = open_beneath(self.root, node.path or ".", _LOOK)
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode) or not os.path.samestat(status, node.status):
+                message = f"`{shown(node.path)}` was changed while it was read"
+                raise BuildError(message, hint="try again when nobody changes the context")
+            return os.open(f"/proc/self/fd/{handle}", _READ)
+        finally:
+            os.close(handle)
+
+    def attributes(self, node: Node) -> dict[str, bytes]:
+        """The attributes to copy: an image's, none of a context's."""
+        if not self.keeps_owners or stat.S_ISLNK(node.status.st_mode):
+            return {}
+        handle = open_beneath(self.root, node.path or ".", _LOOK)
+        try:
+            return attributes_of(f"/proc/self/fd/{handle}")
+        finally:
+            os.close(handle)
+
+
+def _sorted_names(directory: int) -> list[str]:
+    """In the order of their bytes, which no locale changes."""
+    with os.scandir(directory) as entries:
+        return sorted((entry.name for entry in entries), key=os.fsencode)
