@@ -1,73 +1,19 @@
 """The bytes of a tar archive, decompressed forward only and under limits.
 
 An archive is hostile until it ends: a kilobyte can unpack to a petabyte, and one header can claim
-to be the whole of it. So every byte is counted, a header may take only so many, and no decoder
-gets more memory than an honest archive needs.
+to be the whole of it. So every byte is counted, and a header may take only so many.
 """
 
 from __future__ import annotations
 
-import bz2
-import lzma
-import zlib
-from typing import BinaryIO, Final, Protocol, final
+from typing import BinaryIO, Final, final
 
 from anchor_supervisor.errors import ImageError
+from anchor_supervisor.images.decompress import decompressed
+from anchor_supervisor.images.read_ahead import ReadAhead
 
-_CHUNK: Final = 256 << 10  # bytes read from the file, and bytes decompressed, at a time
-_XZ_MEMORY: Final = 256 << 20  # `xz -9` needs 65 MiB to unpack (xz(1))
-_GZIP: Final = 16 + zlib.MAX_WBITS  # a gzip header is expected (zlib.h, inflateInit2)
+_CHUNK: Final = 256 << 10
 HEADER_BUDGET: Final = 1 << 20  # bytes of headers before one entry's data
-
-_MAGIC: Final = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"))
-_ZSTANDARD: Final = b"\x28\xb5\x2f\xfd"
-
-
-class _Decoder(Protocol):
-    """What zlib, bz2 and lzma have in common, once zlib's leftovers are kept."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    @property
-    def needs_input(self) -> bool: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
-@final
-class _Gzip:
-    """zlib's decompressor with the manners of the other two: it keeps what it did not take."""
-
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(wbits=_GZIP)
-        self._full = False
-
-    @property
-    def eof(self) -> bool:
-        return self._zlib.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._zlib.unused_data
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._full and not self._zlib.eof
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        output = self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
-        # A full answer may hide more, even where all input was taken.
-        self._full = len(output) == max_length
-        return output
-
-
-def _decoder(compression: str) -> _Decoder:
-    if compression == "gzip":
-        return _Gzip()
-    if compression == "bzip2":
-        return bz2.BZ2Decompressor()
-    return lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
 
 
 @final
@@ -75,22 +21,12 @@ class ArchiveStream:
     """A forward-only file object over an archive: what tarfile.TarFile needs of one, and no more.
 
     `most` is the number of decompressed bytes after which the archive counts as a bomb. `last` is
-    what the latest read gave.
+    what the latest read gave. It must be closed, which leaves the file open.
     """
 
     def __init__(self, file: BinaryIO, *, most: int) -> None:
-        """Look at the first bytes to learn the compression; none, gzip, bzip2 and xz are known."""
-        start = file.read(_CHUNK)
-        if start.startswith(_ZSTANDARD):
-            raise ImageError(
-                "archives compressed with zstd are not supported yet",
-                hint="unpack it with `zstd -d`, and name the plain tar",
-            )
-        known = (name for magic, name in _MAGIC if start.startswith(magic))
-        self._compression = next(known, None)
-        self._decoder = None if self._compression is None else _decoder(self._compression)
-        self._file = file
-        self._input = start
+        """Begin to decompress, whatever it turns out to be compressed with."""
+        self._pieces = ReadAhead(decompressed(file))
         self._buffer = b""
         self._start = 0
         self._position = 0
@@ -143,53 +79,23 @@ class ArchiveStream:
         """Join pieces until there are `size` bytes; what is left of the last one is kept."""
         parts, missing = [first], size - len(first)
         self._buffer, self._start = b"", 0
-        while missing and (piece := self._next_piece()):
+        while missing and (piece := self._pieces.next()):
             parts.append(piece[:missing])
             if len(piece) > missing:
                 self._buffer, self._start = piece, missing
             missing -= len(parts[-1])
         return b"".join(parts)
 
-    def drain(self) -> None:
-        """Read what follows the archive's end, so that a checksum there has been looked at."""
+    def drain(self) -> str:
+        """Read what follows the archive's end; return the digest of all of it, `sha256:...`.
+
+        A checksum at the end of a compressed file has been looked at by then.
+        """
         self._budget = None
         while self.read(_CHUNK):
             pass
+        return self._pieces.digest
 
-    def _next_piece(self) -> bytes:
-        """Return some more decompressed bytes; b'' at the end of a complete file."""
-        if self._decoder is None:
-            piece, self._input = self._input or self._file.read(_CHUNK), b""
-            return piece
-        while True:
-            if self._decoder.eof:
-                if not self._next_member():
-                    return b""
-                continue
-            if self._decoder.needs_input and not self._input:
-                self._input = self._file.read(_CHUNK)
-                if not self._input:
-                    message = f"the archive is cut short: its {self._compression} data ends early"
-                    raise ImageError(message)
-            taken, self._input = self._input, b""
-            try:
-                piece = self._decoder.decompress(taken, _CHUNK)
-            except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-                message = f"the archive's {self._compression} data is damaged: {error}"
-                raise ImageError(message) from error
-            if piece:
-                return piece
-
-    def _next_member(self) -> bool:
-        """Go on with a further member or stream; zero padding ends the file."""
-        assert self._decoder is not None
-        assert self._compression is not None
-        rest = (self._decoder.unused_data + self._input).lstrip(b"\0")
-        while not rest:
-            piece = self._file.read(_CHUNK)
-            if not piece:
-                return False
-            rest = piece.lstrip(b"\0")
-        self._decoder = _decoder(self._compression)
-        self._input = rest
-        return True
+    def close(self) -> None:
+        """Read no more."""
+        self._pieces.close()

@@ -21,12 +21,11 @@ from attrs import define, evolve, frozen
 
 from anchor_supervisor.errors import AnchorError, ImageError, KernelError
 from anchor_supervisor.images import headers
-from anchor_supervisor.images.entry import LONGEST_NAME, OPAQUE, WHITEOUT, printable
+from anchor_supervisor.images.entry import DEEPEST, LONGEST_NAME, OPAQUE, WHITEOUT, printable
 from anchor_supervisor.images.headers import Header
 
 NOBODY: Final = 65534  # what an id without a mapping looks like (user_namespaces(7))
 ID_COUNT: Final = 65536  # ids of a container in a user namespace
-DEEPEST: Final = 512  # levels; more than that no unpacker takes either
 
 _CHUNK: Final = 1 << 20
 _PATH_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -157,7 +156,7 @@ def _enter(packing: _Packing, directory: int, name: bytes, status: os.stat_resul
     """Take the descriptor over, whatever happens, and write the directory's own entries."""
     level = _Level(directory, name, [], status.st_dev)
     packing.levels.append(level)
-    if len(packing.levels) > DEEPEST:
+    if len(packing.levels) > DEEPEST + 1:
         message = f"`{printable(name[:60])}...` is more than {DEEPEST} directories deep"
         raise ImageError(message)
     header = _header(packing, name + b"/" if name else b"./", headers.DIRECTORY, status)

@@ -2,9 +2,9 @@
 
 The format is tarfile's to parse; where anything lands is ours. Every name is walked from the
 directory held open, one component at a time, and never through a symbolic link, so neither an
-archive nor anything it has already unpacked can lead a write elsewhere. Device nodes are left out
-(a container's devices are its /dev, and a 0:0 node would be a whiteout to overlayfs), as are
-attributes other than user.* and security.capability.
+archive nor anything it has already unpacked can lead a write elsewhere. What the archive removes
+from the layers beneath becomes overlayfs's marks, which nothing else in an archive can make:
+neither an attribute trusted.overlay.* nor a character device 0:0 ever comes out of one.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, BinaryIO, Final, cast, final
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
-from anchor_supervisor.errors import HostError, ImageError
+from anchor_supervisor.errors import AnchorError, HostError, ImageError
 from anchor_supervisor.images.archive_stream import ArchiveStream
 from anchor_supervisor.images.entry import Entry, Kind, Name, entry_of, printable
-from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.images.tree_writer import Level, TreeWriter, is_mark
 
 _CHUNK: Final = 1 << 20
-_WALK_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+_HOSTS_FAULT: Final = (
+    *(errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM),
+    *(errno.EACCES, errno.EOPNOTSUPP, errno.ESTALE),
+)
+_DEVICES: Final = {Kind.CHARACTER_DEVICE: stat.S_IFCHR, Kind.BLOCK_DEVICE: stat.S_IFBLK}
 
 
 @final
@@ -41,22 +45,32 @@ class Limits:
 @final
 @frozen
 class Unpacked:
-    """What came out. `skipped` counts device nodes, which are left out on purpose."""
+    """What came out, and the `digest` of the plain archive to its last byte: a layer's diff id.
+
+    `size` is the plain archive's. `skipped` counts what no image has a use for: overlayfs's
+    marks, and aufs's. `marks` counts what is removed from the layers beneath; `is_opaque` says
+    that it is all of them, which overlayfs would not see at the root. `implied` are directories
+    that have no entry of their own, () being the root: their owner and mode are our guess, and
+    those of the same directory beneath are what is meant.
+    """
 
     entries: int
     size: int
     skipped: int
+    digest: str
+    marks: int = 0
+    is_opaque: bool = False
+    implied: tuple[Name, ...] = ()
 
 
 @final
 @define
 class _Unpacking:
-    """One archive under way. `parent` is the directory last walked to, kept open."""
+    """One archive under way."""
 
-    root: int
+    tree: TreeWriter
     stream: ArchiveStream
-    directory_times: dict[Name, int] = field(factory=dict)
-    parent: tuple[Name, int] | None = None
+    ids: tuple[int, int]
     entries: int = 0
     skipped: int = 0
 
@@ -68,24 +82,43 @@ def unpack(archive: BinaryIO, root: int, limits: Limits = Limits()) -> Unpacked:
     malformed, cut short, too large, or tries to reach outside; HostError where the disk is full.
     What has been unpacked until then is the caller's to remove.
     """
-    unpacking = _Unpacking(root, ArchiveStream(archive, most=limits.size))
+    stream = ArchiveStream(archive, most=limits.size)
     try:
-        os.fchmod(root, 0o755)  # unless the archive says otherwise
-        for entry in _entries(unpacking, limits):
-            _unpack_entry(unpacking, entry)
-        _set_directory_times(unpacking)
+        tree = TreeWriter(root)
+        try:
+            unpacking = _Unpacking(tree, stream, (os.geteuid(), os.getegid()))
+            os.fchmod(root, 0o755)  # unless the archive says otherwise
+            for entry in _entries(unpacking, limits):
+                _unpack_entry(unpacking, entry)
+            tree.finish()
+        finally:
+            tree.close()
+        digest = stream.drain()
+    except AnchorError:
+        raise
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise HostError(
-                "no space left on the device to unpack the archive",
-                hint="free some, or move ANCHOR_DATA_DIR",
-            ) from error
-        message = f"the archive cannot be unpacked: {error.strerror or error}"
-        raise ImageError(message) from error
+        raise _in_words(error) from error
     finally:
-        _forget_parent(unpacking)
-    unpacking.stream.drain()
-    return Unpacked(unpacking.entries, unpacking.stream.tell(), unpacking.skipped)
+        stream.close()
+    return Unpacked(
+        unpacking.entries,
+        stream.tell(),
+        unpacking.skipped,
+        digest,
+        tree.marks,
+        tree.is_opaque,
+        tuple(sorted(tree.implied)),
+    )
+
+
+def _in_words(error: OSError) -> HostError:
+    if error.errno in _NO_SPACE:
+        return HostError(
+            "no space left on the device to unpack the archive",
+            hint="free some, or move ANCHOR_DATA_DIR",
+        )
+    message = f"the archive cannot be unpacked: {error.strerror or error}"
+    return HostError(message) if error.errno in _HOSTS_FAULT else ImageError(message)
 
 
 def _entries(unpacking: _Unpacking, limits: Limits) -> Iterator[Entry]:
@@ -122,144 +155,116 @@ def _entries(unpacking: _Unpacking, limits: Limits) -> Iterator[Entry]:
 
 
 def _unpack_entry(unpacking: _Unpacking, entry: Entry) -> None:
-    if not entry.name:
-        if entry.kind is not Kind.DIRECTORY:
-            message = f"the archive's root is a {entry.kind.value}"
-            raise ImageError(message)
-        _set_attributes(unpacking.root, entry)
-        unpacking.directory_times[()] = entry.mtime_ns
-        return
-    if entry.kind is Kind.DEVICE:
-        unpacking.skipped += 1
-        return
-    parent, name = _walk(unpacking, entry.name[:-1]), entry.name[-1]
-    if entry.kind is Kind.HARD_LINK:
-        _make_hard_link(unpacking, entry, parent, name)
-        return
-    is_there = _make_room(parent, name, entry)
+    tree = unpacking.tree
     match entry.kind:
         case Kind.DIRECTORY:
-            if not is_there:
-                os.mkdir(name, 0o700, dir_fd=parent)
-            _finish_directory(unpacking, entry, parent, name)
-        case Kind.FILE:
-            _make_file(unpacking.stream, entry, parent, name)
-        case Kind.SYMLINK:
-            os.symlink(entry.text, name, dir_fd=parent)
-            _set_owner_and_time(entry, parent, name)
-        case Kind.FIFO:
-            os.mkfifo(name, dir_fd=parent)
-            _set_owner_and_time(entry, parent, name)
-            os.chmod(name, entry.mode, dir_fd=parent)
+            directory = tree.make_directory(entry.name)
+            if (directory.uid, directory.gid) != (entry.uid, entry.gid):
+                os.fchown(directory.fd, entry.uid, entry.gid)
+            _set_mode_and_attributes(directory.fd, entry)
+            directory.uid, directory.gid = entry.uid, entry.gid
+            directory.mtime_ns = entry.mtime_ns
+        case Kind.NOTHING:
+            unpacking.skipped += 1
+        case Kind.OPAQUE:
+            tree.hide_beneath(entry.name)
+        case Kind.WHITEOUT:
+            tree.remove_beneath(entry.name)
+        case _ if not entry.name:
+            message = f"the archive's root is a {entry.kind.value}"
+            raise ImageError(message)
+        case Kind.HARD_LINK:
+            _make_hard_link(unpacking, entry)
+        case _:
+            _make(unpacking, entry)
 
 
-def _walk(unpacking: _Unpacking, name: Name, *, make: bool = True) -> int:
-    """Open the directory `name`, made where missing; valid until the next walk.
-
-    O_NOFOLLOW with O_DIRECTORY refuses a symbolic link in any place of the way (open(2)).
-    """
-    if unpacking.parent is not None and unpacking.parent[0] == name:
-        return unpacking.parent[1]
-    _forget_parent(unpacking)
-    directory = os.dup(unpacking.root)
+def _make(unpacking: _Unpacking, entry: Entry) -> None:
+    """Make what is neither a directory nor a second name."""
+    parent, name = unpacking.tree.enter(entry.name[:-1]), entry.name[-1]
     try:
-        for depth, component in enumerate(name, 1):
-            try:
-                below = _step(directory, component, make=make)
-            except NotADirectoryError as error:
-                way = printable(b"/".join(name[:depth]))
-                message = f"the archive leads through `{way}`, which is a link or a file"
-                raise ImageError(message) from error
-            os.close(directory)
-            directory = below
-    except BaseException:
-        os.close(directory)
-        raise
-    unpacking.parent = (name, directory)
-    return directory
+        _create(unpacking, entry, parent, name)
+    except FileExistsError:
+        unpacking.tree.make_room(parent, entry.name, entry.kind.value)
+        _create(unpacking, entry, parent, name)
 
 
-def _step(directory: int, component: bytes, *, make: bool) -> int:
-    try:
-        return os.open(component, _WALK_FLAGS, dir_fd=directory)
-    except FileNotFoundError:
-        if not make:
-            raise
-        os.mkdir(component, 0o755, dir_fd=directory)
-        return os.open(component, _WALK_FLAGS, dir_fd=directory)
+def _create(unpacking: _Unpacking, entry: Entry, parent: Level, name: bytes) -> None:
+    if entry.kind is Kind.FILE:
+        _make_file(unpacking, entry, parent, name)
+        return
+    if entry.kind is Kind.SYMLINK:
+        os.symlink(entry.text, name, dir_fd=parent.fd)
+    else:
+        kind = _DEVICES.get(entry.kind, stat.S_IFIFO)
+        os.mknod(name, kind | 0o600, entry.device, dir_fd=parent.fd)
+    if not _is_owned_already(unpacking, entry, parent.gid):
+        os.chown(name, entry.uid, entry.gid, dir_fd=parent.fd, follow_symlinks=False)
+    if entry.kind is not Kind.SYMLINK:
+        os.chmod(name, entry.mode, dir_fd=parent.fd)
+    times = (entry.mtime_ns, entry.mtime_ns)
+    os.utime(name, ns=times, dir_fd=parent.fd, follow_symlinks=False)
 
 
-def _forget_parent(unpacking: _Unpacking) -> None:
-    if unpacking.parent is not None:
-        os.close(unpacking.parent[1])
-        unpacking.parent = None
-
-
-def _make_room(parent: int, name: bytes, entry: Entry) -> bool:
-    """Remove what an earlier entry left at this name; True where it is a directory to keep."""
-    try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISDIR(status.st_mode):
-        os.unlink(name, dir_fd=parent)
-        return False
-    if entry.kind is Kind.DIRECTORY:
-        return True
-    try:
-        os.rmdir(name, dir_fd=parent)
-    except OSError as error:
-        if error.errno != errno.ENOTEMPTY:
-            raise
-        message = f"the archive has `{entry}` as a full directory and as a {entry.kind.value}"
-        raise ImageError(message) from error
-    return False
-
-
-def _make_hard_link(unpacking: _Unpacking, entry: Entry, parent: int, name: bytes) -> None:
-    """Link to a file of this archive; a link to a skipped device is skipped with it."""
+def _make_hard_link(unpacking: _Unpacking, entry: Entry) -> None:
+    """Link to a file of this archive; a link to what was left out is left out with it."""
     if entry.source == entry.name:
         return
+    tree = unpacking.tree
     missing = ImageError(
         f"the archive's `{entry}` is a hard link to `{printable(b'/'.join(entry.source))}`, "
         "which is not a file of the archive"
     )
     if not entry.source:
         raise missing
-    target = os.dup(parent)  # the next walk closes the kept one
     try:
-        source = _walk(unpacking, entry.source[:-1], make=False)
-        status = os.stat(entry.source[-1], dir_fd=source, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            raise missing
-        _make_room(target, name, entry)
-        os.link(entry.source[-1], name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-    except FileNotFoundError as error:
+        source = tree.open_existing(entry.source[:-1])
+    except (FileNotFoundError, NotADirectoryError) as error:
         if unpacking.skipped:
             unpacking.skipped += 1
             return
         raise missing from error
-    finally:
-        os.close(target)
-
-
-def _finish_directory(unpacking: _Unpacking, entry: Entry, parent: int, name: bytes) -> None:
-    directory = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
     try:
-        _set_attributes(directory, entry)
+        status = os.stat(entry.source[-1], dir_fd=source, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode) or is_mark(status):
+            raise missing
+        _link(tree, entry, source)
+    except FileNotFoundError as error:
+        if not unpacking.skipped:
+            raise missing from error
+        unpacking.skipped += 1
     finally:
-        os.close(directory)
-    unpacking.directory_times[entry.name] = entry.mtime_ns
+        os.close(source)
 
 
-def _make_file(stream: ArchiveStream, entry: Entry, parent: int, name: bytes) -> None:
-    file = os.open(name, _FILE_FLAGS, 0o600, dir_fd=parent)
+def _link(tree: TreeWriter, entry: Entry, source: int) -> None:
+    parent, name = tree.enter(entry.name[:-1]), entry.name[-1]
+    for _ in range(2):
+        try:
+            os.link(
+                entry.source[-1], name, src_dir_fd=source, dst_dir_fd=parent.fd,
+                follow_symlinks=False,
+            )  # fmt: skip
+        except FileExistsError:
+            tree.make_room(parent, entry.name, entry.kind.value)
+        else:
+            return
+
+
+def _make_file(unpacking: _Unpacking, entry: Entry, parent: Level, name: bytes) -> None:
+    file = os.open(name, _FILE_FLAGS, 0o600, dir_fd=parent.fd)
     try:
+        end = 0
         for offset, length in entry.data:
-            os.lseek(file, offset, os.SEEK_SET)
-            _write_content(stream, entry, file, length)
-        os.ftruncate(file, entry.size)
-        _set_attributes(file, entry)
+            if offset != end:
+                os.lseek(file, offset, os.SEEK_SET)
+            _write_content(unpacking.stream, entry, file, length)
+            end = offset + length
+        if end != entry.size:
+            os.ftruncate(file, entry.size)
+        if not _is_owned_already(unpacking, entry, parent.gid):
+            os.fchown(file, entry.uid, entry.gid)
+        _set_mode_and_attributes(file, entry)
         os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
     finally:
         os.close(file)
@@ -276,26 +281,23 @@ def _write_content(stream: ArchiveStream, entry: Entry, file: int, length: int) 
             piece = piece[os.write(file, piece) :]
 
 
-def _set_attributes(fd: int, entry: Entry) -> None:
-    """Owner first: chown drops set-id bits and file capabilities (chown(2))."""
-    os.fchown(fd, entry.uid, entry.gid)
+def _set_mode_and_attributes(fd: int, entry: Entry) -> None:
+    """Only after the owner: chown drops set-id bits and file capabilities (chown(2))."""
     os.fchmod(fd, entry.mode)
     for name, value in entry.xattrs.items():
-        os.setxattr(fd, name, value)
-
-
-def _set_owner_and_time(entry: Entry, parent: int, name: bytes) -> None:
-    os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-    times = (entry.mtime_ns, entry.mtime_ns)
-    os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
-
-
-def _set_directory_times(unpacking: _Unpacking) -> None:
-    """Last of all, since every entry made in a directory touches it; deepest first costs least."""
-    _forget_parent(unpacking)
-    for name, mtime_ns in unpacking.directory_times.items():
         try:
-            directory = _walk(unpacking, name, make=False)
-        except (FileNotFoundError, ImageError):  # a later entry took its place
-            continue
-        os.utime(f"/proc/self/fd/{directory}", ns=(mtime_ns, mtime_ns))
+            os.setxattr(fd, name, value)
+        except OSError as error:
+            # ext4 says ENOSPC where the attributes of one file do not fit into a block (xattr(7)).
+            if error.errno not in (errno.ENOSPC, errno.E2BIG, errno.ERANGE):
+                raise
+            message = f"the archive's `{entry}` has larger attributes than this file system takes"
+            raise ImageError(message) from error
+
+
+def _is_owned_already(unpacking: _Unpacking, entry: Entry, parent_gid: int) -> bool:
+    """Whether something new has the right owner, even where the group comes from the directory.
+
+    It does where that has its set-group-id bit, or its file system is mounted with `grpid`.
+    """
+    return unpacking.ids == (entry.uid, entry.gid) and entry.gid == parent_gid

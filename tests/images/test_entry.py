@@ -90,12 +90,13 @@ def test_kinds_are_told_apart() -> None:
     kinds: dict[int, Kind | None] = {}
     for code in b"0\0" + b"7123456Z":
         info = tarfile.TarInfo("a")
-        info.type, info.linkname = bytes([code]), "b"
+        info.type, info.linkname, info.devmajor = bytes([code]), "b", 1
         try:
             kinds[code] = entry_of(info).kind
         except ImageError:
             kinds[code] = None
     assert list(kinds.values()) == [
-        Kind.FILE, Kind.FILE, Kind.FILE, Kind.HARD_LINK, Kind.SYMLINK, Kind.DEVICE, Kind.DEVICE,
+        Kind.FILE, Kind.FILE, Kind.FILE, Kind.HARD_LINK, Kind.SYMLINK, Kind.CHARACTER_DEVICE,
+        Kind.BLOCK_DEVICE,
         Kind.DIRECTORY, Kind.FIFO, None,
     ]  # fmt: skip
