@@ -22,7 +22,9 @@ from anchor_supervisor.control.shapes import (
     DownResult,
     ExecContext,
     FleetInfo,
+    Held,
     LogLine,
+    RootContext,
     Why,
 )
 from anchor_supervisor.errors import HostError
@@ -201,6 +203,48 @@ class FakeFleet:
             "working_dir": "/",
             "no_new_privileges": True,
         }
+
+    async def root_context(self, name: str) -> RootContext:
+        """A root that is nowhere."""
+        each = self.meant(name)[0]
+        return {
+            "name": each["name"],
+            "state": each["state"],
+            "pid": each["pid"],
+            "start_time": 1,
+            "image": "host",
+            "image_kind": "host",
+            "digest": "host",
+            "layers": ["/"],
+            "host": True,
+            "strategy": "overlay",
+            "writable": "/nowhere",
+            "first_id": 1 << 16,
+            "ids": 1 << 16,
+            "mount_points": ["/proc"],
+            "volumes": [],
+            "process": {
+                "entrypoint": None,
+                "command": ["true"],
+                "environment": {},
+                "user": None,
+                "working_dir": None,
+                "stop_signal": "TERM",
+                "labels": {},
+                "ports": [],
+            },
+        }
+
+    async def hold(self, name: str) -> AsyncGenerator[Held, None]:
+        """Held until the one who asked has gone."""
+        found = self.meant(name)[0]["name"]
+        self.followers += 1
+        try:
+            yield {"name": found, "held": True}
+            await self.gone.wait()
+        finally:
+            self.followers -= 1
+            self.follower_left.set()
 
     async def follow_logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         """The lines, and then silence until the reader leaves."""

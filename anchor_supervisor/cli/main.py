@@ -43,12 +43,13 @@ VERBS: Final = {
     "stop": Verb("stop", "stop containers, and keep them stopped"),
     "restart": Verb("restart", "stop containers and start them again"),
     "kill": Verb("kill", "send containers a signal"),
+    "cp": Verb("cp", "copy files out of a container or into it"),
     "inspect": Verb("inspect", "everything known about a container, as JSON"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
 }
 _PROMISED: Final = (
     "pull push import build commit save tag images history rmi prune bench volume plan apply "
-    "pause unpause scale wait stats top events port cp diff"
+    "pause unpause scale wait stats top events port diff"
 )
 NOT_YET: Final = frozenset(_PROMISED.split())
 

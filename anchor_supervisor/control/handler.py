@@ -17,7 +17,9 @@ from anchor_supervisor.control.shapes import (
     DownResult,
     ExecContext,
     FleetInfo,
+    Held,
     LogLine,
+    RootContext,
     Why,
 )
 
@@ -82,6 +84,14 @@ class Handler(Protocol):
 
     async def exec_context(self, name: str) -> ExecContext:
         """Say what a new process of this running instance must be like."""
+        ...
+
+    async def root_context(self, name: str) -> RootContext:
+        """Say where the root of this instance is, running or not."""
+        ...
+
+    def hold(self, name: str) -> AsyncGenerator[Held, None]:
+        """Stop every process of the instance, say so once, and let them go on when closed."""
         ...
 
     def follow_logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:

@@ -63,6 +63,22 @@ class GetExecContext:
 
 @final
 @frozen
+class GetRootContext:
+    """GET /v1/containers/NAME/root."""
+
+    name: str
+
+
+@final
+@frozen
+class Hold:
+    """GET /v1/containers/NAME/hold."""
+
+    name: str
+
+
+@final
+@frozen
 class ReadLogs:
     """GET /v1/logs."""
 
@@ -87,7 +103,8 @@ class Down:
     volumes: bool
 
 
-Call = GetFleet | ListContainers | Inspect | TellWhy | GetExecContext | ReadLogs | Act | Down
+Look = GetFleet | ListContainers | Inspect | TellWhy | GetExecContext | GetRootContext
+Call = Look | Hold | ReadLogs | Act | Down
 
 
 class MethodNotAllowed(ControlError):  # noqa: N818 - it is what happened
@@ -165,13 +182,19 @@ def _parse_container_call(method: str, name: str, rest: list[str], body: bytes) 
         case ["exec-context"]:
             _expect("GET", method)
             return GetExecContext(name)
+        case ["root"]:
+            _expect("GET", method)
+            return GetRootContext(name)
+        case ["hold"]:
+            _expect("GET", method)
+            return Hold(name)
         case [verb] if verb in ACTIONS:
             _expect("POST", method)
             options = _parse_body(body, {"signal", "wait"})
             return Act(name, verb, ActOptions(_signal(options, verb), _flag(options, "wait")))
         case _:
             message = f"`{'/'.join(rest)}` is nothing that can be done with a container"
-            raise NotFound(message, hint=f"one of {', '.join(ACTIONS)}, why, exec-context")
+            raise NotFound(message, hint=f"one of {', '.join(ACTIONS)}, why, root")
 
 
 def _expect(allowed: str, method: str) -> None:

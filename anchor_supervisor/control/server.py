@@ -32,7 +32,7 @@ from anchor_supervisor.control.protocol import (
     Malformed,
     Refused,
 )
-from anchor_supervisor.control.shapes import LogLine
+from anchor_supervisor.control.shapes import Held, LogLine
 from anchor_supervisor.errors import AnchorError, SupervisionBug
 
 log = structlog.get_logger("control")
@@ -193,7 +193,11 @@ class Connection:
         try:
             call = routes.parse_call(request.method.decode(), request.target.decode(), body)
             if isinstance(call, routes.ReadLogs):
-                await self._while_listening(lambda: self._send_logs(call))
+                await self._while_listening(
+                    lambda: self._send_stream(self.handler.follow_logs(call.query))
+                )
+            elif isinstance(call, routes.Hold):
+                await self._while_listening(lambda: self._send_stream(self.handler.hold(call.name)))
             else:
                 await self._while_listening(lambda: self._perform(call))
         except AnchorError as error:
@@ -210,8 +214,8 @@ class Connection:
         with trio.move_on_after(self.bounds.farewell_time, shield=True):
             await self._send_whole(200, value)
 
-    async def _send_logs(self, call: routes.ReadLogs) -> None:
-        async with aclosing(self.handler.follow_logs(call.query)) as lines:
+    async def _send_stream(self, values: AsyncGenerator[LogLine | Held, None]) -> None:
+        async with aclosing(values) as lines:
             first = await anext(
                 lines, None
             )  # an unknown name is an error answer, not half a stream
@@ -221,7 +225,9 @@ class Connection:
                 await self._send_lines(first, lines)
             await self._send(h11.EndOfMessage())
 
-    async def _send_lines(self, first: LogLine, lines: AsyncGenerator[LogLine, None]) -> None:
+    async def _send_lines(
+        self, first: LogLine | Held, lines: AsyncGenerator[LogLine | Held, None]
+    ) -> None:
         await self._send(h11.Data(data=_line(first)))
         async for line in lines:
             await self._send(h11.Data(data=_line(line)))
@@ -282,7 +288,7 @@ def _line(value: object) -> bytes:
 
 
 async def perform(handler: Handler, call: routes.Call) -> object:
-    """Do one call, but for the logs, which are a stream."""
+    """Do one call, but for those that answer with a stream."""
     match call:
         case routes.GetFleet():
             return await handler.fleet()
@@ -294,10 +300,12 @@ async def perform(handler: Handler, call: routes.Call) -> object:
             return await handler.why(name)
         case routes.GetExecContext(name=name):
             return await handler.exec_context(name)
+        case routes.GetRootContext(name=name):
+            return await handler.root_context(name)
         case routes.Act(name=name, verb=verb, options=options):
             return await handler.act(name, verb, options)
         case routes.Down(volumes=volumes):
             return await handler.down(volumes=volumes)
-        case routes.ReadLogs():
-            message = "a log is a stream"
+        case routes.ReadLogs() | routes.Hold():
+            message = "its answer is a stream"
             raise SupervisionBug(message)

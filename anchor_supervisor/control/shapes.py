@@ -169,6 +169,53 @@ class ExecContext(TypedDict):
     no_new_privileges: bool
 
 
+class RootContext(TypedDict):
+    """What `cp`, `diff` and `commit` need of an instance's root, whether it runs or not.
+
+    `pid` and `start_time` (clock ticks since boot) are those of a run that goes on. `layers` are
+    directories, the uppermost first; `first_id` is the host's number for the container's 0, and
+    `ids` how many it has (null: all). `mount_points` are what anchor may have made in the root.
+    `volumes` are `[kind, target, host path or null, read-only]`.
+    """
+
+    name: str
+    state: str
+    pid: int | None
+    start_time: int | None
+    image: str
+    image_kind: str
+    digest: str
+    layers: list[str]
+    host: bool
+    strategy: str
+    writable: str
+    first_id: int
+    ids: int | None
+    mount_points: list[str]
+    volumes: list[tuple[str, str, str | None, bool]]
+    process: ProcessFacts
+
+
+class ProcessFacts(TypedDict):
+    """What the fleet file and the image say of a container's process, as an image would."""
+
+    entrypoint: list[str] | None
+    command: list[str] | None
+    environment: dict[str, str]
+    user: str | None
+    working_dir: str | None
+    stop_signal: str
+    labels: dict[str, str]
+    ports: list[str]
+
+
+class Held(TypedDict):
+    """The first and only line of a hold: every process of the instance has stopped."""
+
+    name: str
+    held: bool
+
+
 class DownResult(TypedDict):
     """What a fleet's end has removed, in words, a line each."""
 

@@ -26,6 +26,7 @@ from anchor_supervisor.runtime.limits import oom_kills
 from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
 from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
+from anchor_supervisor.runtime.writable_lock import writable_locked
 
 
 @final
@@ -106,14 +107,16 @@ def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> tuple[Child
 
 
 def _root(site: Site, holdings: Holdings) -> int:
-    return strategies.assemble(
-        holdings.container.root,
-        site.layers[holdings.container.name],
-        holdings.writable,
-        ids=holdings.ids,
-        user_namespace=holdings.sandbox.user,
-        read_only=holdings.container.read_only,
-    )
+    """Build the root; where `anchor cp` is at work in the writable layer, once that is done."""
+    with writable_locked(holdings.writable):
+        return strategies.assemble(
+            holdings.container.root,
+            site.layers[holdings.container.name],
+            holdings.writable,
+            ids=holdings.ids,
+            user_namespace=holdings.sandbox.user,
+            read_only=holdings.container.read_only,
+        )
 
 
 def _credentials(holdings: Holdings, root: int) -> Credentials:

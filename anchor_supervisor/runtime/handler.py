@@ -16,7 +16,9 @@ from anchor_supervisor.control.shapes import (
     DownResult,
     ExecContext,
     FleetInfo,
+    Held,
     LogLine,
+    RootContext,
     Why,
 )
 from anchor_supervisor.fleet.model import InstanceId
@@ -120,6 +122,21 @@ class FleetHandler:
             message = f"`{name}` is not running"
             raise Refused(message, hint=f"`anchor why {name}` says why")
         return self.machine.exec_context(instance)
+
+    async def root_context(self, name: str) -> RootContext:
+        """Say where the root of this instance is, running or not."""
+        instance = self._resolve(name)[0]
+        return self.machine.root_context(instance, self.supervisor.core.snapshot(instance).state)
+
+    async def hold(self, name: str) -> AsyncGenerator[Held, None]:
+        """Freeze the instance and say so; thaw it when the one who asked has gone."""
+        instance = self._resolve(name)[0]
+        if self.supervisor.core.snapshot(instance).state is not State.RUNNING:
+            message = f"`{name}` is not running"
+            raise Refused(message, hint=f"`anchor why {name}` says why")
+        async with self.machine.held(instance):
+            yield Held(name=str(instance), held=True)
+            await trio.sleep_forever()
 
     def follow_logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         """Yield log records of the instances asked for."""

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractAsyncContextManager
 from typing import final
 
 import structlog
 import trio
 from attrs import define, field
 
-from anchor_supervisor.control.shapes import ExecContext
+from anchor_supervisor.control.protocol import Refused
+from anchor_supervisor.control.shapes import ExecContext, RootContext
 from anchor_supervisor.errors import AnchorError, FleetError, ImageError, KernelError
 from anchor_supervisor.fleet.model import ExecProbe, HttpProbe, InstanceId, Probe, TcpProbe
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
+from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.inside import run_inside
 from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.probes import probe_http, probe_tcp
 from anchor_supervisor.runtime.recipe import container_powers
+from anchor_supervisor.runtime.root_facts import root_facts
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
+from anchor_supervisor.supervision.states import State
 
 log = structlog.get_logger("machine")
 
@@ -48,6 +53,7 @@ class HostMachine:
     _probers: trio.CapacityLimiter = field(
         factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
     )
+    _holds: Holds = field(factory=Holds, init=False)
     _publishers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
@@ -106,6 +112,7 @@ class HostMachine:
 
     async def ended(self, instance: InstanceId) -> None:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
+        self._holds.end(instance)
         if self._holdings[instance].container.ports:
             await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
 
@@ -126,7 +133,8 @@ class HostMachine:
             run.signal("KILL")
 
     async def probe(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
-        """Ask once whether the instance is healthy."""
+        """Ask once whether the instance is healthy; one that is held still is asked afterwards."""
+        await self._holds.over(instance)
         holdings = self._holdings[instance]
         match probe:
             case HttpProbe():
@@ -154,6 +162,19 @@ class HostMachine:
             working_dir=process.working_dir,
             no_new_privileges=powers.no_new_privileges,
         )
+
+    def root_context(self, instance: InstanceId, state: State) -> RootContext:
+        """Where the instance's root is, for who copies from and to it."""
+        holdings = self._holdings.get(instance)
+        if holdings is None:
+            message = f"`{instance}` has not been started yet, so it has no root"
+            raise Refused(message, hint=f"`anchor why {instance}` says what it waits for")
+        layers = self.site.layers[instance.container]
+        return root_facts(self.site, holdings, layers, self._runs.get(instance), state)
+
+    def held(self, instance: InstanceId) -> AbstractAsyncContextManager[None]:
+        """Keep every process of the instance still for a block's length, or until its run ends."""
+        return self._holds.held(instance, self._holdings[instance].cgroup)
 
     def facts(self, instance: InstanceId) -> dict[str, object]:
         """What this host holds for an instance, for `inspect`."""

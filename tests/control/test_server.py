@@ -57,8 +57,8 @@ async def test_every_page_answers(client: Client, fleet: FakeFleet) -> None:
 
     def ask() -> dict[str, Any]:
         base = "/v1/containers"
-        pages = ("/v1/fleet", base, f"{base}/db.1", f"{base}/web/why", f"{base}/db/exec-context")
-        return {page: client.get(page) for page in pages}
+        about = (f"{base}/db.1", f"{base}/web/why", f"{base}/db/exec-context", f"{base}/db/root")
+        return {page: client.get(page) for page in ("/v1/fleet", base, *about)}
 
     answers = await in_thread(ask)
     assert answers["/v1/fleet"] == await fleet.fleet()
@@ -66,6 +66,18 @@ async def test_every_page_answers(client: Client, fleet: FakeFleet) -> None:
     assert answers["/v1/containers/db.1"] == fleet.rows[0]
     assert answers["/v1/containers/web/why"] == await fleet.why("web")
     assert answers["/v1/containers/db/exec-context"] == await fleet.exec_context("db")
+    assert answers["/v1/containers/db/root"] == await fleet.root_context("db")
+
+
+async def test_a_hold_ends_with_its_client(client: Client, fleet: FakeFleet) -> None:
+    """The one line says that it is held; a client that hangs up, or is killed, ends the hold."""
+    held = client.stream("/v1/containers/web/hold")
+    assert await in_thread(next, held) == {"name": "web.1", "held": True}
+    assert fleet.followers == 1
+    held.close()
+    with trio.fail_after(5):
+        await fleet.follower_left.wait()
+    assert fleet.followers == 0
 
 
 async def test_actions_reach_the_handler(client: Client, fleet: FakeFleet) -> None:

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from anchor_supervisor.control.handler import ActOptions, LogQuery
 from anchor_supervisor.control.protocol import NotFound, Refused
-from anchor_supervisor.control.shapes import ExecContext
+from anchor_supervisor.control.shapes import ExecContext, RootContext
 from anchor_supervisor.fleet.model import (
     Condition,
     Container,
@@ -59,6 +59,10 @@ class Facts:
     def exec_context(self, instance: InstanceId) -> ExecContext:
         """Nothing but its name."""
         return cast("ExecContext", {"name": str(instance)})
+
+    def root_context(self, instance: InstanceId, state: State) -> RootContext:
+        """Nothing but its name and state."""
+        return cast("RootContext", {"name": str(instance), "state": state.value})
 
     async def more_output(self) -> None:
         """Nobody says anything."""
@@ -228,5 +232,9 @@ async def test_an_exec_needs_something_that_runs(autojump_clock: MockClock) -> N
         with pytest.raises(Refused) as caught:
             await made.handler.exec_context("web")
         assert caught.value.hint == "`anchor why web` says why"
+        root = await made.handler.root_context("web")
+        assert (root["name"], root["state"]) == ("web.1", "stopped")
+        with pytest.raises(Refused):
+            await anext(made.handler.hold("web"))
 
     await made.play(operator)

@@ -1,0 +1,91 @@
+"""Containers kept still while somebody looks at their files, and never for longer.
+
+The freezing is the supervisor's, for the length of a request: whoever asked may be killed, and the
+container must not stay frozen. Its next run must not begin frozen either.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, final
+
+import trio
+from attrs import define, field
+
+from anchor_supervisor.control.protocol import Refused
+from anchor_supervisor.errors import KernelError
+from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
+
+LONGEST: Final = 5.0  # seconds until every process has stopped; one that waits for a disk may not
+
+
+@final
+@define(eq=False)
+class _Hold:
+    """One frozen instance, and how many want it so."""
+
+    cgroup: Cgroup
+    holders: int = 0
+    over: trio.Event = field(factory=trio.Event)
+
+
+@final
+@define(eq=False)
+class Holds:
+    """Which instances are held. Everything here is done on the loop's own thread."""
+
+    _holds: dict[InstanceId, _Hold] = field(factory=dict, init=False)
+
+    @asynccontextmanager
+    async def held(self, instance: InstanceId, cgroup: Cgroup) -> AsyncIterator[None]:
+        """Keep every process of the cgroup still for the length of the block.
+
+        Raises Refused where some process does not stop in time; then all go on.
+        """
+        hold = self._holds.setdefault(instance, _Hold(cgroup))
+        hold.holders += 1
+        try:
+            cgroup.freeze(frozen=True)
+            await _until_frozen(instance, cgroup)
+            yield
+        finally:
+            hold.holders -= 1
+            if hold.holders == 0:
+                self._let_go(instance, hold)
+
+    async def over(self, instance: InstanceId) -> None:
+        """Return once nobody holds the instance."""
+        while (hold := self._holds.get(instance)) is not None:
+            await hold.over.wait()
+
+    def end(self, instance: InstanceId) -> None:
+        """Let go whoever holds it: its run has ended, and the next one must not begin frozen."""
+        hold = self._holds.get(instance)
+        if hold is not None:
+            self._let_go(instance, hold)
+
+    def _let_go(self, instance: InstanceId, hold: _Hold) -> None:
+        if self._holds.get(instance) is not hold:
+            return  # let go before, when its run ended
+        del self._holds[instance]
+        hold.over.set()
+        try:
+            hold.cgroup.freeze(frozen=False)
+        except KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # the group has gone
+                raise
+
+
+async def _until_frozen(instance: InstanceId, cgroup: Cgroup) -> None:
+    with trio.move_on_after(LONGEST), CgroupWatch() as watch:
+        watch.add(cgroup)
+        while not cgroup.frozen():
+            await trio.lowlevel.wait_readable(watch.fileno())
+            watch.take_changed()
+        return
+    message = f"`{instance}` cannot be paused: a process of it is in an uninterruptible sleep"
+    raise Refused(message, hint="try again, or use `--no-pause`")

@@ -1,0 +1,50 @@
+"""A writable layer is one process's at a time to build a root over: a start's, or `anchor cp`'s.
+
+Two overlays with one upper directory are undefined (overlayfs.rst, "Sharing and copying layers").
+The lock is flock(2) on the directory itself, so it ends with its holder, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from anchor_supervisor.errors import HostError
+from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+
+PATIENCE: Final = 60.0  # seconds that a start waits for a copy to be done
+_LOOK: Final = 0.02
+
+
+@contextmanager
+def writable_locked(writable: Path, patience: float = PATIENCE) -> Iterator[int]:
+    """Hold the lock and give the directory's descriptor. Blocks the thread until it is free.
+
+    flock has no time limit of its own, and a start must end some day: a copy may be stopped.
+    Raises HostError when `patience` is over; FileNotFoundError where the directory is not there.
+    """
+    directory = os.open(writable, DIRECTORY_FLAGS)
+    try:
+        _lock(directory, writable, patience)
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _lock(directory: int, writable: Path, patience: float) -> None:
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                message = f"`anchor cp` has been using `{writable}` for {patience:g} s"
+                raise HostError(message, hint="end that command; the lock ends with it") from None
+            time.sleep(_LOOK)
+        else:
+            return
