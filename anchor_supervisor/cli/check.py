@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 from attrs import asdict
@@ -19,12 +20,23 @@ def check(fleet: Fleet, *, as_json: bool) -> int:
     findings.refuse()
     preflight.require_programs_on_disk(fleet)
     count = len(instances(fleet))
+    absent = {
+        container.image.reference: "built" if container.build else "pulled"
+        for container in preflight.absent_images(fleet).values()
+    }
     if as_json:
-        document = {"fleet": fleet.name, "containers": count, "warnings": list(findings.warnings)}
+        document = {
+            "fleet": fleet.name,
+            "containers": count,
+            "warnings": list(findings.warnings),
+            "absent_images": absent,
+        }
         print(json.dumps(document))
         return 0
     for warning in findings.warnings:
         warn(warning)
+    for name in absent:
+        print(f"image `{name}` is not here yet, and would be {absent[name]}", file=sys.stderr)
     print(f"fleet `{fleet.name}` is right: {count} containers, and this machine can run them")
     return 0
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from anchor_supervisor.cli.problems import show
+from anchor_supervisor.cli.provide import provided
 from anchor_supervisor.control.fleets import dead_fleets
-from anchor_supervisor.errors import AnchorError, FleetError, HostError, Problem
+from anchor_supervisor.errors import AnchorError, FleetError, HostError, ImageError, Problem
 from anchor_supervisor.fleet.parse import structure
+from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel.spawn import SpawnError
+from anchor_supervisor.observability import places
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.service import Ending, Options, supervise
 from anchor_supervisor.runtime.sweep import sweep_fleet
@@ -34,6 +37,7 @@ afterwards. The exit code is the command's; 128+N if signal N ended it, 125 our 
 examples:
   anchor run /bin/echo "Welcome to Anchor"
   anchor run -i ./rootfs.tar /bin/echo "Hello World"
+  anchor run -i debian:12 cat /etc/os-release
   anchor run -i ./rootfs -v ./data:/data:ro -e LANG=C ls -l /data
   anchor run --net none --memory 64M sh -c 'id; ip addr'
 """
@@ -42,7 +46,10 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "-i", "--image", default="host", help="a directory or a tar archive; default: this machine"
+        "-i",
+        "--image",
+        default="host",
+        help="a name, a directory or a tar; default: this machine",
     )
     parser.add_argument("--rm", action="store_true", help="accepted: nothing is kept in any case")
     parser.add_argument("-t", "--tty", action="store_true", help="not supported yet")
@@ -62,7 +69,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-u", "--user", help="name or number, with :group if need be")
     parser.add_argument("-w", "--workdir", metavar="DIR", help="working directory")
     parser.add_argument("--net", default="default", help="none, host, or default")
-    parser.add_argument("--root-strategy", default="overlay", help="overlay, copy or bind")
+    parser.add_argument("--root-strategy", default="overlay", help="overlay, copy, reflink or bind")
+    parser.add_argument(
+        "--pull", default="missing", help="ask the image's registry: missing, always or never"
+    )
     parser.add_argument("--read-only", action="store_true", help="a root that cannot be written to")
     parser.add_argument("--limits", choices=["strict", "best-effort"], default="strict")
     parser.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="what to run")
@@ -75,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
             message = f"`{words}` is not supported yet"
             raise _wrong(message, words)
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
-    if not words:
+    if not words and options.image == "host":
         raise _wrong("no command is given", "CMD", "anchor run /bin/echo hello")
     name = options.name or f"{PREFIX}{secrets.token_hex(4)}"
     fleet = structure(
@@ -93,8 +103,8 @@ def run(options: argparse.Namespace) -> int:
         check_programs=False,  # execve says it, and its verdict is our exit code
     )
     _sweep_dead_runs()
-    ending = supervise(fleet, looks)
-    return _exit_code(ending)
+    with provided(fleet):
+        return _exit_code(supervise(fleet, looks))
 
 
 def _sweep_dead_runs() -> None:
@@ -113,8 +123,8 @@ def _tables(options: argparse.Namespace, name: str, words: list[str]) -> dict[st
     """Say it as a fleet file would, so that there is one place that knows what each word means."""
     container: dict[str, Any] = {
         "kind": "job",
-        "image": options.image if options.image == "host" else _path(options.image),
-        "command": words,
+        "image": options.image if options.image == "host" else _image(options.image),
+        "pull": options.pull,
         "root": options.root_strategy,
         "read_only": options.read_only,
         "environment": [text for text in map(_variable, options.env) if text is not None],
@@ -123,6 +133,7 @@ def _tables(options: argparse.Namespace, name: str, words: list[str]) -> dict[st
     }
     limits = {"memory": options.memory, "cpus": options.cpus}
     optional = {
+        "command": words,
         "user": options.user,
         "working_dir": options.workdir,
         "limits": {key: value for key, value in limits.items() if value is not None},
@@ -145,9 +156,15 @@ def _literal(value: Any) -> Any:  # noqa: ANN401 - tables of anything
             return value
 
 
-def _path(image: str) -> str:
-    """What exists here is meant as a path, whether or not it begins with `./`."""
-    return f"./{image}" if "/" not in image and Path(image).exists() else image
+def _image(image: str) -> str:
+    """What the store has not got and exists here is meant as a path, also without `./`."""
+    if image.startswith(("/", "./", "../")) or not Path(image).exists():
+        return image
+    try:
+        found = Store(places.data_dir()).find(image)
+    except ImageError:  # no name, or one that could mean several
+        found = None
+    return image if found else f"./{image}"
 
 
 def _variable(text: str) -> str | None:

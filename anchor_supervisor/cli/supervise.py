@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=[mode.value for mode in LimitsMode],
         help="what to do with a limit this kernel cannot enforce; overrides the file",
     )
+    parser.add_argument(
+        "--build", action="store_true", help="build every image that has a `build` anew"
+    )
     parser.add_argument("--quiet", action="store_true", help="do not show the containers' output")
     parser.add_argument("--log-format", choices=["console", "json"], help="of our own lines")
     parser.add_argument("--json", action="store_true", help="answer --check and --plan in JSON")
@@ -97,7 +100,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.detach:
         from anchor_supervisor.cli.up import up
 
-        return up(fleet, timeout=arguments.wait_timeout, log_format=arguments.log_format)
+        return up(
+            fleet,
+            timeout=arguments.wait_timeout,
+            log_format=arguments.log_format,
+            build=arguments.build,
+        )
+    from anchor_supervisor.cli.provide import provided
     from anchor_supervisor.observability.setup import LogFormat
     from anchor_supervisor.runtime.service import Options, supervise
 
@@ -105,7 +114,8 @@ def _run(arguments: argparse.Namespace) -> int:
         output=not arguments.quiet,
         log_format=LogFormat(arguments.log_format) if arguments.log_format else None,
     )
-    return supervise(fleet, options).outcome.exit_code
+    with provided(fleet, build=arguments.build, quiet=arguments.quiet):
+        return supervise(fleet, options).outcome.exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Final, final
 from attrs import define, evolve, field
 
 from anchor_supervisor.cli.problems import show, warn
+from anchor_supervisor.cli.provide import provided
 from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, HostError, Problem
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
@@ -46,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=[mode.value for mode in LimitsMode],
         help="what to do with a limit this kernel cannot enforce; overrides the file",
     )
+    parser.add_argument(
+        "--build", action="store_true", help="build every image that has a `build` anew"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,20 +61,27 @@ def run(options: argparse.Namespace) -> int:
     fleet = load(Path(options.file or "fleet.toml"), os.environ)
     if options.limits is not None:
         fleet = evolve(fleet, limits=LimitsMode(options.limits))
-    return up(fleet, timeout=timeout)
+    return up(fleet, timeout=timeout, build=options.build)
 
 
-def up(fleet: Fleet, *, timeout: float = PATIENCE, log_format: str | None = None) -> int:
+def up(
+    fleet: Fleet,
+    *,
+    timeout: float = PATIENCE,
+    log_format: str | None = None,
+    build: bool = False,
+) -> int:
     """Split off a supervisor for the fleet, and wait until it is ready; return the exit code.
 
-    `timeout` in seconds. A fleet that is not ready in time, or cannot become so, keeps running:
-    `anchor why` can be asked, and `anchor down` ends it.
+    Images are pulled and built before that. `timeout` in seconds. A fleet that is not ready in
+    time, or cannot become so, keeps running: `anchor why` can be asked, and `anchor down` ends it.
     """
     log = places.fleet_log_dir(fleet.name) / LOG
-    split = fork_supervisor(log)
-    if isinstance(split, Reporter):
-        os._exit(_supervise(fleet, split, log_format))
-    return _Watcher(fleet, split, timeout, log).watch()
+    with provided(fleet, build=build):
+        split = fork_supervisor(log)
+        if isinstance(split, Reporter):
+            os._exit(_supervise(fleet, split, log_format))
+        return _Watcher(fleet, split, timeout, log).watch()
 
 
 def _supervise(fleet: Fleet, reporter: Reporter, log_format: str | None) -> int:

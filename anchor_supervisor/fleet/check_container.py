@@ -49,7 +49,7 @@ def _command(container: Container) -> Findings:
     if words and not words[0]:
         key = "entrypoint" if container.entrypoint else "command"
         yield Finding(_path(container, key), "the program's name is empty", because=because)
-    elif not words and container.image.kind is not ImageKind.STORE:
+    elif not words and (container.complete or container.image.kind is not ImageKind.STORE):
         yield Finding(
             _path(container, "command"),
             f"nothing to run: image `{container.image.reference}` has no command of its own",

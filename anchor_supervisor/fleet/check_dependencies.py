@@ -30,7 +30,8 @@ def dependency_findings(fleet: Fleet) -> Iterator[Finding]:
 def _condition(key: str, condition: Condition, wanted: Container) -> Iterator[Finding]:
     name = wanted.name
     # An image of the store may bring a health check; this is asked again once it is known.
-    unknown = wanted.image.kind is ImageKind.STORE and wanted.image_health
+    named = wanted.image.kind is ImageKind.STORE and not wanted.complete
+    unknown = named and wanted.image_health
     if condition is Condition.HEALTHY and wanted.health is None and not unknown:
         is_job = wanted.kind is Kind.JOB
         yield Finding(

@@ -200,6 +200,7 @@ class VolumeKind(enum.StrEnum):
     """Where a volume's content lives."""
 
     NAMED = "named"
+    ANONYMOUS = "anonymous"
     BIND = "bind"
     TMPFS = "tmpfs"
 
@@ -264,7 +265,8 @@ class Container:
 
     `entrypoint` and `command` are None where the file does not say: the image's own, or nothing.
     `health` None takes the image's health check, unless `image_health` is false. `volatile`: what
-    the container writes is thrown away at each of its starts.
+    the container writes is thrown away at each of its starts. `complete`: what its image of the
+    store says has been filled in.
     """
 
     name: str
@@ -302,6 +304,7 @@ class Container:
     no_new_privileges: bool = True
     masked_paths: bool = True
     labels: Mapping[str, str] = EMPTY
+    complete: bool = False
 
 
 @final

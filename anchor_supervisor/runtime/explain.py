@@ -6,6 +6,7 @@ The steps are made by the same functions as a real start's; only the descriptors
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final, final
 
@@ -21,17 +22,20 @@ from anchor_supervisor.fleet.model import (
     VolumeKind,
     instances,
 )
+from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel import cgroup_limits
-from anchor_supervisor.kernel.mount import clone_tree, private_mount_namespace
+from anchor_supervisor.kernel.mount import private_mount_namespace
 from anchor_supervisor.kernel.namespaces import Sandbox
 from anchor_supervisor.network.fleet_network import used_networks
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import files, plan, users
 from anchor_supervisor.rootfs.layers import Layers
+from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.holdings import host_name
+from anchor_supervisor.runtime.provisions import provisions
 from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
 
 NONE: Final = -1  # where a real start has a descriptor
@@ -65,7 +69,13 @@ def explain(fleet: Fleet) -> FleetPlan:
     """
     preflight.look(fleet).refuse()
     private_mount_namespace()
-    layers = preflight.resolve_all(fleet, places.data_dir())
+    store = Store(places.data_dir())
+    with store.lease(f"plan of {fleet.name}") as lease:
+        found = provisions(fleet, store, lease)
+        return _explain(found.fleet, found.layers)
+
+
+def _explain(fleet: Fleet, layers: Mapping[str, Layers]) -> FleetPlan:
     preflight.require_commands(fleet, layers)
     identity = places.fleet_id(fleet.name)
     network = plan_network(fleet, identity, used_networks(identity))
@@ -83,7 +93,7 @@ def explain(fleet: Fleet) -> FleetPlan:
 def _instance(
     instance: InstanceId,
     container: Container,
-    layers: dict[str, Layers],
+    layers: Mapping[str, Layers],
     network: NetworkPlan,
 ) -> InstancePlan:
     waits = tuple(f"`{name}` {condition}" for name, condition in container.depends_on.items())
@@ -117,7 +127,7 @@ def _prepared(instance: InstanceId, container: Container, network: NetworkPlan) 
 
 def _credentials(container: Container, layers: Layers) -> Credentials:
     with ExitStack() as opened:
-        root = clone_tree(layers.paths[0])
+        root = merged(layers)
         opened.callback(os.close, root)
         return users.lookup(root, container.user)
 

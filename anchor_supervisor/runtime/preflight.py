@@ -27,18 +27,23 @@ from anchor_supervisor.fleet.model import (
     Fleet,
     ImageKind,
     LimitsMode,
+    Pull,
     RootStrategy,
     VolumeKind,
 )
 from anchor_supervisor.fleet.places import nearest_line
 from anchor_supervisor.images.resolve import resolve
+from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
-from anchor_supervisor.kernel.mount import clone_tree, open_beneath
+from anchor_supervisor.kernel.mount import open_beneath
 from anchor_supervisor.network.plan import NetworkPlan
 from anchor_supervisor.network.ports import reserve
+from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import command
 from anchor_supervisor.rootfs.layers import Layers
+from anchor_supervisor.rootfs.strategies import merged
+from anchor_supervisor.runtime.provisions import complete_fleet, wrong_names
 from anchor_supervisor.runtime.recipe import exceeds_own_limit
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
@@ -72,9 +77,11 @@ def look(fleet: Fleet) -> Findings:
     """Look at everything a start would need. Raises HostError where we may not look."""
     require_root()
     available = Cgroup(find_mount()).controllers()
-    wrong: list[Problem] = []
+    wrong = wrong_names(fleet)
     unfit: list[Problem] = []
     warnings: list[str] = []
+    if not wrong:
+        unfit += _forbidden_pulls(fleet)
     for container in fleet.containers.values():
         wrong += _missing_sources(fleet, container)
         wrong += _missing_image(fleet, container)
@@ -109,13 +116,40 @@ def require_ports(fleet: Fleet, plan: NetworkPlan) -> None:
 
 
 def require_programs_on_disk(fleet: Fleet) -> None:
-    """As `require_commands`, for every image that can be looked into without unpacking it."""
-    readable = {
-        name: resolve(container.image, Path())
+    """As `require_commands`, for every image that can be looked into without making anything."""
+    store = Store(places.data_dir())
+    found = {
+        name: resolve(container.image, store, NoLease())
         for name, container in fleet.containers.items()
-        if container.image.kind is not ImageKind.ARCHIVE
+        if _is_here(container, store)
     }
-    _require(fleet, readable)
+    images = {name: one.image for name, one in found.items() if one.image is not None}
+    _require(complete_fleet(fleet, images), {name: one.layers for name, one in found.items()})
+
+
+def absent_images(fleet: Fleet) -> dict[str, Container]:
+    """Give the containers, by name, whose image the store has not got yet."""
+    store = Store(places.data_dir())
+    return {
+        name: container
+        for name, container in fleet.containers.items()
+        if container.image.kind is ImageKind.STORE and store.find(container.image.reference) is None
+    }
+
+
+def _is_here(container: Container, store: Store) -> bool:
+    image = container.image
+    if image.kind is ImageKind.STORE:
+        return store.find(image.reference) is not None
+    return image.kind is not ImageKind.ARCHIVE
+
+
+@final
+class NoLease:
+    """For a look that is over in a moment, and must leave no trace."""
+
+    def hold(self, *digests: str) -> None:
+        """Hold nothing."""
 
 
 def require_commands(fleet: Fleet, layers: Mapping[str, Layers]) -> None:
@@ -162,13 +196,6 @@ def _missing_image(fleet: Fleet, container: Container) -> Iterator[Problem]:
     elif image.kind is ImageKind.ARCHIVE and not path.is_file():
         words = "is not a file" if path.exists() else "does not exist"
         yield _problem(fleet, key, f"image `{image.reference}` {words}")
-    elif image.kind is ImageKind.STORE:
-        yield _problem(
-            fleet,
-            key,
-            f"image `{image.reference}`: images from a store are not supported yet",
-            '`host`, a directory such as "./rootfs", or an archive such as "./rootfs.tar"',
-        )
     elif image.kind is ImageKind.HOST and container.root is RootStrategy.COPY:
         yield _problem(
             fleet,
@@ -176,6 +203,17 @@ def _missing_image(fleet: Fleet, container: Container) -> Iterator[Problem]:
             "root `copy` with image `host` would copy the whole machine",
             'root = "overlay" copies only what is changed',
         )
+
+
+def _forbidden_pulls(fleet: Fleet) -> Iterator[Problem]:
+    for name, container in absent_images(fleet).items():
+        if container.pull is Pull.NEVER and container.build is None:
+            yield _problem(
+                fleet,
+                f"containers.{name}.image",
+                f"image `{container.image.reference}` is not here, and is never to be pulled",
+                f"`anchor pull {container.image.reference}`, or `anchor import`",
+            )
 
 
 def _impossible_ulimits(fleet: Fleet, container: Container) -> Iterator[Problem]:
@@ -220,16 +258,15 @@ def _look_for_program(layers: Layers, tried: tuple[str, ...]) -> str | None:
     """
     found = False
     with ExitStack() as opened:
-        for path in layers.paths:
-            root = clone_tree(path)
-            opened.callback(os.close, root)
-            for candidate in tried:
-                mode = _mode_beneath(root, candidate)
-                if mode is None:
-                    continue
-                found = True
-                if stat.S_ISREG(mode) and mode & 0o111:
-                    return None
+        root = merged(layers)
+        opened.callback(os.close, root)
+        for candidate in tried:
+            mode = _mode_beneath(root, candidate)
+            if mode is None:
+                continue
+            found = True
+            if stat.S_ISREG(mode) and mode & 0o111:
+                return None
     return "is not executable" if found else "was not found"
 
 
@@ -242,12 +279,3 @@ def _mode_beneath(root: int, path: str) -> int | None:
         return os.fstat(fd).st_mode
     finally:
         os.close(fd)
-
-
-def resolve_all(fleet: Fleet, data: Path) -> dict[str, Layers]:
-    """Find every image; an archive that several containers use is unpacked once."""
-    known: dict[object, Layers] = {}
-    for container in fleet.containers.values():
-        if container.image not in known:
-            known[container.image] = resolve(container.image, data)
-    return {name: known[container.image] for name, container in fleet.containers.items()}

@@ -16,6 +16,8 @@ import structlog
 from attrs import define, field
 
 from anchor_supervisor.fleet.model import Fleet, InstanceId
+from anchor_supervisor.images.model import Image
+from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init
 from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
@@ -27,6 +29,7 @@ from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
+from anchor_supervisor.runtime.provisions import provisions
 
 log = structlog.get_logger("host")
 
@@ -39,7 +42,8 @@ class Site:
     """Shared by every start of the fleet; its methods may be called from worker threads.
 
     `hidden` are the supervisor's own directories, masked where a container sees the host's root.
-    `init` is a descriptor of our small init. `layers` are by container name.
+    `init` is a descriptor of our small init. `layers` are by container name, and so are `images`,
+    for those that came from the store. `fleet` is complete with what the images say.
     """
 
     fleet: Fleet
@@ -52,6 +56,7 @@ class Site:
     names: Names
     network: FleetNetwork
     layers: dict[str, Layers]
+    images: dict[str, Image]
     init: int
     resolv_conf: str
     hidden: tuple[str, ...]
@@ -101,8 +106,12 @@ def open_site(
         make_private(data)
         findings = preflight.look(fleet)
         findings.refuse()
+        images: Mapping[str, Image] = {}
         if layers is None:
-            layers = preflight.resolve_all(fleet, data)
+            store = Store(data)
+            lease = opened.enter_context(store.lease(f"fleet {fleet.name}"))
+            found = provisions(fleet, store, lease)
+            fleet, layers, images = found.fleet, found.layers, found.images
         if check_programs:
             preflight.require_commands(fleet, layers)
         cgroup = make_fleet_cgroup(identity, fleet)
@@ -127,6 +136,7 @@ def open_site(
             names=Names(plan),
             network=network,
             layers=dict(layers),
+            images=dict(images),
             init=init,
             resolv_conf=_resolv_conf(),
             hidden=(str(places.run_dir()), str(data)),

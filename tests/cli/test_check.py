@@ -51,6 +51,7 @@ def test_warnings_do_not_refuse(
         "fleet": "shop",
         "containers": 3,
         "warnings": ["it runs without `memory`"],
+        "absent_images": {},
     }
 
 

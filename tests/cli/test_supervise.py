@@ -118,7 +118,7 @@ def test_each_mode_is_another_program(
     assert called == [
         ("check", {"as_json": False}),
         ("plan", {"as_json": True}),
-        ("up", {"timeout": 90.0, "log_format": None}),
+        ("up", {"timeout": 90.0, "log_format": None, "build": False}),
     ]
     assert supervised.given == []
 

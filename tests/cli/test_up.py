@@ -123,10 +123,10 @@ def test_the_options(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """-f, ./fleet.toml without it, --wait-timeout, --limits; what is wrong exits 2."""
-    given: list[tuple[str, str, float]] = []
+    given: list[tuple[str, str, float, bool]] = []
 
-    def noted(fleet: Fleet, *, timeout: float) -> int:
-        given.append((fleet.name, fleet.limits.value, timeout))
+    def noted(fleet: Fleet, *, timeout: float, build: bool) -> int:
+        given.append((fleet.name, fleet.limits.value, timeout, build))
         return 0
 
     monkeypatch.setattr(program, "up", noted)
@@ -134,8 +134,9 @@ def test_the_options(
     for name in ("fleet", "shop"):
         Path(f"{name}.toml").write_text('[containers.web]\nimage = "host"\ncommand = ["true"]\n')
     assert main(["up"]) == 0
-    assert main(["up", "-f", "shop.toml", "--wait-timeout", "2m", "--limits", "best-effort"]) == 0
-    assert given == [("fleet", "strict", 60.0), ("shop", "best-effort", 120.0)]
+    words = ["-f", "shop.toml", "--wait-timeout", "2m", "--limits", "best-effort", "--build"]
+    assert main(["up", *words]) == 0
+    assert given == [("fleet", "strict", 60.0, False), ("shop", "best-effort", 120.0, True)]
     assert main(["up", "--wait-timeout", "soon"]) == 2
     assert "--wait-timeout" in capsys.readouterr().err
     assert main(["up", "-f", "gone.toml"]) == 2

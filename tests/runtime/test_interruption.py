@@ -21,8 +21,8 @@ from anchor_supervisor.runtime import service
 open_site = service.open_site
 
 @contextmanager
-def site(fleet, **more):
-    with open_site(fleet, **more) as made:
+def site(fleet, *rest, **more):
+    with open_site(fleet, *rest, **more) as made:
         {before}
         yield made
         {after}

@@ -13,11 +13,13 @@ import pytest
 from anchor_supervisor.errors import FleetError, HostError, Problem, UnfitHostError
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.fleet.parse import load
+from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.network.fleet_network import used_networks
 from anchor_supervisor.network.plan import plan_network
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.preflight import Findings, look
+from anchor_supervisor.runtime.provisions import provisions
 
 pytestmark = pytest.mark.root
 
@@ -70,7 +72,7 @@ def test_looking_changes_nothing(write: Write, rootfs: Path, tmp_path: Path) -> 
         ('image = "./fleet.toml.tar"', "fleet.toml.tar` does not exist"),
         ('image = "./file"', "file` is not a directory"),
         ('image = "./folder.tar"', "folder.tar` is not a file"),
-        ('image = "postgres:16"', "images from a store are not supported yet"),
+        ('image = "Postgres:16"', "`Postgres:16` is not an image's name"),
     ],
 )
 def test_an_image_that_is_not_there(write: Write, tmp_path: Path, line: str, words: str) -> None:
@@ -81,6 +83,16 @@ def test_an_image_that_is_not_there(write: Write, tmp_path: Path, line: str, wor
     assert words in problem.message
     assert placed(problem) == ("fleet.toml", 4)
     assert problem.key == "containers.web.image"
+
+
+def test_an_image_that_must_not_be_pulled_has_to_be_here(write: Write) -> None:
+    """Any other may be missing: `up` pulls or builds it."""
+    lines = ("[containers.web]", 'image = "postgres:16"')
+    problem = only(look(write(*lines, 'pull = "never"')).unfit)
+    assert "is not here" in problem.message
+    assert placed(problem) == ("fleet.toml", 2)
+    assert look(write(*lines)) == look(write(*lines, 'build = "."')) == Findings()
+    preflight.require_programs_on_disk(write(*lines))
 
 
 def test_a_volume_that_is_not_there(write: Write, rootfs: Path, tmp_path: Path) -> None:
@@ -207,10 +219,12 @@ def test_an_archive_of_several_containers_is_unpacked_once(
     )
     preflight.require_programs_on_disk(fleet)
     assert list(data_dir.iterdir()) == []
-    layers = preflight.resolve_all(fleet, data_dir)
-    assert layers["a"] is layers["b"]
-    with pytest.raises(FleetError, match="`serve` was not found"):
-        preflight.require_commands(fleet, layers)
+    store = Store(data_dir)
+    with store.lease("test") as lease:
+        layers = provisions(fleet, store, lease).layers
+        assert layers["a"] is layers["b"]
+        with pytest.raises(FleetError, match="`serve` was not found"):
+            preflight.require_commands(fleet, layers)
 
 
 def test_a_port_that_somebody_has_is_told(write: Write, rootfs: Path) -> None:

@@ -1,0 +1,98 @@
+"""The fleet's images found in the store, and the fleet as it is once they have had their say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, final
+
+from attrs import evolve, frozen
+
+from anchor_supervisor.errors import AnchorError, FleetError, HostError, Problem, UnfitHostError
+from anchor_supervisor.fleet import check
+from anchor_supervisor.fleet.model import Container, Fleet, ImageKind
+from anchor_supervisor.fleet.places import nearest_line
+from anchor_supervisor.images import reference
+from anchor_supervisor.images.defaults import completed, defaults_of
+from anchor_supervisor.images.model import Image
+from anchor_supervisor.images.resolve import Resolved, resolve
+from anchor_supervisor.images.store import Lease, Store
+from anchor_supervisor.rootfs.layers import Layers
+
+T = TypeVar("T")
+
+
+@final
+@frozen
+class Provisions:
+    """`fleet`: complete with what its images say; `layers`: their directories, by container."""
+
+    fleet: Fleet
+    layers: Mapping[str, Layers]
+    images: Mapping[str, Image]
+
+
+def provisions(fleet: Fleet, store: Store, lease: Lease) -> Provisions:
+    """Find every image, and complete the fleet; an image that several use is looked for once.
+
+    Nothing is pulled or built here; an archive is unpacked where it has not been yet. Raises
+    UnfitHostError with every image that is missing or wrong, FleetError for what an image's word
+    and the file's do not make sense together.
+    """
+    known: dict[str, Resolved] = {}
+
+    def find(container: Container) -> Resolved:
+        key = f"{container.image.kind}:{container.image.reference}"
+        if key not in known:
+            known[key] = resolve(container.image, store, lease)
+        return known[key]
+
+    found = each_image(fleet, find)
+    images = {name: one.image for name, one in found.items() if one.image is not None}
+    complete = complete_fleet(fleet, images)
+    return Provisions(complete, {name: one.layers for name, one in found.items()}, images)
+
+
+def complete_fleet(fleet: Fleet, images: Mapping[str, Image]) -> Fleet:
+    """Complete the containers of these images, by container name; check the whole once more."""
+
+    def complete(container: Container) -> Container:
+        image = images.get(container.name)
+        return container if image is None else completed(container, defaults_of(image))
+
+    whole = evolve(fleet, containers=each_image(fleet, complete))
+    wrong = check.problems(whole)
+    if wrong:
+        raise FleetError(wrong)
+    return whole
+
+
+def each_image(fleet: Fleet, act: Callable[[Container], T]) -> dict[str, T]:
+    """Do something for every container's image; raise UnfitHostError with all that failed."""
+    problems: list[Problem] = []
+    results: dict[str, T] = {}
+    for name, container in fleet.containers.items():
+        try:
+            results[name] = act(container)
+        except HostError as error:
+            problems.append(image_problem(fleet, container, error))
+    if problems:
+        raise UnfitHostError(problems)
+    return results
+
+
+def image_problem(fleet: Fleet, container: Container, error: AnchorError) -> Problem:
+    """Put what is wrong with an image at the line that names it."""
+    key = f"containers.{container.name}.image"
+    return Problem(error.message, fleet.file, nearest_line(fleet.lines, key), key, error.hint)
+
+
+def wrong_names(fleet: Fleet) -> list[Problem]:
+    """Every name that cannot be an image's; nothing is looked up."""
+    problems = []
+    for container in fleet.containers.values():
+        if container.image.kind is ImageKind.STORE:
+            try:
+                reference.parse(container.image.reference)
+            except AnchorError as error:
+                problems.append(image_problem(fleet, container, error))
+    return problems
