@@ -10,7 +10,6 @@ over in those beneath. Nothing is copied that would be replaced again.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -127,8 +126,12 @@ def _copy_levels(copy: _Copy) -> None:
             raise HostError("the copy was cancelled")
         level = copy.levels[-1]
         if level.names:
-            with contextlib.suppress(FileExistsError):  # from a layer above
-                _copy_entry(copy, level, level.names.pop())
+            name = level.names.pop()
+            path = level.path + b"/" + name if level.path else name
+            try:
+                _copy_entry(copy, level, name, path)
+            except FileExistsError:  # from a layer above; what is no directory ends the merging
+                copy.hidden.add(path)
         else:
             _leave(copy)
 
@@ -158,8 +161,7 @@ def _leave(copy: _Copy) -> None:
         os.close(level.target)
 
 
-def _copy_entry(copy: _Copy, level: _Level, name: bytes) -> None:
-    path = level.path + b"/" + name if level.path else name
+def _copy_entry(copy: _Copy, level: _Level, name: bytes, path: bytes) -> None:
     if path in copy.hidden:
         return
     try:

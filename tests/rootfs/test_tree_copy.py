@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import HostError, ImageError
@@ -217,6 +217,13 @@ def seen(top: Path) -> dict[str, tuple[object, ...]]:
 
 @given(st.lists(layer(), min_size=2, max_size=4))
 @settings(max_examples=40)
+@example(
+    [
+        ({"a": None}, frozenset()),
+        ({"a": "file"}, frozenset()),
+        ({"a": None, "a/b": None}, frozenset()),
+    ]
+)
 def test_copied_layers_are_what_overlayfs_shows(drawn: list[tuple[Tree, frozenset[str]]]) -> None:
     """Whatever the layers hold, remove and hide, the copy is the kernel's own merging of them."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("ANCHOR_TEST_DIR")) as folder:
