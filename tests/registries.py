@@ -18,7 +18,7 @@ from waiting import eventually
 def docker_registry(
     directory: Path, htpasswd: Path | None = None, *, token: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """Give the address, `127.0.0.1:PORT`, of an empty registry that keeps its things in `directory`.
+    """Give the address, `127.0.0.1:PORT`, of a registry that keeps its things in `directory`.
 
     `htpasswd`: a file of `htpasswd -B`, and basic authentication. `token`: the settings of
     distribution's own `auth.token`, and a bearer's.

@@ -43,13 +43,22 @@ VERBS: Final = {
     "stop": Verb("stop", "stop containers, and keep them stopped"),
     "restart": Verb("restart", "stop containers and start them again"),
     "kill": Verb("kill", "send containers a signal"),
+    "pull": Verb("pull", "bring an image from a registry"),
+    "push": Verb("push", "bring an image to a registry"),
+    "diff": Verb("diff", "what a container has changed of its image"),
     "cp": Verb("cp", "copy files out of a container or into it"),
-    "inspect": Verb("inspect", "everything known about a container, as JSON"),
+    "inspect": Verb("inspect", "everything known about a container or an image, as JSON"),
+    "images": Verb("images", "list images: name, id, age, size"),
+    "import": Verb("import_", "make images of a file, a directory or a pipe"),
+    "save": Verb("save", "write images into an archive"),
+    "tag": Verb("tag", "give an image a further name"),
+    "history": Verb("history", "show how an image came to be"),
+    "rmi": Verb("rmi", "remove names of images, and images with their last one"),
+    "prune": Verb("prune", "remove images and layers that nothing leads to"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
 }
 _PROMISED: Final = (
-    "pull push import build commit save tag images history rmi prune bench volume plan apply "
-    "pause unpause scale wait stats top events port diff"
+    "build commit bench volume plan apply pause unpause scale wait stats top events port"
 )
 NOT_YET: Final = frozenset(_PROMISED.split())
 
