@@ -1,8 +1,9 @@
-"""`anchor inspect`."""
+"""`anchor inspect`: everything known about a container, or about an image."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 from urllib.parse import quote
 
 from anchor_supervisor.cli.options import (
@@ -11,22 +12,68 @@ from anchor_supervisor.cli.options import (
     fleet_client,
     print_json,
 )
+from anchor_supervisor.errors import AnchorError, ControlError, FleetError
 
 EXAMPLES = """\
+A name that no container of the fleet has may be an image's.
+
 examples:
   anchor inspect web.1
   anchor inspect db | jq .limits
+  anchor inspect debian:12 | jq .config.Env
+  anchor inspect --image web
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("name", metavar="NAME", help="a container, or one replica of it")
+    parser.add_argument("name", metavar="NAME", help="a container, one replica of it, or an image")
+    parser.add_argument("--image", action="store_true", help="the image, not a container, so named")
     add_fleet_options(parser)
     add_json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print everything known; JSON, with or without `--json`."""
-    print_json(fleet_client(options).get(f"/v1/containers/{quote(options.name, safe='')}"))
+    if options.image:
+        print_json(_image(options.name, None))
+        return 0
+    try:
+        facts = fleet_client(options).get(f"/v1/containers/{quote(options.name, safe='')}")
+    except (ControlError, FleetError) as error:
+        facts = _image(options.name, error)
+    print_json(facts)
     return 0
+
+
+def _image(name: str, why: AnchorError | None) -> dict[str, Any]:
+    """Give an image's facts; where there is none either, say `why` there is no container."""
+    from anchor_supervisor.cli.image_words import image_facts, store
+    from anchor_supervisor.errors import ImageError
+    from anchor_supervisor.images.lookup import find
+
+    try:
+        found = find(store(), name)
+    except ImageError:
+        if why is not None:
+            raise why from None
+        raise
+    image, config = found.image, found.image.config
+    return {
+        **image_facts(image, found.names),
+        "manifest": {"media_type": image.manifest.media_type, "size": image.manifest.size},
+        "config_digest": image.config_blob.digest,
+        "config": config.get("config") or {},
+        "author": config.get("author"),
+        "layers": [
+            {
+                "diff_id": layer.diff_id,
+                "size": layer.size,
+                "blob": layer.blob.digest,
+                "media_type": layer.blob.media_type,
+                "blob_size": layer.blob.size,
+            }
+            for layer in image.layers
+        ],
+        "history": config.get("history") or [],
+    }

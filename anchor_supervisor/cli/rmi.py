@@ -1,0 +1,111 @@
+"""`anchor rmi`: take a name from an image, and the image away with its last one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from anchor_supervisor.cli.options import add_json_option, print_json
+from anchor_supervisor.cli.problems import show
+from anchor_supervisor.errors import AnchorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anchor_supervisor.images.lookup import Found
+    from anchor_supervisor.images.reference import Reference
+    from anchor_supervisor.images.store import Removal, Store
+
+EXAMPLES = """\
+A name is taken away; with its last name goes the image, and every layer that no other image has.
+What a living fleet uses stays where it is until the fleet is down, and a prune after that.
+
+examples:
+  anchor rmi shop:1.1
+  anchor rmi -f 3f5ef9b2a8d1        all of its names
+  anchor rmi $(anchor images -q old)
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a name, a digest or an id")
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="all names of an id; names that are in use"
+    )
+    add_json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Remove each; one that fails does not stop the others."""
+    from anchor_supervisor.cli.image_words import store
+
+    place = store()
+    code = 0
+    results = []
+    for text in dict.fromkeys(options.images):
+        try:
+            results.append(_remove(place, text, force=options.force))
+        except AnchorError as error:
+            code = show(error)
+    if options.json:
+        print_json(results)
+    else:
+        for result in results:
+            _print(result)
+    return code
+
+
+def _remove(place: Store, text: str, *, force: bool) -> dict[str, Any]:
+    from anchor_supervisor.cli.image_words import freed, removal_facts
+    from anchor_supervisor.images.lookup import find, names_of
+
+    found = find(place, text)
+    digest = found.image.digest
+    names = _names_to_take(found, text, force=force)
+    if not force and len(names) == len(found.names):
+        _refuse_held(text, place.holders(digest))
+    for name in names:
+        place.untag(name)
+    removals: Sequence[Removal] = ()
+    if not names_of(place, digest):
+        removals = place.remove(digest)
+    return {
+        "untagged": [name.familiar for name in names],
+        "digest": digest,
+        "removed": [removal_facts(removal) for removal in removals],
+        "freed": freed(removals),
+        "holders": list(place.holders(digest)),
+    }
+
+
+def _names_to_take(found: Found, text: str, *, force: bool) -> tuple[Reference, ...]:
+    """One name where one was given; all where an id was, if it has one or all are meant."""
+    from anchor_supervisor.errors import ImageError
+
+    if found.name is not None:
+        return (found.name,)
+    if len(found.names) > 1 and not force:
+        names = ", ".join(f"`{name.familiar}`" for name in found.names)
+        message = f"image `{text}` has several names: {names}"
+        raise ImageError(message, hint="say which, or take all of them away with `-f`")
+    return found.names
+
+
+def _refuse_held(text: str, holders: tuple[str, ...]) -> None:
+    from anchor_supervisor.errors import ImageError
+
+    if holders:
+        message = f"image `{text}` is in use: {', '.join(dict.fromkeys(holders))}"
+        raise ImageError(message, hint="`anchor down` first, or take the name away with `-f`")
+
+
+def _print(result: dict[str, Any]) -> None:
+    from anchor_supervisor.cli import render
+
+    for name in result["untagged"]:
+        print(f"untagged {name}")
+    if any(removal["kind"] == "image" for removal in result["removed"]):
+        print(f"removed {result['digest']}, freed {render.size(result['freed'])}")
+    elif result["holders"]:
+        print(f"{result['digest']} stays while it is in use: {', '.join(result['holders'])}")
