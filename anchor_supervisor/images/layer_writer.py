@@ -1,26 +1,23 @@
 """A new layer, written as a plain tar and stored as everybody stores layers: gzip, and unpacked.
 
-The bytes are digested, compressed and written to a file without a name, so that whatever ends this
-process leaves nothing. The same tar makes the same blob: the gzip header has no time and no name.
+The same tar makes the same blob. Whatever ends this process before it is whole, nothing is left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
-import tempfile
-import zlib
 from types import TracebackType
-from typing import IO, BinaryIO, Final, Self, cast, final
+from typing import Final, Self, final
 
-from anchor_supervisor.errors import KernelError, SupervisionBug
+from anchor_supervisor.errors import ImageError, SupervisionBug
+from anchor_supervisor.images.gzip_writer import GzipWriter
+from anchor_supervisor.images.leases import Lease
 from anchor_supervisor.images.model import OCI_LAYER_GZIP, Layer
-from anchor_supervisor.images.progress import Progress, Silent
-from anchor_supervisor.images.store import Lease, Store
+from anchor_supervisor.images.progress import Progress
+from anchor_supervisor.images.store import Store
 from anchor_supervisor.images.unpack import Limits
 
-_LEVEL: Final = 4
-_GZIP: Final = 16 + zlib.MAX_WBITS  # with a gzip header, whose time is 0 (zlib.h, deflateInit2)
 _BATCH: Final = 256 << 10
 
 
@@ -39,24 +36,24 @@ class LayerWriter:
         progress: Progress | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        """Begin in the store's own file system, which is where the blob will be."""
+        """Prepare; the block makes the blob."""
         self._store = store
         self._lease = lease
-        self._progress = progress or Silent()
+        self._progress = progress
         self._limits = limits
         self._digest = hashlib.sha256()
-        self._gzip = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         self._batch = bytearray()
         self._size = 0
         self._is_finished = False
-        folder = store.data / "store" / "ingest"
-        try:
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - ours until the end
-        except OSError as error:
-            raise KernelError(error.errno or 0, "write", str(folder)) from error
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        """Return the writer."""
+        """Begin the blob. Raises HostError for a full disk."""
+        with contextlib.ExitStack() as opened:
+            self._blob = opened.enter_context(self._store.new_blob(self._lease, OCI_LAYER_GZIP))
+            self._gzip = GzipWriter(self._blob.write)
+            opened.callback(self._gzip.close)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(
@@ -65,8 +62,8 @@ class LayerWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the file, and so remove it."""
-        self._file.close()
+        """Forget what is not finished."""
+        self._open.__exit__(kind, error, trace)
 
     @property
     def size(self) -> int:
@@ -74,8 +71,11 @@ class LayerWriter:
         return self._size
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append plain tar bytes. Raises HostError for a full disk."""
+        """Append plain tar bytes. Raises HostError for a full disk, ImageError past the limit."""
         self._size += len(data)
+        if self._size > self._limits.size:
+            message = f"the layer is larger than {self._limits.size} bytes"
+            raise ImageError(message)
         self._batch += data
         if len(self._batch) >= _BATCH:
             self._flush()
@@ -86,27 +86,16 @@ class LayerWriter:
             raise SupervisionBug("a layer was finished twice")
         self._is_finished = True
         self._flush()
-        self._keep(self._gzip.flush())
-        self._file.flush()
-        self._file.seek(0)
+        self._gzip.finish()
         diff_id = f"sha256:{self._digest.hexdigest()}"
         self._lease.hold(diff_id)
-        source = cast("BinaryIO", self._file)
-        blob = self._store.add_blob_file(self._lease, OCI_LAYER_GZIP, source)
+        blob = self._blob.commit()
         return self._store.ensure_layer(
             self._lease, blob, diff_id, limits=self._limits, progress=self._progress
         )
 
     def _flush(self) -> None:
-        """Digest and compress what has gathered; both let other threads run for so much."""
+        """Digest what has gathered, which lets other threads run, and have it compressed."""
         batch, self._batch = self._batch, bytearray()
         self._digest.update(batch)
-        self._keep(self._gzip.compress(batch))
-
-    def _keep(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            where = os.fspath(self._store.data)
-            hint = "free some space, or move ANCHOR_DATA_DIR"
-            raise KernelError(error.errno or 0, "write a layer below", where, hint=hint) from error
+        self._gzip.write(batch)
