@@ -214,10 +214,9 @@ class NewBlob:
 
 def _copy_in_kernel(source: BinaryIO, target: int) -> None:
     """Copy as much as copy_file_range(2) will; the source's position follows."""
-    try:
-        origin = source.fileno()
-    except (OSError, AttributeError, io.UnsupportedOperation):
-        return
+    if not isinstance(getattr(source, "raw", None), io.FileIO):
+        return  # its descriptor, if it has one, may be of something that is read differently
+    origin = source.fileno()
     if not stat.S_ISREG(os.fstat(origin).st_mode):
         return
     position = source.tell()

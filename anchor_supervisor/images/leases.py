@@ -23,8 +23,8 @@ from attrs import define, field, frozen
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.model import checked_digest
 from anchor_supervisor.images.store_layout import (
-    FILE_FLAGS,
     Layout,
+    claim_file,
     names_in,
     sweep,
     told,
@@ -75,12 +75,11 @@ def lease(layout: Layout, holder: str) -> Iterator[Lease]:
     """Take a lease for as long as the block lasts, and sweep what the dead have left."""
     layout.make()
     sweep(layout)
+    _sweep_dead(layout)
     path = layout.leases / secrets.token_hex(16)
     with layout.shared(), told("write", path):
-        # Locked before anybody who removes dead leases can look.
-        file = os.open(path, FILE_FLAGS | os.O_EXCL, 0o600)
+        file = claim_file(path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
             line = json.dumps({"holder": holder, "pid": os.getpid()}) + "\n"
             write_all(file, line.encode())
         except BaseException:
@@ -120,6 +119,19 @@ def living(layout: Layout) -> tuple[tuple[Held, ...], tuple[Path, ...]]:
                 else:
                     held.append(_read(path, opened.read()))
     return tuple(held), tuple(dead)
+
+
+def _sweep_dead(layout: Layout) -> None:
+    """Remove dead leases. One that is not locked yet because it is new will be made again."""
+    for name in names_in(layout.leases):
+        path = layout.leases / name
+        with told("remove", path), contextlib.suppress(FileNotFoundError):
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if _is_dead(file):
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(file)
 
 
 def _is_dead(file: int) -> bool:
