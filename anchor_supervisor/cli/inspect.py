@@ -12,6 +12,7 @@ from anchor_supervisor.cli.options import (
     fleet_client,
     print_json,
 )
+from anchor_supervisor.control.fleets import NoFleet
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError
 
 EXAMPLES = """\
@@ -55,9 +56,9 @@ def _image(name: str, why: AnchorError | None) -> dict[str, Any]:
     try:
         found = find(store(), name)
     except ImageError:
-        if why is not None:
-            raise why from None
-        raise
+        if why is None or isinstance(why, NoFleet):
+            raise
+        raise why from None
     image, config = found.image, found.image.config
     return {
         **image_facts(image, found.names),

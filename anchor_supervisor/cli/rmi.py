@@ -42,10 +42,10 @@ def run(options: argparse.Namespace) -> int:
 
     place = store()
     code = 0
-    results = []
+    results: list[dict[str, Any]] = []
     for text in dict.fromkeys(options.images):
         try:
-            results.append(_remove(place, text, force=options.force))
+            results += _remove(place, text, force=options.force)
         except AnchorError as error:
             code = show(error)
     if options.json:
@@ -56,40 +56,51 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _remove(place: Store, text: str, *, force: bool) -> dict[str, Any]:
-    from anchor_supervisor.cli.image_words import freed, removal_facts
-    from anchor_supervisor.images.lookup import find, names_of
+def _remove(place: Store, text: str, *, force: bool) -> list[dict[str, Any]]:
+    """Remove what `text` means, or refuse before anything is done."""
+    from anchor_supervisor.images.lookup import find, same_id
 
     found = find(place, text)
-    digest = found.image.digest
-    names = _names_to_take(found, text, force=force)
-    if not force and len(names) == len(found.names):
-        _refuse_held(text, place.holders(digest))
-    for name in names:
+    if found.name is not None:
+        names: tuple[Reference, ...] = (found.name,)
+        meant: tuple[Found, ...] = (found,)
+    else:
+        meant = same_id(place, found, text)
+        names = tuple(name for one in meant for name in one.names)
+        if len(names) > 1 and not force:
+            raise _several(text, names)
+    for one in meant:
+        if not force and set(one.names) <= set(names):
+            _refuse_held(text, place.holders(one.image.digest))
+    return [_take_away(place, one, set(names)) for one in meant]
+
+
+def _several(text: str, names: tuple[Reference, ...]) -> AnchorError:
+    from anchor_supervisor.errors import ImageError
+
+    listed = ", ".join(f"`{name.familiar}`" for name in names)
+    message = f"image `{text}` has several names: {listed}"
+    return ImageError(message, hint="say which, or take all of them away with `-f`")
+
+
+def _take_away(place: Store, one: Found, names: set[Reference]) -> dict[str, Any]:
+    from anchor_supervisor.cli.image_words import freed, removal_facts
+    from anchor_supervisor.images.lookup import names_of
+
+    digest = one.image.digest
+    untagged = [name for name in one.names if name in names]
+    for name in untagged:
         place.untag(name)
-    removals: Sequence[Removal] = ()
-    if not names_of(place, digest):
-        removals = place.remove(digest)
+    left = names_of(place, digest)
+    removals: Sequence[Removal] = () if left else place.remove(digest)
     return {
-        "untagged": [name.familiar for name in names],
+        "untagged": [name.familiar for name in untagged],
+        "names": [name.familiar for name in left],
         "digest": digest,
         "removed": [removal_facts(removal) for removal in removals],
         "freed": freed(removals),
         "holders": list(place.holders(digest)),
     }
-
-
-def _names_to_take(found: Found, text: str, *, force: bool) -> tuple[Reference, ...]:
-    """One name where one was given; all where an id was, if it has one or all are meant."""
-    from anchor_supervisor.errors import ImageError
-
-    if found.name is not None:
-        return (found.name,)
-    if len(found.names) > 1 and not force:
-        names = ", ".join(f"`{name.familiar}`" for name in found.names)
-        message = f"image `{text}` has several names: {names}"
-        raise ImageError(message, hint="say which, or take all of them away with `-f`")
-    return found.names
 
 
 def _refuse_held(text: str, holders: tuple[str, ...]) -> None:
@@ -107,5 +118,5 @@ def _print(result: dict[str, Any]) -> None:
         print(f"untagged {name}")
     if any(removal["kind"] == "image" for removal in result["removed"]):
         print(f"removed {result['digest']}, freed {render.size(result['freed'])}")
-    elif result["holders"]:
+    elif result["holders"] and not result["names"]:
         print(f"{result['digest']} stays while it is in use: {', '.join(result['holders'])}")

@@ -105,7 +105,7 @@ def load_named(
         reading = _Source(store, limits, platform or machine_platform(), spools)
         planned = _planned(reading, file)
         names = _names(planned, source, name, progress)
-        parts = Parts(store, lease, progress, limits)
+        parts = Parts.of(store, lease, progress, limits)
         manifests = [one.prepare(parts) for one in planned]
         images = [store.add_image(lease, manifest) for manifest in manifests]
         for image, references in zip(images, names, strict=True):
@@ -201,6 +201,9 @@ def _planned_archive(reading: _Source, files: Files) -> list[Planned] | None:
             raise
         if load_docker.is_manifest(value):
             return load_docker.planned(files)
+        if isinstance(value, dict) and "schemaVersion" in value and files.has("version"):
+            message = "this is what skopeo calls `dir:`, which says nothing of its blobs' names"
+            raise ImageError(message, hint="skopeo copy dir:DIRECTORY oci:LAYOUT, and import that")
     if files.has(load_docker.REPOSITORIES) and not _is_root(files):
         return load_docker.planned_version_1(files)
     return None

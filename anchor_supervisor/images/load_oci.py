@@ -156,5 +156,7 @@ def _copy_layer(files: Files, blob: Descriptor, diff_id: str, parts: Parts) -> N
                 writer.write(piece)
                 parts.progress.advance(item, len(piece))
             writer.commit()
-    parts.store.ensure_layer(parts.lease, blob, diff_id, limits=parts.limits)
-    parts.progress.end(item, "read")
+    parts.store.ensure_layer(
+        parts.lease, blob, diff_id, limits=parts.limits, progress=parts.progress
+    )
+    parts.progress.end(item, "imported")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from anchor_supervisor.errors import ImageError
+from anchor_supervisor.images import catalogue
 from anchor_supervisor.images.decompress import compression_of, decompressed
 from anchor_supervisor.images.layer_writer import LayerWriter
 from anchor_supervisor.images.manifests import json_bytes, manifest_json
@@ -40,27 +42,53 @@ class Parts:
     lease: Lease
     progress: Progress
     limits: Limits
+    known: dict[str, Layer] = field(repr=False)
+
+    @classmethod
+    def of(cls, store: Store, lease: Lease, progress: Progress, limits: Limits) -> Parts:
+        """Begin with what the store's images are made of."""
+        return cls(store, lease, progress, limits, known=_layers_of(store))
 
     def layer(self, file: BinaryIO, item: str, diff_id: str | None) -> Layer:
-        """Store a tar as a layer, kept byte for byte where registries take it as it is."""
+        """Store a tar as a layer, kept byte for byte where registries take it as it is.
+
+        A layer that an image here has already is that image's: its digest says what it is.
+        """
+        known = None if diff_id is None else self._known(diff_id)
+        if known is not None:
+            self.progress.end(item, "already here")
+            return known
         media_type = _KEPT.get(compression(file) or "")
         self.progress.begin(item, "reading")
         if media_type is not None:
             blob = self.store.add_blob_file(self.lease, media_type, file)
+            self.progress.begin(item, "unpacking")
             layer = self.store.ensure_layer(self.lease, blob, diff_id, limits=self.limits)
         else:
-            layer = self._written(file, item)
+            layer = self._written(item, plain(file, self.limits))
         if diff_id is not None and layer.diff_id != diff_id:
             message = f"the archive's layer `{item}` does not have the digest its image names"
             raise ImageError(message)
-        self.progress.end(item, "read")
+        self.known[layer.diff_id] = layer
+        self.progress.end(item, "imported")
         return layer
 
-    def _written(self, file: BinaryIO, item: str) -> Layer:
+    def _known(self, diff_id: str) -> Layer | None:
+        """Find the layer in an image of the store; held first, since it may be on its way out."""
+        layer = self.known.get(diff_id)
+        if layer is None:
+            return None
+        self.lease.hold(diff_id, layer.blob.digest)
+        if self.store.blob(layer.blob.digest) is None:
+            return None
+        return self.store.ensure_layer(self.lease, layer.blob, diff_id, limits=self.limits)
+
+    def _written(self, item: str, pieces: Iterable[bytes]) -> Layer:
         with LayerWriter(self.store, self.lease, limits=self.limits) as writer:
-            for piece in plain(file, self.limits):
+            for piece in pieces:
                 writer.write(piece)
                 self.progress.advance(item, len(piece))
+            self.progress.begin(item, "unpacking")
             return writer.finish()
 
     def small(self, media_type: str, content: bytes) -> Descriptor:
@@ -89,6 +117,15 @@ class Planned:
     prepare: Callable[[Parts], Descriptor]
     names: tuple[Reference, ...] = ()
     tag: str | None = None
+
+
+def _layers_of(store: Store) -> dict[str, Layer]:
+    found = {}
+    for digest in catalogue.registered(store.layout):
+        with contextlib.suppress(ImageError):  # a damaged one is not what is asked about
+            record = catalogue.record(store.layout, digest)
+            found.update({layer.diff_id: layer for layer in record.layers} if record else {})
+    return found
 
 
 def compression(file: BinaryIO) -> str | None:

@@ -39,8 +39,9 @@ def _packed(directory: int, parts: Parts) -> Layer:
             parts.progress.advance("root", len(data))
 
         pack_tree(directory, sink)
+        parts.progress.begin("root", "unpacking")
         layer = writer.finish()
-    parts.progress.end("root", "packed")
+    parts.progress.end("root", "imported")
     return layer
 
 

@@ -41,6 +41,21 @@ def names_of(store: Store, digest: str) -> tuple[Reference, ...]:
     return tuple(reference.parse(name) for name in sorted(filter(None, listed)))
 
 
+def same_id(store: Store, found: Found, text: str) -> tuple[Found, ...]:
+    """Every image that is meant by `text`: several may be of one configuration, docker's id."""
+    digits = text.removeprefix("sha256:")
+    config = found.image.config_blob.digest
+    if found.name is not None or not config.startswith(f"sha256:{digits}"):
+        return (found,)
+    digests = dict.fromkeys(line.digest for line in store.images())
+    images = [store.image(digest) for digest in digests]
+    return tuple(
+        Found(image, None, names_of(store, image.digest))
+        for image in images
+        if image.config_blob.digest == config
+    )
+
+
 def short_id(image: Image) -> str:
     """What docker's users know as IMAGE ID: the first digits of the configuration's digest."""
     return image.config_blob.digest.removeprefix("sha256:")[:ID_DIGITS]
