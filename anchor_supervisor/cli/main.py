@@ -46,6 +46,7 @@ VERBS: Final = {
     "pull": Verb("pull", "bring an image from a registry"),
     "push": Verb("push", "bring an image to a registry"),
     "diff": Verb("diff", "what a container has changed of its image"),
+    "commit": Verb("commit", "make an image of a container as it is now"),
     "cp": Verb("cp", "copy files out of a container or into it"),
     "inspect": Verb("inspect", "everything known about a container or an image, as JSON"),
     "images": Verb("images", "list images: name, id, age, size"),
@@ -57,9 +58,7 @@ VERBS: Final = {
     "prune": Verb("prune", "remove images and layers that nothing leads to"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
 }
-_PROMISED: Final = (
-    "build commit bench volume plan apply pause unpause scale wait stats top events port"
-)
+_PROMISED: Final = "build bench volume plan apply pause unpause scale wait stats top events port"
 NOT_YET: Final = frozenset(_PROMISED.split())
 
 

@@ -100,12 +100,11 @@ def _entry(
         return [] if before is None else [Change(DELETED, path)]
     below: list[Change] = []
     if node.is_directory:
-        with ExitStack() as opened:
-            with suppress(FileNotFoundError):
-                new = node.open()
-                opened.callback(os.close, new)
-                old = before.handle if before is not None and before.is_directory else None
-                below = _directory(comparison, new, old, path, depth + 1)
+        with ExitStack() as opened, suppress(FileNotFoundError):
+            new = node.open()
+            opened.callback(os.close, new)
+            old = before.handle if before is not None and before.is_directory else None
+            below = _directory(comparison, new, old, path, depth + 1)
     if before is None:
         if not below and _is_own(comparison, node, path):
             return []
