@@ -19,10 +19,10 @@ from attrs import frozen
 
 from anchor_supervisor.errors import HostError, ImageError, NetworkError
 from anchor_supervisor.images.credentials import Credentials
+from anchor_supervisor.images.faults import ConnectionFault
 from anchor_supervisor.images.indexes import parse_json
 from anchor_supervisor.images.transport import (
     Answer,
-    ConnectionFault,
     Transport,
     is_busy,
     is_loopback,

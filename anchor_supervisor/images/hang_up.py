@@ -153,6 +153,9 @@ def watched(kind: Any, watch: Watch) -> Any:  # noqa: ANN401 - urllib3's two con
 
         def getresponse(self) -> Any:  # noqa: ANN401
             watch.step()
-            return super().getresponse()
+            try:
+                return super().getresponse()
+            finally:
+                watch.rest()
 
     return Watched

@@ -15,6 +15,7 @@ from attrs import frozen
 from anchor_supervisor.errors import ImageError, NetworkError
 from anchor_supervisor.images.catalogue import short
 from anchor_supervisor.images.crew import Stage, Stoppable, carry_out
+from anchor_supervisor.images.faults import ConnectionFault
 from anchor_supervisor.images.indexes import (
     check_platform,
     choose,
@@ -37,7 +38,7 @@ from anchor_supervisor.images.progress import Progress, Silent
 from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.registry import Document, Registry
 from anchor_supervisor.images.store import BlobWriter, Lease, Store
-from anchor_supervisor.images.transport import ConnectionFault, Patience
+from anchor_supervisor.images.transport import Patience
 
 DOWNLOADS: Final = 3  # at a time, as docker does
 _UNPACKERS: Final = 2
@@ -105,6 +106,7 @@ class _Pull:
         if image is None:
             image = self._fetch(manifest, content)
         else:
+            self._check_platform(image.config)
             self.progress.note(f"{self.reference.familiar} is up to date")
         self.store.tag(self.reference, image.digest)
         return image
@@ -168,8 +170,7 @@ class _Pull:
         self.lease.hold(config.digest, *(blob.digest for blob in blobs))
         parsed = self._configuration(config)
         diff_ids = parse_diff_ids(parsed, len(blobs), "its configuration")
-        wanted = self.platform or machine_platform()
-        check_platform(parsed, wanted, asked=self.platform is not None)
+        self._check_platform(parsed)
         self.lease.hold(*diff_ids)
         jobs = {
             (blob.digest, diff_id): _Job(blob, diff_id)
@@ -186,6 +187,10 @@ class _Pull:
         carry_out(tuple(jobs.values()), stages, self.registry.transport.stop)
         self.store.add_blob(self.lease, manifest.media_type, content)
         return self.store.add_image(self.lease, manifest)
+
+    def _check_platform(self, config: Mapping[str, Any]) -> None:
+        wanted = self.platform or machine_platform()
+        check_platform(config, wanted, asked=self.platform is not None)
 
     def _configuration(self, config: Descriptor) -> Mapping[str, Any]:
         path = self.store.blob(config.digest)

@@ -24,12 +24,12 @@ from attrs import frozen
 from anchor_supervisor.errors import HostError, ImageError, NetworkError
 from anchor_supervisor.images.authorization import Authorization, login_hint
 from anchor_supervisor.images.credentials import Credentials, look_up
+from anchor_supervisor.images.faults import ConnectionFault
 from anchor_supervisor.images.model import INDEXES, LARGEST_JSON, MANIFESTS
 from anchor_supervisor.images.reference import DEFAULT_REGISTRY, Reference
 from anchor_supervisor.images.transport import (
     Answer,
     Body,
-    ConnectionFault,
     Patience,
     Transport,
     is_busy,
@@ -327,7 +327,7 @@ class Registry:
             if self._base is None:
                 host = urlsplit(f"//{self._host}").hostname or ""
                 plain = self.transport.insecure or is_loopback(host)
-                self._base = self.patiently(self._probe) if plain else f"https://{self._host}"
+                self._base = self._probe() if plain else f"https://{self._host}"
             return self._base
 
     def _probe(self) -> str:

@@ -24,10 +24,11 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
 from attrs import frozen
-from urllib3 import exceptions as faults
+from urllib3.exceptions import HTTPError
 
 from anchor_supervisor import __version__
 from anchor_supervisor.errors import HostError, NetworkError
+from anchor_supervisor.images.faults import ConnectionFault, explained
 from anchor_supervisor.images.hang_up import Stopped, Watch, watched
 
 CHUNK: Final = 256 << 10
@@ -47,26 +48,6 @@ class Patience:
     tries: int = 6
     first_delay: float = 0.5
     longest_delay: float = 60.0
-
-
-class ConnectionFault(NetworkError):  # noqa: N818 - whose fault it is is all it says
-    """The connection failed, not the request; `again` says whether another try may help.
-
-    `after` is in how many seconds the server wants to be asked again.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        again: bool = True,
-        after: float | None = None,
-        hint: str | None = None,
-    ) -> None:
-        """Keep whether and when trying again makes sense."""
-        super().__init__(message, hint=hint)
-        self.again = again
-        self.after = after
 
 
 class Body(Protocol):
@@ -148,7 +129,9 @@ class Answer:
     def _piece(self) -> bytes:
         with _faults(self.host, self._watch):
             self._watch.step()
-            return self._response.read1(CHUNK, decode_content=False)
+            piece = self._response.read1(CHUNK, decode_content=False)
+            self._watch.rest()  # what is done with it may take its time
+            return piece
 
     def document(self, most: int, what: str) -> bytes:
         """Read the whole body of at most `most` bytes, within one deadline altogether."""
@@ -198,6 +181,7 @@ class Transport:
         self._managers: dict[str | None, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._proxies = getproxies_environment()
+        self._reached: set[str] = set()
 
     def request(
         self,
@@ -209,7 +193,8 @@ class Transport:
         """Send one request, following no redirect. Raises NetworkError, Stopped."""
         parts = urlsplit(url)
         manager = self._manager(parts.scheme, parts.hostname or "", parts.netloc)
-        with _faults(parts.netloc.rpartition("@")[2], self.watch):
+        host = parts.netloc.rpartition("@")[2]
+        with _faults(host, self.watch, reached=host in self._reached):
             self._watch_pool(manager.connection_from_url(url))
             response = manager.urlopen(
                 method,
@@ -226,6 +211,7 @@ class Transport:
                 decode_content=False,
                 timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.idle),
             )
+        self._reached.add(host)
         return Answer(cast("urllib3.HTTPResponse", response), url, self.watch)
 
     def pause(self, seconds: float) -> None:
@@ -298,9 +284,10 @@ def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
 class _faults:  # noqa: N801 - reads as the block it is
     """Say in our words what urllib3 and http.client raise in theirs."""
 
-    def __init__(self, host: str, watch: Watch) -> None:
+    def __init__(self, host: str, watch: Watch, *, reached: bool = True) -> None:
         self._host = host
         self._watch = watch
+        self._reached = reached
 
     def __enter__(self) -> None:
         if self._watch.stopped.is_set():
@@ -312,7 +299,7 @@ class _faults:  # noqa: N801 - reads as the block it is
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, faults.HTTPError | HTTPException | OSError | ValueError):
+        if not isinstance(error, HTTPError | HTTPException | OSError | ValueError):
             return
         if isinstance(error, HostError):
             return
@@ -323,54 +310,4 @@ class _faults:  # noqa: N801 - reads as the block it is
                 f"`{self._host}` is too slow: one step took more than {self._watch.patience:g} s"
             )
             raise ConnectionFault(message) from error
-        raise _fault(self._host, error) from error
-
-
-def _fault(host: str, error: BaseException) -> ConnectionFault:
-    if isinstance(error, faults.ProxyError):
-        inner = _fault(host, error.original_error)
-        message = f"the proxy on the way to `{host}` failed: {inner.message}"
-        return ConnectionFault(message, again=inner.again)
-    if isinstance(error, faults.SSLError | ssl.SSLError):
-        return _tls_fault(host, error)
-    if isinstance(error, faults.NameResolutionError):
-        message = f"`{host}` is not known: {_reason(error)}"
-        return ConnectionFault(message, again=False)
-    if isinstance(error, faults.ConnectTimeoutError):
-        return ConnectionFault(f"`{host}` cannot be reached: no answer")
-    if isinstance(error, faults.NewConnectionError):
-        return ConnectionFault(f"`{host}` cannot be reached: {_reason(error)}", again=False)
-    if isinstance(error, faults.ReadTimeoutError | TimeoutError):
-        return ConnectionFault(f"`{host}` has stopped answering")
-    if isinstance(error, faults.ProtocolError | faults.IncompleteRead | HTTPException | OSError):
-        return ConnectionFault(f"`{host}` broke the connection: {_reason(error)}")
-    return ConnectionFault(f"`{host}`: {error}", again=False)
-
-
-def _tls_fault(host: str, error: BaseException) -> ConnectionFault:
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        why = getattr(_root(error), "verify_message", None) or "it cannot be verified"
-        message = f"`{host}` has a certificate that is not trusted: {why}"
-        hint = "add its CA to the system's, or SSL_CERT_FILE; --insecure goes without"
-        return ConnectionFault(message, again=False, hint=hint)
-    if "EOF" in text:
-        return ConnectionFault(f"`{host}` broke the connection")
-    message = f"`{host}` does not speak TLS as it should: {_reason(error)}"
-    return ConnectionFault(message, again=False, hint="--insecure allows plain HTTP")
-
-
-def _root(error: BaseException) -> BaseException:
-    """Find what the wrappers wrap."""
-    while True:
-        inner = error.__cause__ or next(
-            (each for each in reversed(error.args) if isinstance(each, BaseException)), None
-        )
-        if inner is None or inner is error:
-            return error
-        error = inner
-
-
-def _reason(error: BaseException) -> str:
-    root = _root(error)
-    return (getattr(root, "strerror", None) or str(root) or type(root).__name__).strip(". ")
+        raise explained(self._host, error, reached=self._reached) from error
