@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+from pathlib import Path
+
+from anchor_supervisor.images.unpack import Limits, Unpacked, unpack
 
 Member = tuple[tarfile.TarInfo, bytes]
 
@@ -41,3 +45,12 @@ def tar(*members: Member, form: int = tarfile.PAX_FORMAT) -> bytes:
         for info, content in members:
             archive.addfile(info, io.BytesIO(content))
     return file.getvalue()
+
+
+def unpacked_from(archive: bytes, root: Path, **limits: int) -> Unpacked:
+    """What unpacking says of it."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return unpack(io.BytesIO(archive), fd, Limits(**limits))
+    finally:
+        os.close(fd)
