@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from anchor_supervisor.fleet.finding import Finding, path_of
-from anchor_supervisor.fleet.model import Container, Fleet, VolumeKind
+from anchor_supervisor.fleet.model import Container, Fleet, UserNamespace, VolumeKind
 from anchor_supervisor.fleet.values import clean
 from anchor_supervisor.fleet.wording import did_you_mean, show
 
-KERNEL_PLACES: Final = ("/proc", "/sys")
+KERNEL_PLACES: Final = ("/proc", "/sys", "/dev")
 """A volume there would stand in for the kernel's own files (CVE-2019-16884, CVE-2019-19921)."""
+
+EXCEPTIONS: Final = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - a target, not a place to write
+
+MAPPED_IDS: Final = 65536  # how many ids a container with its own user namespace has
 
 
 def volume_findings(fleet: Fleet) -> Iterator[Finding]:
@@ -19,6 +23,7 @@ def volume_findings(fleet: Fleet) -> Iterator[Finding]:
     for container in fleet.containers.values():
         yield from _sources(fleet, container)
         yield from _targets(container)
+        yield from _ids(container)
 
 
 def _sources(fleet: Fleet, container: Container) -> Iterator[Finding]:
@@ -42,7 +47,7 @@ def _targets(container: Container) -> Iterator[Finding]:
             yield _finding(container, index, f"target {shown} has `..` in it", f"`{target}`")
         elif target == "/":
             yield _finding(container, index, "the root itself cannot be a target", "see `image`")
-        elif any(target == place or target.startswith(f"{place}/") for place in KERNEL_PLACES):
+        elif target not in EXCEPTIONS and _is_the_kernels(target):
             yield _finding(
                 container, index, f"target {shown} is the kernel's, not a place for files"
             )
@@ -50,6 +55,22 @@ def _targets(container: Container) -> Iterator[Finding]:
             message = f"target {shown} is taken by `volumes[{seen[target]}]`"
             yield _finding(container, index, message)
         seen.setdefault(target, index)
+
+
+def _is_the_kernels(target: str) -> bool:
+    return any(target == place or target.startswith(f"{place}/") for place in KERNEL_PLACES)
+
+
+def _ids(container: Container) -> Iterator[Finding]:
+    """A tmpfs cannot belong to an id that its container does not have (EINVAL at its start)."""
+    if container.user_namespace is not UserNamespace.AUTO:
+        return
+    for index, volume in enumerate(container.volumes):
+        for key, number in (("uid", volume.uid), ("gid", volume.gid)):
+            if number is not None and number >= MAPPED_IDS:
+                message = f"`{key}={number}` is not among the container's ids"
+                hint = f'less than {MAPPED_IDS}, or `user_namespace = "host"`'
+                yield _finding(container, index, message, hint)
 
 
 def _finding(container: Container, index: int, message: str, hint: str | None = None) -> Finding:

@@ -197,7 +197,7 @@ class Limits:
 
 
 class VolumeKind(enum.StrEnum):
-    """Where a volume's content lives."""
+    """Where a volume's content lives; an anonymous one's until its fleet is down."""
 
     NAMED = "named"
     ANONYMOUS = "anonymous"
@@ -205,12 +205,21 @@ class VolumeKind(enum.StrEnum):
     TMPFS = "tmpfs"
 
 
+class Propagation(enum.StrEnum):
+    """Whether the container sees what is mounted beneath a bind's source after its start."""
+
+    PRIVATE = "private"
+    SLAVE = "slave"
+
+
 @final
 @frozen
 class Volume:
-    """One entry of `volumes`. `source`: name, absolute host path, or None for tmpfs.
+    """One entry of `volumes`. `source`: name, absolute host path, or None.
 
-    `size` in bytes and `mode` are for tmpfs only.
+    `size` in bytes, `mode`, `uid` and `gid` (as the container numbers them) are for tmpfs only,
+    `propagation` for binds. `copy`: a new volume begins with what the image has at the target.
+    `subpath` is relative to the volume's root.
     """
 
     kind: VolumeKind
@@ -219,6 +228,14 @@ class Volume:
     read_only: bool = False
     size: int | None = None
     mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    noexec: bool = False
+    nosuid: bool = False
+    nodev: bool = False
+    copy: bool = True
+    subpath: str | None = None
+    propagation: Propagation = Propagation.PRIVATE
 
 
 @final

@@ -17,7 +17,6 @@ from anchor_supervisor.kernel import libc, mount
 T = TypeVar("T")
 
 _CLONE_NEWNS: Final = 0x00020000
-_MS_PRIVATE: Final = 0x40000
 
 
 def in_own_namespace(work: Callable[[], T]) -> T:
@@ -52,7 +51,7 @@ def _enter() -> None:
     """
     libc.library_call("unshare", _CLONE_NEWNS)
     # Otherwise the namespace this is a copy of would get what is attached here.
-    libc.library_call("mount", b"none", b"/", None, _MS_PRIVATE, None, subject="/")
+    libc.library_call("mount", b"none", b"/", None, mount.MS_PRIVATE, None, subject="/")
     place = mount.new_filesystem("tmpfs")
     try:
         mount.attach(place, "/")

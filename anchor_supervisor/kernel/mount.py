@@ -45,7 +45,8 @@ _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_IN_ROOT: Final = 0x10
 _CLONE_NEWNS: Final = 0x00020000
 _MS_REC: Final = 0x4000
-_MS_SLAVE: Final = 0x80000
+MS_PRIVATE: Final = 0x40000
+MS_SLAVE: Final = 0x80000
 _MNT_DETACH: Final = 2
 _UMOUNT_NOFOLLOW: Final = 8
 
@@ -103,17 +104,19 @@ def set_attributes(
     remove: int = 0,
     recursive: bool = False,
     idmap: int | None = None,
+    propagation: int = 0,
 ) -> None:
     """Add and remove MOUNT_ATTR_* of the mount whose root is `place`; `idmap` as in clone_tree.
 
     The access-time attributes are one choice of several, so naming one replaces the others.
+    `propagation` is MS_PRIVATE or MS_SLAVE (mount_namespaces(7)); 0 leaves it.
     """
     directory, path, empty = _at(place)
     if (add | remove) & _ATTR_ATIME:
         remove |= _ATTR_ATIME
     if idmap is not None:
         add |= MOUNT_ATTR_IDMAP
-    wanted = _MOUNT_ATTRIBUTES.pack(add, remove, 0, idmap or 0)
+    wanted = _MOUNT_ATTRIBUTES.pack(add, remove, propagation, idmap or 0)
     libc.system_call(
         libc.MOUNT_SETATTR,
         "mount_setattr",
@@ -240,4 +243,4 @@ def private_mount_namespace() -> None:
     Call it at the start, while there is one thread: threads begun earlier stay in the old one.
     """
     libc.library_call("unshare", _CLONE_NEWNS)
-    libc.library_call("mount", b"none", b"/", None, _MS_REC | _MS_SLAVE, None, subject="/")
+    libc.library_call("mount", b"none", b"/", None, _MS_REC | MS_SLAVE, None, subject="/")

@@ -246,7 +246,7 @@ def _chosen_steps(view: View) -> tuple[Step, ...]:
             raise FleetError([Problem(refused, key="volumes")])
         target = _clean(volume.target)
         if mounted.fd is not None:
-            words = f"volume `{volume.source}`" + (", read-only" if volume.read_only else "")
+            words = _volume_words(volume)
             placed[target] = (Attach(mounted.fd, target, words, mounted.directory),)
             continue
         number = next(slots, None)
@@ -258,16 +258,30 @@ def _chosen_steps(view: View) -> tuple[Step, ...]:
     return tuple(step for target in by_depth for step in placed[target])
 
 
+def _volume_words(volume: Volume) -> str:
+    words = "the container's own volume" if volume.source is None else f"volume `{volume.source}`"
+    if volume.subpath is not None:
+        words += f", from `{volume.subpath}` down"
+    flags = (("read-only", volume.read_only), ("noexec", volume.noexec), ("nosuid", volume.nosuid))
+    return words + "".join(f", {flag}" for flag, is_set in flags if is_set)
+
+
 def _tmpfs_steps(volume: Volume, target: str, slot: Slot) -> tuple[Step, ...]:
-    """Make a tmpfs volume: as /tmp is, world-writable and sticky, unless a mode is given."""
+    """Make a tmpfs volume: as /tmp is, world-writable and sticky, unless a mode is given.
+
+    Ids are the container's: the file system is made in its user namespace.
+    """
     assert volume.kind is VolumeKind.TMPFS
     mode = 0o1777 if volume.mode is None else volume.mode
     options: tuple[tuple[str, str | None], ...] = (("mode", f"{mode:o}"),)
-    if volume.size is not None:
-        options += (("size", str(volume.size)),)
+    for key, number in (("size", volume.size), ("uid", volume.uid), ("gid", volume.gid)):
+        if number is not None:
+            options += ((key, str(number)),)
     attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
     if volume.read_only:
         attributes |= MOUNT_ATTR_RDONLY
+    if volume.noexec:
+        attributes |= MOUNT_ATTR_NOEXEC
     return (
         OpenFilesystem(slot, "tmpfs", options, attributes),
         Attach(slot, target, "a tmpfs volume"),

@@ -15,6 +15,7 @@ from typing import Final
 from anchor_supervisor.fleet.model import Container, ImageKind, NetworkMode, RootStrategy
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.rootfs.devices import clone_device, clone_devices
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import DEVICES, MountedVolume, View, mount_points, root_steps
 from anchor_supervisor.rootfs.strategies import require_mount_points
 from anchor_supervisor.rootfs.volumes import prepare
@@ -33,6 +34,8 @@ def open_view(
     hidden: tuple[str, ...],
     user_namespace: int | None,
     owner: tuple[int, int] = (0, 0),
+    writable: Path | None = None,
+    layers: Layers | None = None,
     stack: contextlib.ExitStack,
 ) -> View:
     """Open all of it; every new descriptor in the result is closed by `stack`.
@@ -40,7 +43,9 @@ def open_view(
     `root` is what `strategies.assemble` gave, and stays the caller's. `etc` maps targets such as
     `/etc/hosts` to the files of `files.write_files`, which the container sees read-only: they are
     the supervisor's to change, and a container must not fill the run directory through them.
-    `owner` is the container's user and group, to whom a named volume belongs that is new.
+    `owner` is the container's user and group, to whom a new volume belongs where the image, found
+    by its `layers`, has nothing at the target. `writable` is the instance's directory, where its
+    anonymous volumes live.
     `hidden` are directories of the supervisor that image `host` would show; they are masked there.
     Raises HostError, ImageError or FleetError, each naming what is wrong.
     """
@@ -48,7 +53,21 @@ def open_view(
         root=root,
         null=clone_device("null", stack),
         devices=clone_devices(DEVICES, stack),
-        volumes=_volumes(container, fleet, data, user_namespace, owner, stack),
+        volumes=tuple(
+            _opened(
+                prepare(
+                    volume,
+                    data=data,
+                    fleet=fleet,
+                    user_namespace=user_namespace,
+                    owner=owner,
+                    writable=writable,
+                    layers=layers,
+                ),
+                stack,
+            )
+            for volume in container.volumes
+        ),
         etc={target: _clone(path, stack) for target, path in etc.items()},
         sysfs=_machine_sysfs(container, stack),
         read_only=container.read_only,
@@ -62,23 +81,10 @@ def open_view(
     return view
 
 
-def _volumes(
-    container: Container,
-    fleet: str,
-    data: Path,
-    user_namespace: int | None,
-    owner: tuple[int, int],
-    stack: contextlib.ExitStack,
-) -> tuple[MountedVolume, ...]:
-    volumes = []
-    for volume in container.volumes:
-        mounted = prepare(
-            volume, data=data, fleet=fleet, user_namespace=user_namespace, owner=owner
-        )
-        if mounted.fd is not None:
-            stack.callback(os.close, mounted.fd)
-        volumes.append(mounted)
-    return tuple(volumes)
+def _opened(mounted: MountedVolume, stack: contextlib.ExitStack) -> MountedVolume:
+    if mounted.fd is not None:
+        stack.callback(os.close, mounted.fd)
+    return mounted
 
 
 def _clone(path: Path, stack: contextlib.ExitStack) -> int:

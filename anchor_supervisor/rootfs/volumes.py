@@ -6,18 +6,27 @@ A source is opened once and only the descriptor is used, so nobody can exchange 
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from anchor_supervisor.errors import HostError, KernelError
-from anchor_supervisor.fleet.model import Volume, VolumeKind
+from anchor_supervisor.fleet.model import Propagation, Volume, VolumeKind
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.plan import MountedVolume
-from anchor_supervisor.rootfs.private import make_private
-from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.rootfs.propagation import hears_of_mounts
+from anchor_supervisor.rootfs.volume_content import (
+    Origin,
+    anonymous_path,
+    make_content,
+    named_path,
+)
+
+_PATH_FLAGS: Final = os.O_PATH | os.O_CLOEXEC
 
 
 def prepare(
@@ -27,62 +36,74 @@ def prepare(
     fleet: str,
     user_namespace: int | None,
     owner: tuple[int, int] = (0, 0),
+    writable: Path | None = None,
+    layers: Layers | None = None,
 ) -> MountedVolume:
     """Prepare one volume; the caller closes `fd`, which is None for tmpfs.
 
-    `user_namespace` None: ids are the machine's. Raises HostError that names a bind source which
-    is missing or cannot be idmapped.
+    `user_namespace` None: ids are the machine's. `writable` is the instance's own directory, where
+    anonymous volumes are; from `layers` comes what a new volume begins with. Raises HostError that
+    names a bind source or a subpath which is missing, or a source which cannot be idmapped.
     """
     if volume.kind is VolumeKind.TMPFS:
         return MountedVolume(volume)
-    assert volume.source is not None
-    named = volume.kind is VolumeKind.NAMED
-    source = make_named(data, fleet, volume.source, owner) if named else Path(volume.source)
+    source = _source(volume, data, fleet, writable)
+    if volume.kind is not VolumeKind.BIND:
+        _make(volume, source, owner, layers)
     handle = _open_source(source)
     try:
+        if volume.subpath is not None:
+            handle = _replaced(handle, _open_subpath(handle, volume.subpath, source))
         directory = stat.S_ISDIR(os.fstat(handle).st_mode)
-        attributes = mount.MOUNT_ATTR_RDONLY if volume.read_only else 0
-        if named:
-            attributes |= mount.MOUNT_ATTR_NODEV
         fd = clone_mapped(
-            handle, user_namespace, attributes, recursive=directory, words=str(source)
+            handle, user_namespace, attributes(volume), recursive=directory, words=str(source)
         )
+        try:
+            _set_propagation(fd, handle, volume, recursive=directory)
+        except BaseException:
+            os.close(fd)
+            raise
     finally:
         os.close(handle)
     return MountedVolume(volume, fd, directory)
 
 
-def named_path(data: Path, fleet: str, name: str) -> Path:
-    """Where a named volume's content lives."""
-    return data / "volumes" / fleet / name / "data"
+def attributes(volume: Volume) -> int:
+    """The MOUNT_ATTR_* that a volume's options ask for. None of the product's own has devices."""
+    found = 0
+    if volume.read_only:
+        found |= mount.MOUNT_ATTR_RDONLY
+    if volume.noexec:
+        found |= mount.MOUNT_ATTR_NOEXEC
+    if volume.nosuid:
+        found |= mount.MOUNT_ATTR_NOSUID
+    if volume.nodev or volume.kind is not VolumeKind.BIND:
+        found |= mount.MOUNT_ATTR_NODEV
+    return found
 
 
-def make_named(data: Path, fleet: str, name: str, owner: tuple[int, int] = (0, 0)) -> Path:
-    """Make a named volume's directory on first use, with mode 0755, for `owner` (ids inside).
+def _source(volume: Volume, data: Path, fleet: str, writable: Path | None) -> Path:
+    if volume.kind is VolumeKind.ANONYMOUS:
+        assert writable is not None
+        return anonymous_path(writable, volume.target)
+    assert volume.source is not None
+    if volume.kind is VolumeKind.NAMED:
+        return named_path(data, fleet, volume.source)
+    return Path(volume.source)
 
-    Ids inside are ids on disk: a volume is seen through the container's own mapping.
 
-    The directories above are the supervisor's alone, so that nobody else on the machine reaches a
-    set-id file in a volume (CVE-2021-41091).
-    """
-    path = named_path(data, fleet, name)
-    try:
-        make_private(path.parent)
-        parent = os.open(path.parent, DIRECTORY_FLAGS)
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path.name, 0o755, dir_fd=parent)
-                os.chown(path.name, *owner, dir_fd=parent, follow_symlinks=False)
-        finally:
-            os.close(parent)
-    except OSError as error:
-        raise KernelError(error.errno or 0, "make volume", str(path)) from error
-    return path
+def _make(volume: Volume, path: Path, owner: tuple[int, int], layers: Layers | None) -> None:
+    """A new volume cannot have the subpath that is asked for, and is not made for that."""
+    if volume.subpath is not None and not path.exists():
+        message = f"volume `{volume.source}` is new and has no `{volume.subpath}`"
+        raise HostError(message, hint="a container that mounts the whole volume can make it")
+    copied = volume.copy and layers is not None
+    make_content(path, owner, Origin(layers, volume.target) if copied and layers else None)
 
 
 def _open_source(source: Path) -> int:
     try:
-        return os.open(source, os.O_PATH | os.O_CLOEXEC)
+        return os.open(source, _PATH_FLAGS)
     except FileNotFoundError as error:
         message = f"volume source `{source}` does not exist"
         raise HostError(
@@ -91,3 +112,33 @@ def _open_source(source: Path) -> int:
         ) from error
     except OSError as error:
         raise KernelError(error.errno or 0, "open volume source", str(source)) from error
+
+
+def _open_subpath(handle: int, subpath: str, source: Path) -> int:
+    """Resolve it as if the volume were the whole world: no link in it leads out (CVE-2017-1002101).
+
+    Whoever writes to the volume may change it meanwhile; the descriptor stays what was found.
+    """
+    try:
+        return mount.open_beneath(handle, subpath, _PATH_FLAGS)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        message = f"volume source `{source}` has no `{subpath}` within it"
+        raise HostError(message, hint="make it first; it is never made for you") from error
+
+
+def _replaced(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _set_propagation(fd: int, handle: int, volume: Volume, *, recursive: bool) -> None:
+    """A clone hears of the machine's later mounts as its source does, unless told not to."""
+    if volume.propagation is Propagation.PRIVATE:
+        mount.set_attributes(fd, propagation=mount.MS_PRIVATE, recursive=recursive)
+        return
+    if not hears_of_mounts(handle):
+        message = f"volume source `{volume.source}` is on a mount that the machine does not share"
+        raise HostError(message, hint="`mount --make-rshared` it, or leave out `rslave`")
+    mount.set_attributes(fd, propagation=mount.MS_SLAVE, recursive=recursive)

@@ -60,6 +60,8 @@ def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> Host
             hidden=site.hidden,
             user_namespace=holdings.sandbox.user,
             owner=(credentials.uid, credentials.gid),
+            writable=holdings.writable,
+            layers=site.layers[holdings.container.name],
             stack=opened,
         )
         process = container_process(
@@ -116,6 +118,7 @@ def _root(site: Site, holdings: Holdings) -> int:
             ids=holdings.ids,
             user_namespace=holdings.sandbox.user,
             read_only=holdings.container.read_only,
+            fresh=holdings.container.volatile,
         )
 
 

@@ -13,7 +13,8 @@ from anchor_supervisor.errors import HostError
 from anchor_supervisor.fleet.model import Volume, VolumeKind
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox
-from anchor_supervisor.rootfs.volumes import named_path, prepare
+from anchor_supervisor.rootfs.volume_content import named_path
+from anchor_supervisor.rootfs.volumes import prepare
 
 pytestmark = pytest.mark.root
 

@@ -2,7 +2,7 @@
 # The guest's half of boot.py: put the disk's copies over their usual paths, then run pytest.
 set -u
 
-for module in virtio_blk ext4 overlay veth bridge br_netfilter nf_tables nft_chain_nat nft_masq; do
+for module in virtio_blk ext4 overlay loop btrfs xfs veth bridge br_netfilter nf_tables nft_chain_nat nft_masq; do
     modprobe "$module" || echo "no module $module"
 done
 udevadm settle 2>/dev/null || true
