@@ -6,6 +6,7 @@ would do anything good with, is refused with a hint. No kept Python library read
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from anchor_supervisor.build import lines, read
@@ -13,7 +14,6 @@ from anchor_supervisor.build.instructions import (
     Arg,
     Dockerfile,
     From,
-    HealthCheck,
     Instruction,
     Maintainer,
     OnBuild,
@@ -22,6 +22,9 @@ from anchor_supervisor.build.instructions import (
 from anchor_supervisor.build.lines import Line
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.wording import Mistake
+
+# `["` or `[ 'a',`; but `[ "$a" ]` is a shell's test.
+_NEARLY_JSON: Final = re.compile(r"""\[(?:["']|\s*(["'])[^"']*\1\s*,)""")
 
 LARGEST: Final = 4 << 20  # characters; docker gives up at lines of 64 KiB
 
@@ -96,9 +99,8 @@ def _warnings(instruction: Instruction | From | None, line: Line, file: str) -> 
         hint = "`LABEL org.opencontainers.image.authors=...`"
         return [Problem("`MAINTAINER` is deprecated", file, line.line, None, hint)]
     command = getattr(instruction, "command", None)
-    if isinstance(command, str) and command.startswith("[") and command.endswith("]"):
-        name = "CMD" if isinstance(instruction, HealthCheck) else line.name
-        message = f"this `{name}` is not JSON, so a shell gets the brackets and all"
+    if instruction is not None and isinstance(command, str) and _NEARLY_JSON.match(command):
+        message = f"this `{instruction.keyword}` is not JSON, so a shell gets the brackets and all"
         hint = 'the exec form takes double quotes: `["ls", "-l"]`'
         return [Problem(message, file, line.line, None, hint)]
     return []
