@@ -11,7 +11,7 @@ from anchor_supervisor.cli.options import add_json_option, print_json
 from anchor_supervisor.errors import ImageError
 
 if TYPE_CHECKING:
-    from anchor_supervisor.images.load import Loaded
+    from anchor_supervisor.images.load import Configure, Loaded
 
 EXAMPLES = """\
 SRC is a root file system (a tar, plain or compressed, or a directory), what `docker save` or
@@ -21,6 +21,7 @@ they have in an archive, or get the file's.
 examples:
   anchor import debian.tar.gz              the image debian:latest
   anchor import ./rootfs tools:1.2         a directory, from debootstrap say
+  anchor import -c 'CMD ["sh"]' root.tar   a root that knows its command
   docker save nginx | anchor import -      every image in it, under its name
   anchor import layout --platform linux/arm64
 """
@@ -31,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help="a file or a directory; `-`: standard input")
     parser.add_argument("name", metavar="NAME", nargs="?", help="what to call the image")
     parser.add_argument("--platform", metavar="OS/ARCH", help="of several, or what a root is for")
+    parser.add_argument(
+        "-c", "--change", action="append", default=[], help="an instruction of a Dockerfile"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print digests only")
     add_json_option(parser)
 
@@ -50,13 +54,26 @@ def run(options: argparse.Namespace) -> int:
     platform = None if options.platform is None else parse_platform(options.platform)
     with bars(quiet=options.quiet) as progress:
         loaded = load_named(
-            Path(options.source), store(), name, platform=platform, progress=progress
+            Path(options.source),
+            store(),
+            name,
+            platform=platform,
+            configure=_configure(options.change),
+            progress=progress,
         )
     if options.json:
         print_json([image_facts(one.image, one.names) for one in loaded])
     else:
         _print(loaded, quiet=options.quiet)
     return 0
+
+
+def _configure(changes: list[str]) -> Configure | None:
+    if not changes:
+        return None
+    from anchor_supervisor.build import committed
+
+    return lambda configuration: committed.changed(configuration, changes)
 
 
 def _print(loaded: tuple[Loaded, ...], *, quiet: bool) -> None:

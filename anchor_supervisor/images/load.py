@@ -15,11 +15,11 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, cast, final
+from typing import Any, BinaryIO, Final, cast, final
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.images import load_docker, load_oci, load_root
@@ -58,6 +58,10 @@ class Loaded:
     names: tuple[Reference, ...]
 
 
+Configure = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""What changes the configuration of an image that is made of a root."""
+
+
 @final
 @define
 class _Source:
@@ -66,7 +70,13 @@ class _Source:
     store: Store
     limits: Limits
     platform: Platform
-    spools: contextlib.ExitStack = field(factory=contextlib.ExitStack)
+    configure: Configure | None
+    spools: contextlib.ExitStack
+
+    def configuration(self, modified: float) -> Mapping[str, Any]:
+        """Describe an image of a root that was last changed at `modified` (seconds)."""
+        found = load_root.configuration(self.platform, modified)
+        return found if self.configure is None else self.configure(found)
 
 
 def load(
@@ -89,6 +99,7 @@ def load_named(
     name: Reference | None,
     *,
     platform: Platform | None = None,
+    configure: Configure | None = None,
     progress: Progress = Silent(),  # noqa: B008 - has no state
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> tuple[Loaded, ...]:
@@ -98,11 +109,12 @@ def load_named(
     for what is no image or a damaged one, and then no image and no name has changed.
     """
     with (
+        _naming(source),
         store.lease(f"import of {source}") as lease,
         _opened(source) as file,
         contextlib.ExitStack() as spools,
     ):
-        reading = _Source(store, limits, platform or machine_platform(), spools)
+        reading = _Source(store, limits, platform or machine_platform(), configure, spools)
         planned = _planned(reading, file)
         names = _names(planned, source, name, progress)
         parts = Parts.of(store, lease, progress, limits)
@@ -115,6 +127,16 @@ def load_named(
 
 
 @contextlib.contextmanager
+def _naming(source: Path) -> Iterator[None]:
+    """Say which source an error is about."""
+    try:
+        yield
+    except ImageError as error:
+        message = f"`{source}`: {error.message}"
+        raise ImageError(message, hint=error.hint) from error
+
+
+@contextlib.contextmanager
 def _opened(source: Path) -> Iterator[int]:
     if source == STANDARD_INPUT:
         yield sys.stdin.fileno()
@@ -122,8 +144,9 @@ def _opened(source: Path) -> Iterator[int]:
     try:
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except FileNotFoundError as error:
-        message = f"there is nothing at `{source}`"
-        raise ImageError(message, hint="a tar, an archive of images, or a directory") from error
+        raise ImageError(
+            "there is nothing of this name", hint="a tar, an archive of images, or a directory"
+        ) from error
     except OSError as error:
         raise KernelError(error.errno or 0, "open", str(source)) from error
     try:
@@ -141,7 +164,7 @@ def _planned(reading: _Source, file: int) -> list[Planned]:
         opened.seek(0)
         return _planned_file(reading, opened, status.st_mtime)
     if not stat.S_ISFIFO(status.st_mode) and not stat.S_ISSOCK(status.st_mode):
-        raise ImageError("what was named is neither a file, a directory nor a pipe")
+        raise ImageError("it is neither a file, a directory nor a pipe")
     with os.fdopen(os.dup(file), "rb", buffering=0) as pipe:
         spooled = _spooled(reading, iter(lambda: pipe.read(_CHUNK), b""))
     return _planned_file(reading, spooled, os.fstat(spooled.fileno()).st_mtime)
@@ -166,7 +189,7 @@ def _spooled(reading: _Source, pieces: Iterator[bytes]) -> BinaryIO:
 
 def _planned_file(reading: _Source, file: BinaryIO, modified: float) -> list[Planned]:
     """Look at the first name alone where that decides; most roots have tens of thousands."""
-    root = load_root.planned_tar(file, reading.platform, modified)
+    root = load_root.planned_tar(file, reading.configuration(modified))
     is_compressed = compression(file) is not None
     with contextlib.closing(ArchiveStream(file, most=reading.limits.size)) as stream:
         first = next((name for name, _ in members(stream) if name), None)
@@ -182,11 +205,20 @@ def _planned_file(reading: _Source, file: BinaryIO, modified: float) -> list[Pla
 
 def _planned_directory(reading: _Source, directory: int, modified: float) -> list[Planned]:
     found = _planned_archive(reading, DirectoryFiles(directory))
-    return found or [load_root.planned_directory(directory, reading.platform, modified)]
+    return found or [load_root.planned_directory(directory, reading.configuration(modified))]
 
 
 def _planned_archive(reading: _Source, files: Files) -> list[Planned] | None:
-    """Read it as an archive of images; None where it is not one.
+    """Read it as an archive of images; None where it is not one."""
+    found = _images_in(reading, files)
+    if found is not None and reading.configure is not None:
+        message = "only an image made of a root file system can be changed on its way in"
+        raise ImageError(message, hint="`anchor build` changes any other: FROM it")
+    return found
+
+
+def _images_in(reading: _Source, files: Files) -> list[Planned] | None:
+    """Tell the kinds of archives apart.
 
     An OCI layout first: what Docker saves nowadays is one as well, and only that has the manifest.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -12,21 +13,21 @@ from anchor_supervisor.images.model import Descriptor, Layer, Platform
 from anchor_supervisor.images.pack import pack_tree
 
 
-def planned_tar(file: BinaryIO, platform: Platform, modified: float) -> Planned:
-    """Plan an image of a tar, compressed or not; `modified` is the file's time (seconds)."""
-    return Planned(functools.partial(_prepare_tar, file, _config(platform, modified)))
+def planned_tar(file: BinaryIO, config: Mapping[str, Any]) -> Planned:
+    """Plan an image of a tar, compressed or not."""
+    return Planned(functools.partial(_prepare_tar, file, config))
 
 
-def planned_directory(directory: int, platform: Platform, modified: float) -> Planned:
+def planned_directory(directory: int, config: Mapping[str, Any]) -> Planned:
     """Plan an image of a directory that is held open."""
-    return Planned(functools.partial(_prepare_directory, directory, _config(platform, modified)))
+    return Planned(functools.partial(_prepare_directory, directory, config))
 
 
-def _prepare_tar(file: BinaryIO, config: dict[str, Any], parts: Parts) -> Descriptor:
+def _prepare_tar(file: BinaryIO, config: Mapping[str, Any], parts: Parts) -> Descriptor:
     return parts.image(config, [parts.layer(file, "root", None)])
 
 
-def _prepare_directory(directory: int, config: dict[str, Any], parts: Parts) -> Descriptor:
+def _prepare_directory(directory: int, config: Mapping[str, Any], parts: Parts) -> Descriptor:
     return parts.image(config, [_packed(directory, parts)])
 
 
@@ -45,8 +46,11 @@ def _packed(directory: int, parts: Parts) -> Layer:
     return layer
 
 
-def _config(platform: Platform, modified: float) -> dict[str, Any]:
-    """Describe the image. Its time is the source's, so the same source makes the same image."""
+def configuration(platform: Platform, modified: float) -> dict[str, Any]:
+    """Describe an image of a source that was last changed at `modified` (seconds).
+
+    That is the image's time too, so the same source makes the same image.
+    """
     whole = datetime.fromtimestamp(max(0, int(modified)), UTC)
     created = whole.isoformat().replace("+00:00", "Z")
     return {

@@ -18,6 +18,7 @@ from anchor_supervisor.images.load_files import Slice, buffered, checked_name, m
 MOST_MEMBERS: Final = 50_000  # 500 layers of 100 images; more is no image archive
 MOST_LINKS: Final = 16
 _LARGEST_HEADER: Final = 1 << 20  # bytes; pax headers of honest archives have kilobytes
+_KNOWN: Final = "a tar (plain, gz, xz, bz2 or zst), an archive of images, or a directory"
 
 
 class _Readable(Protocol):
@@ -71,6 +72,8 @@ def members(file: _Readable) -> Iterator[tuple[tuple[str, ...], tarfile.TarInfo]
             info = archive.next()
         # tarfile lets what int(), struct and its own recursion raise on bad headers pass through.
         except (tarfile.TarError, ValueError, OverflowError, RecursionError, LookupError) as error:
+            if archive is None:
+                raise ImageError("it is not a tar archive", hint=_KNOWN) from error
             message = f"the archive is malformed: {error}"
             raise ImageError(message) from error
         if info is None:
