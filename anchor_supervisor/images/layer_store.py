@@ -20,7 +20,7 @@ from typing import BinaryIO, Final, cast, final
 from attrs import frozen
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
-from anchor_supervisor.images.archive_stream import ArchiveStream
+from anchor_supervisor.images.entry import Name
 from anchor_supervisor.images.leases import Lease
 from anchor_supervisor.images.model import hexadecimal
 from anchor_supervisor.images.store_layout import (
@@ -40,7 +40,6 @@ from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
 _ROOT: Final = "root"
 _FACTS: Final = "facts.json"
-_CHUNK: Final = 1 << 20
 _ARCHIVED_IMAGE: Final = frozenset({"manifest.json", "index.json", "oci-layout", "repositories"})
 _ROOT_ENTRIES: Final = frozenset({"bin", "dev", "etc", "lib", "proc", "sbin", "usr", "var"})
 
@@ -48,10 +47,16 @@ _ROOT_ENTRIES: Final = frozenset({"bin", "dev", "etc", "lib", "proc", "sbin", "u
 @final
 @frozen
 class Facts:
-    """What is known of an unpacked layer: bytes of its plain tar, and entries."""
+    """What is known of an unpacked layer: bytes of its plain tar, and entries.
+
+    `opaque`: it hides whatever is beneath it. `implied` are directories whose owner and mode are
+    a guess; `()` is the root.
+    """
 
     size: int
     entries: int
+    opaque: bool = False
+    implied: tuple[Name, ...] = ()
 
 
 def layer_facts(layout: Layout, digest: str) -> Facts | None:
@@ -64,10 +69,15 @@ def layer_facts(layout: Layout, digest: str) -> Facts | None:
             return None
     try:
         values = json.loads(text)
-        return Facts(int(values["size"]), int(values["entries"]))
+        implied = tuple(_name(each) for each in values["implied"])
+        return Facts(int(values["size"]), int(values["entries"]), bool(values["opaque"]), implied)
     except (ValueError, KeyError, TypeError) as error:
         message = f"`{path}` is damaged: {error}"
         raise ImageError(message) from error
+
+
+def _name(text: str) -> Name:
+    return tuple(os.fsencode(text).split(b"/")) if text else ()
 
 
 def layer_root(layout: Layout, digest: str) -> Path:
@@ -94,10 +104,8 @@ def unpack_layer(
     with _claimed(layout, diff_id) as aside:
         if aside is None:
             return _found(layout, diff_id)
-        counted = _Counted(source, advance)
-        actual = _plain_digest(source, limits)
-        source.seek(0)
-        facts = _unpack_into(aside, cast("BinaryIO", counted), limits)
+        counted = cast("BinaryIO", _Counted(source, advance))
+        actual, facts = _unpack_into(aside, counted, limits)
         if diff_id not in (None, actual):
             message = f"the layer is not what its image says: its digest is `{actual}`"
             raise ImageError(message)
@@ -124,7 +132,7 @@ def unpack_archive(layout: Layout, lease: Lease, archive: Path, limits: Limits) 
                 if aside is None:
                     return digest
                 file.seek(0)
-                facts = _unpack_into(aside, file, limits)
+                _, facts = _unpack_into(aside, file, limits)
                 _check_unchanged(file, before)
                 _check_is_root(aside / _ROOT, archive)
                 _finish(layout, aside, digest, facts)
@@ -202,27 +210,25 @@ def _start_over(aside: Path) -> None:
     (aside / _ROOT).mkdir(mode=0o700)
 
 
-def _unpack_into(aside: Path, source: BinaryIO, limits: Limits) -> Facts:
+def _unpack_into(aside: Path, source: BinaryIO, limits: Limits) -> tuple[str, Facts]:
     root = os.open(aside / _ROOT, DIRECTORY_FLAGS)
     try:
         done = unpack(source, root, limits)
     finally:
         os.close(root)
-    return Facts(done.size, done.entries)
-
-
-def _plain_digest(source: BinaryIO, limits: Limits) -> str:
-    stream, digest = ArchiveStream(source, most=limits.size), hashlib.sha256()
-    while piece := stream.read(_CHUNK):
-        digest.update(piece)
-    return f"sha256:{digest.hexdigest()}"
+    return done.digest, Facts(done.size, done.entries, done.is_opaque, done.implied)
 
 
 def _finish(layout: Layout, aside: Path, digest: str, facts: Facts) -> None:
     """Write the facts, have the disk know all of it, and give the layer its name."""
     with told("write", aside):
-        text = json.dumps({"size": facts.size, "entries": facts.entries})
-        (aside / _FACTS).write_text(text + "\n")
+        document = {
+            "size": facts.size,
+            "entries": facts.entries,
+            "opaque": facts.opaque,
+            "implied": [os.fsdecode(b"/".join(each)) for each in facts.implied],
+        }
+        (aside / _FACTS).write_text(json.dumps(document))
         directory = os.open(aside, DIRECTORY_FLAGS)
         try:
             libc.library_call("syncfs", directory, subject=digest)
