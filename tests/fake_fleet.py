@@ -208,6 +208,7 @@ class FakeFleet:
         """A root that is nowhere."""
         each = self.meant(name)[0]
         return {
+            "fleet": "shop",
             "name": each["name"],
             "state": each["state"],
             "pid": each["pid"],
@@ -218,6 +219,8 @@ class FakeFleet:
             "layers": ["/"],
             "host": True,
             "strategy": "overlay",
+            "read_only": False,
+            "volatile": False,
             "writable": "/nowhere",
             "first_id": 1 << 16,
             "ids": 1 << 16,

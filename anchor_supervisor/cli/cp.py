@@ -34,6 +34,7 @@ from anchor_supervisor.images.tar_transfer import read_tar, write_tar
 from anchor_supervisor.images.transfer import transfer
 from anchor_supervisor.kernel.creator import creating_as
 from anchor_supervisor.kernel.mount import open_beneath
+from anchor_supervisor.rootfs.plan import RESERVED
 from anchor_supervisor.runtime.container_root import ContainerRoot, container_root
 
 STREAM: Final = "-"
@@ -129,13 +130,15 @@ def _copy_out(
         if to == os.fsencode(STREAM):
             first = root.context["first_id"]
             name = b"" if source.contents else source.name
-            write_tar(source.node, name, sys.stdout.buffer.write, first_id=first)
+            apart = _apart(root.handle)
+            write_tar(source.node, name, sys.stdout.buffer.write, first_id=first, apart=apart)
             sys.stdout.buffer.flush()
             return
         destination = open_destination(_here, to, source)
         opened.callback(os.close, destination.directory)
         planter = Planter(_ownership(options, root, inward=False))
-        transfer(source.node, *_places(destination), planter, warn)
+        apart = _apart(root.handle)
+        transfer(source.node, *_places(destination), planter, warn, apart=apart)
 
 
 def _copy_in(
@@ -144,6 +147,7 @@ def _copy_in(
     with ExitStack() as opened:
         if path == os.fsencode(STREAM):
             root = opened.enter_context(container_root(ask))
+            _warn_of_loss(root)
             planter = Planter(_ownership(options, root, inward=True))
             destination = open_directory(_beneath(root), to)
             opened.callback(os.close, destination.directory)
@@ -153,11 +157,30 @@ def _copy_in(
         source = open_source(_here, path, follow=options.follow_link)
         opened.callback(os.close, source.node.handle)
         root = opened.enter_context(container_root(ask))
+        _warn_of_loss(root)
         planter = Planter(_ownership(options, root, inward=True))
         destination = open_destination(_beneath(root), to, source)
         opened.callback(os.close, destination.directory)
         opened.enter_context(creating_as(root.context["first_id"]))
         transfer(source.node, *_places(destination), planter, warn)
+
+
+def _apart(root: int) -> frozenset[int]:
+    """Give the file systems that are only copied from where they are named: they hold no files."""
+    found = set()
+    for path in RESERVED:
+        try:
+            handle = open_beneath(root, path, os.O_PATH)
+        except OSError:
+            continue
+        found.add(os.fstat(handle).st_dev)
+        os.close(handle)
+    return frozenset(found - {os.fstat(root).st_dev})
+
+
+def _warn_of_loss(root: ContainerRoot) -> None:
+    if root.context["volatile"] and not root.running:
+        warn(f"`{root.context['name']}` is volatile: its next start forgets what is copied now")
 
 
 def _places(destination: Destination) -> tuple[int, bytes | None]:

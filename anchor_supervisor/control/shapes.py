@@ -6,7 +6,7 @@ an absent fact is null.
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class FleetInfo(TypedDict):
@@ -174,10 +174,12 @@ class RootContext(TypedDict):
 
     `pid` and `start_time` (clock ticks since boot) are those of a run that goes on. `layers` are
     directories, the uppermost first; `first_id` is the host's number for the container's 0, and
-    `ids` how many it has (null: all). `mount_points` are what anchor may have made in the root.
-    `volumes` are `[kind, target, host path or null, read-only]`.
+    `ids` how many it has (null: all). What a `volatile` one has written its next start forgets.
+    `mount_points` are what anchor may have made in the root to mount on.
+    `volumes` are `fleet.model.Volume`, field by field.
     """
 
+    fleet: str
     name: str
     state: str
     pid: int | None
@@ -188,11 +190,13 @@ class RootContext(TypedDict):
     layers: list[str]
     host: bool
     strategy: str
+    read_only: bool
+    volatile: bool
     writable: str
     first_id: int
     ids: int | None
     mount_points: list[str]
-    volumes: list[tuple[str, str, str | None, bool]]
+    volumes: list[dict[str, Any]]
     process: ProcessFacts
 
 

@@ -65,19 +65,28 @@ class _Packing:
     changes: bool
     levels: list[_Level]
     links: dict[tuple[int, int], bytes]
+    apart: frozenset[int] | None
 
 
 def pack_tree(
-    source: int, sink: Sink, *, first_id: int = 0, changes: bool = False, prefix: bytes = b""
+    source: int,
+    sink: Sink,
+    *,
+    first_id: int = 0,
+    changes: bool = False,
+    prefix: bytes = b"",
+    apart: frozenset[int] | None = None,
 ) -> None:
     """Write the directory held open as `source` to `sink`, as an archive with names below `prefix`.
 
     Owners lose `first_id`; where that leaves the container's range they are nobody's, as the
     container itself sees them. With `changes` the tree is an overlay's upper layer, whose marks
     become the archive's: `.wh.NAME` for what was removed, `.wh..wh..opq` for a directory that
-    hides what is beneath. Raises ImageError for a tree that no archive of a layer can hold.
+    hides what is beneath. `apart` is for an archive that is no layer: any name may be in it, and
+    what is mounted inside is too, but for file systems on these devices (st_dev). Raises
+    ImageError for a tree that no archive of a layer can hold.
     """
-    packing = _Packing(sink, first_id, changes, [], {})
+    packing = _Packing(sink, first_id, changes, [], {}, apart)
     try:
         # Opened anew, since the place that listdir() reads from is the descriptor's.
         top = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
@@ -115,7 +124,8 @@ def _pack_entry(packing: _Packing, level: _Level, child: bytes) -> None:
             if packing.changes:
                 _pack_whiteout(packing, level, child)
             return
-        _check_name(name, child)
+        if packing.apart is None:
+            _check_name(name, child)
         if kind == headers.DIRECTORY:
             _pack_directory(packing, level, fd, name, status)
         else:
@@ -145,11 +155,19 @@ def _pack_directory(
     packing: _Packing, level: _Level, fd: int, name: bytes, status: os.stat_result
 ) -> None:
     directory = _reopened(fd, os.O_DIRECTORY)
-    if status.st_dev != level.device and _mount_of(directory) != _mount_of(level.directory):
+    if _is_apart(packing, level, directory, status):
         os.close(directory)
         packing.sink(headers.encoded(_header(packing, name + b"/", headers.DIRECTORY, status)))
         return
     _enter(packing, directory, name, status)
+
+
+def _is_apart(packing: _Packing, level: _Level, directory: int, status: os.stat_result) -> bool:
+    if status.st_dev == level.device:
+        return False
+    if packing.apart is not None:
+        return status.st_dev in packing.apart
+    return _mount_of(directory) != _mount_of(level.directory)
 
 
 def _enter(packing: _Packing, directory: int, name: bytes, status: os.stat_result) -> None:

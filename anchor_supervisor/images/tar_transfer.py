@@ -30,12 +30,23 @@ _CHUNK: Final = 1 << 20
 Complain = Callable[[str], None]
 
 
-def write_tar(node: Node, name: bytes, sink: Callable[[bytes], object], *, first_id: int) -> None:
-    """Write `node` as an archive whose top is `name`; owners are numbered as inside."""
+def write_tar(
+    node: Node,
+    name: bytes,
+    sink: Callable[[bytes], object],
+    *,
+    first_id: int,
+    apart: frozenset[int] = frozenset(),
+) -> None:
+    """Write `node` as an archive whose top is `name`; owners are numbered as inside.
+
+    `apart` is as in `transfer`.
+    """
     if node.is_directory:
         opened = node.open()
         try:
-            pack_tree(opened, sink, first_id=first_id, prefix=name)
+            left_out = apart - {node.status.st_dev}
+            pack_tree(opened, sink, first_id=first_id, prefix=name, apart=left_out)
         finally:
             os.close(opened)
         return

@@ -50,18 +50,26 @@ class _Transfer:
     planter: Planter
     complain: Complain
     top: int
+    apart: frozenset[int]
     levels: list[_Level] = field(factory=list)
     links: dict[tuple[int, int], bytes] = field(factory=dict)
 
 
 def transfer(
-    node: Node, parent: int, name: bytes | None, planter: Planter, complain: Complain
+    node: Node,
+    parent: int,
+    name: bytes | None,
+    planter: Planter,
+    complain: Complain,
+    *,
+    apart: frozenset[int] = frozenset(),
 ) -> None:
     """Copy `node` to the name `name` in the directory `parent`; None: its content into `parent`.
 
+    Directories on the devices `apart` (st_dev) stay empty, unless the copy begins on that device.
     Raises HostError and KernelError that name the path.
     """
-    copy = _Transfer(planter, complain, parent)
+    copy = _Transfer(planter, complain, parent, apart - {node.status.st_dev})
     path = b"" if name is None else name
     try:
         with _named(path):
@@ -113,7 +121,7 @@ def _enter(copy: _Transfer, node: Node, target: int, path: bytes, *, made: bool)
         os.close(target)
         raise
     attributes = node.attributes(source)
-    names = names_in(source)[::-1]
+    names = [] if node.status.st_dev in copy.apart else names_in(source)[::-1]
     copy.levels.append(_Level(source, target, path, names, attributes, made))
 
 

@@ -136,10 +136,14 @@ def _assembled(context: RootContext, writable: Path, stack: ExitStack) -> int:
         ids=ids,
         user_namespace=sandbox.user,
     )
-    # Attached over the directory above its own parts: that exists, and is in use by nobody else.
+    # A mount takes others only once it is attached itself (mount_setattr(2) and move_mount(2) want
+    # it in our namespace). On the root directory it hides nothing: a path that begins with a slash
+    # starts beneath what is mounted there.
     try:
-        mount.attach(root, writable)
+        mount.attach(root, "/")
         attach_volumes(root, context, sandbox.user, stack)
+        if context["read_only"]:
+            mount.set_attributes(root, mount.MOUNT_ATTR_RDONLY)
     except BaseException:
         os.close(root)
         raise

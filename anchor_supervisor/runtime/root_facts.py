@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from attrs import asdict
 
 from anchor_supervisor.control.shapes import ProcessFacts, RootContext
-from anchor_supervisor.fleet.model import Container, Volume, VolumeKind
+from anchor_supervisor.fleet.model import Container
 from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import RESERVED
-from anchor_supervisor.rootfs.volume_content import anonymous_path, named_path
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
@@ -23,6 +22,7 @@ def root_facts(
     container = holdings.container
     identity = None if run is None or run.ended else pidfd.identify(run.pid)
     return RootContext(
+        fleet=site.fleet.name,
         name=str(holdings.instance),
         state=state.value,
         pid=identity.pid if identity else None,
@@ -33,24 +33,15 @@ def root_facts(
         layers=[str(path) for path in layers.paths],
         host=layers.host,
         strategy=container.root.value,
+        read_only=container.read_only,
+        volatile=container.volatile,
         writable=str(holdings.writable),
         first_id=holdings.ids.first if holdings.ids else 0,
         ids=holdings.ids.count if holdings.ids else None,
         mount_points=[*RESERVED, *holdings.etc, *(volume.target for volume in container.volumes)],
-        volumes=[_volume(site, holdings.writable, volume) for volume in container.volumes],
+        volumes=[asdict(volume) for volume in container.volumes],
         process=_process(container),
     )
-
-
-def _volume(site: Site, writable: Path, volume: Volume) -> tuple[str, str, str | None, bool]:
-    source = volume.source
-    if volume.kind is VolumeKind.ANONYMOUS:
-        source = str(anonymous_path(writable, volume.target))
-    elif volume.subpath is not None:
-        source = None  # a path into what a container writes may lead anywhere
-    elif volume.kind is VolumeKind.NAMED and source is not None:
-        source = str(named_path(site.data, site.fleet.name, source))
-    return volume.kind.value, volume.target, source, volume.read_only
 
 
 def _process(container: Container) -> ProcessFacts:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from anchor_supervisor.control.shapes import RootContext
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import VolumeKind
+from anchor_supervisor.fleet.model import Propagation, Volume, VolumeKind
 from anchor_supervisor.kernel import mount
-from anchor_supervisor.rootfs.mapped import clone_mapped
+from anchor_supervisor.observability import places
+from anchor_supervisor.rootfs import volumes
 
 log = structlog.get_logger("volume")
 
@@ -29,33 +31,43 @@ def attach_volumes(
     root: int, context: RootContext, user_namespace: int | None, stack: ExitStack
 ) -> None:
     """Attach every volume beneath `root`, which is attached itself, the shallow ones first."""
-    volumes = sorted(context["volumes"], key=lambda volume: volume[1].count("/"))
-    for kind, target, source, read_only in volumes:
+    declared = [volume_of(fields) for fields in context["volumes"]]
+    for volume in sorted(declared, key=lambda one: one.target.count("/")):
         try:
-            place = mount.open_beneath(root, target.lstrip("/"), _PATH_FLAGS)
+            place = mount.open_beneath(root, volume.target.lstrip("/"), _PATH_FLAGS)
         except OSError:
             continue  # the container has never got so far as to have it
         stack.callback(os.close, place)
+        opened = _open(volume, context, user_namespace)
+        if opened is None:
+            if not stat.S_ISDIR(os.fstat(place).st_mode):
+                continue
+            opened = _nothing()
         try:
-            volume = _open(kind, source, read_only, user_namespace)
-        except (AnchorError, OSError) as error:
-            log.warning("volume cannot be reached", target=target, reason=str(error))
-            volume = None
-        if volume is None and not stat.S_ISDIR(os.fstat(place).st_mode):
-            continue
-        mounted = _nothing() if volume is None else volume
-        try:
-            mount.attach(mounted, place)
+            mount.attach(opened, place)
         finally:
-            os.close(mounted)
+            os.close(opened)
 
 
-def _open(kind: str, source: str | None, read_only: bool, user_namespace: int | None) -> int | None:
+def volume_of(fields: Mapping[str, Any]) -> Volume:
+    """Put a volume together again; see `root_facts`."""
+    kind, propagation = VolumeKind(fields["kind"]), Propagation(fields["propagation"])
+    return Volume(**{**fields, "kind": kind, "propagation": propagation})
+
+
+def _open(volume: Volume, context: RootContext, user_namespace: int | None) -> int | None:
     """Open what the volume shows; None for one whose content ended with the run."""
-    if source is None or kind == VolumeKind.TMPFS:
+    try:
+        return volumes.prepare(
+            volume,
+            data=places.data_dir(),
+            fleet=context["fleet"],
+            user_namespace=user_namespace,
+            writable=Path(context["writable"]),
+        ).fd
+    except (AnchorError, OSError) as error:
+        log.warning("volume cannot be reached", target=volume.target, reason=str(error))
         return None
-    attributes = mount.MOUNT_ATTR_NODEV | (mount.MOUNT_ATTR_RDONLY if read_only else 0)
-    return clone_mapped(Path(source), user_namespace, attributes, recursive=Path(source).is_dir())
 
 
 def _nothing() -> int:
