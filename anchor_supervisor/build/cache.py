@@ -42,6 +42,15 @@ def key_of(*facts: object) -> str:
 
 @final
 @frozen
+class Made:
+    """A layer that a step has made, and when (RFC 3339)."""
+
+    layer: Layer
+    created: str
+
+
+@final
+@frozen
 class Cache:
     """The cache of one store. `reads` False: nothing is found, but all is kept for others."""
 
@@ -53,33 +62,36 @@ class Cache:
         """Where it is."""
         return self.store.data / "store" / "build-cache"
 
-    def find(self, key: str, lease: Lease) -> Layer | None:
+    def find(self, key: str, lease: Lease) -> Made | None:
         """Return the layer that was made from the same, and hold it; None where there is none."""
         if not self.reads:
             return None
         try:
             facts = json.loads((self.path / "keys" / key).read_bytes())
-            layer = _layer(facts)
+            made = Made(_layer(facts), str(facts["created"]))
         except (OSError, ValueError, KeyError, TypeError, ImageError):
             return None
-        lease.hold(layer.diff_id, layer.blob.digest)
-        return layer if self._is_there(layer) else None
+        lease.hold(made.layer.diff_id, made.layer.blob.digest)
+        return made if self.has(made.layer) else None
 
-    def _is_there(self, layer: Layer) -> bool:
+    def has(self, layer: Layer) -> bool:
+        """Whether both forms of the layer are in the store."""
         try:
             self.store.layer_root(layer.diff_id)
         except ImageError:
             return False
         return self.store.blob(layer.blob.digest) is not None
 
-    def keep(self, key: str, layer: Layer) -> None:
+    def keep(self, key: str, made: Made) -> None:
         """Write down what was made; whoever comes last has it."""
+        layer = made.layer
         facts = {
             "diff_id": layer.diff_id,
             "media_type": layer.blob.media_type,
             "digest": layer.blob.digest,
             "blob_size": layer.blob.size,
             "size": layer.size,
+            "created": made.created,
         }
         self._write("keys", key, json.dumps(facts))
 
@@ -197,11 +209,9 @@ def _prune_entries(cache: Cache, *, everything: bool, dry_run: bool) -> Iterator
 
 def _is_good(cache: Cache, path: Path) -> bool:
     try:
-        layer = _layer(json.loads(path.read_bytes()))
-        cache.store.layer_root(layer.diff_id)
+        return cache.has(_layer(json.loads(path.read_bytes())))
     except (ValueError, KeyError, TypeError, ImageError):
         return False
-    return cache.store.blob(layer.blob.digest) is not None
 
 
 def _prune_mounts(cache: Cache, *, dry_run: bool) -> Iterator[Removal]:

@@ -18,6 +18,16 @@ _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @final
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM ends the build."""
+
+    def __init__(self, number: int) -> None:
+        """Take the signal's number."""
+        super().__init__(number)
+        self.number = number
+
+
+@final
 @frozen
 class Secret:
     """Where a secret comes from: a file, or a variable of our own environment."""
@@ -56,8 +66,8 @@ class Reporter(Protocol):
     def output(self, data: bytes) -> None:
         """The step's command has written this: raw, in any pieces."""
 
-    def end(self, words: str) -> None:
-        """The step is done: `cached`, or how long it took."""
+    def end(self, seconds: float | None) -> None:
+        """The step is done, and has taken so long; None: it was in the cache."""
 
     def note(self, sentence: str) -> None:
         """Something worth a line of its own."""
@@ -77,7 +87,7 @@ class Quiet:
     def output(self, data: bytes) -> None:
         """Say nothing."""
 
-    def end(self, words: str) -> None:
+    def end(self, seconds: float | None) -> None:
         """Say nothing."""
 
     def note(self, sentence: str) -> None:

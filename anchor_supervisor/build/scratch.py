@@ -48,18 +48,41 @@ class Scratch:
 @contextlib.contextmanager
 def scratch(parent: Path) -> Iterator[Scratch]:
     """Give a directory in `parent` for the length of the block, and sweep what the dead left."""
-    make_private(parent)
-    above = os.open(parent, DIRECTORY_FLAGS)
+    above, name, held = _room(parent)
     try:
-        sweep(above)
-        name, held = _claim(above)
-        try:
-            yield Scratch(parent / name)
-        finally:
-            remove_beneath(above, name)
-            os.close(held)
+        yield Scratch(parent / name)
     finally:
+        remove_beneath(above, name)
+        with contextlib.suppress(OSError):  # others have some there
+            parent.rmdir()
+        os.close(held)
         os.close(above)
+
+
+def _room(parent: Path) -> tuple[int, str, int]:
+    """Claim a directory; whoever has just left may have removed the one above it."""
+    while True:
+        make_private(parent)
+        with contextlib.suppress(FileNotFoundError):
+            above = os.open(parent, DIRECTORY_FLAGS)
+            try:
+                sweep(above)
+                return above, *_claim(above)
+            except BaseException:
+                os.close(above)
+                raise
+
+
+def sweep_dead(parent: Path) -> None:
+    """Remove what the dead have left in `parent`, and that where nothing is in it any more."""
+    with contextlib.suppress(FileNotFoundError):
+        above = os.open(parent, DIRECTORY_FLAGS)
+        try:
+            sweep(above)
+        finally:
+            os.close(above)
+        with contextlib.suppress(OSError):
+            parent.rmdir()
 
 
 def sweep(parent: int) -> list[str]:

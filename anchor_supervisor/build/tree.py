@@ -13,6 +13,7 @@ from typing import Final, final
 
 from attrs import define, field, frozen
 
+from anchor_supervisor.build.ignore import Ignore
 from anchor_supervisor.build.paths import Resolver, attributes_of, shown
 from anchor_supervisor.errors import BuildError
 from anchor_supervisor.kernel.mount import open_beneath
@@ -21,18 +22,6 @@ from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 DEEPEST: Final = 512  # levels; more than that no unpacker takes either
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-
-
-class Ignored:
-    """What a tree leaves out: nothing."""
-
-    def excludes(self, path: str) -> bool:
-        """Whether this path is left out, whatever is beneath it."""
-        return False
-
-    def descends(self, path: str) -> bool:
-        """Whether something beneath an excluded directory may still be taken."""
-        return False
 
 
 @final
@@ -72,7 +61,7 @@ class Tree:
     root: int
     words: str
     keeps_owners: bool = False
-    ignored: Ignored = field(factory=Ignored)
+    ignored: Ignore = field(factory=Ignore)
     resolver: Resolver = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -91,10 +80,10 @@ class Tree:
 
     def hides(self, path: str) -> bool:
         """Whether the path is left out, and nothing beneath it is taken."""
-        return self.ignored.excludes(path) and not self._has_any(path)
+        return self.ignored.excluded(path) and not self._has_any(path)
 
     def _has_any(self, path: str) -> bool:
-        if not self.ignored.descends(path):
+        if self.ignored.prunes(path):
             return False
         status = self.resolver.status(path)
         if status is None or not stat.S_ISDIR(status.st_mode):
@@ -138,9 +127,9 @@ class Tree:
                 status = os.stat(name, dir_fd=directory, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # removed since it was listed
-            excluded = self.ignored.excludes(below)
+            excluded = self.ignored.excluded(below)
             if stat.S_ISDIR(status.st_mode):
-                if excluded and not self.ignored.descends(below):
+                if excluded and self.ignored.prunes(below):
                     continue
                 yield from self._walk_directory(
                     directory, name, Node(below, status), depth, skip, excluded=excluded
