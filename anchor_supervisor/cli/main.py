@@ -56,9 +56,10 @@ VERBS: Final = {
     "history": Verb("history", "show how an image came to be"),
     "rmi": Verb("rmi", "remove names of images, and images with their last one"),
     "prune": Verb("prune", "remove images and layers that nothing leads to"),
+    "build": Verb("build", "make an image from a Dockerfile"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
 }
-_PROMISED: Final = "build bench volume plan apply pause unpause scale wait stats top events port"
+_PROMISED: Final = "bench volume plan apply pause unpause scale wait stats top events port"
 NOT_YET: Final = frozenset(_PROMISED.split())
 
 
