@@ -20,6 +20,7 @@ from anchor_supervisor.fleet.model import (
     Container,
     ExecProbe,
     Health,
+    Kind,
     StopPolicy,
     Volume,
     VolumeKind,
@@ -79,7 +80,9 @@ def completed(container: Container, image: Defaults) -> Container:
     command = container.command
     if command is None and container.entrypoint is None:
         command = image.command
-    health = image.health if container.image_health else None
+    # A job is ready when it exits 0: a server's health check says nothing of it.
+    wanted = container.image_health and container.kind is Kind.SERVICE
+    health = image.health if wanted else None
     return evolve(
         container,
         entrypoint=image.entrypoint if container.entrypoint is None else container.entrypoint,

@@ -30,7 +30,10 @@ Listener = Callable[[InstanceId, str, bytes], None]
 @final
 @define(eq=False)
 class OutputPump:
-    """Owns the FIFOs in `directory` and the read ends; `listener` sees each chunk once stored."""
+    """Owns the FIFOs in `directory` and the read ends; `listener` sees each chunk once stored.
+
+    An empty chunk tells it that a run has ended: a line that has no end yet will get none.
+    """
 
     instance: InstanceId
     directory: Path
@@ -90,6 +93,7 @@ class OutputPump:
             ):  # 32 chunks: a pipe enlarged to 1 MiB, the largest unprivileged one, twice
                 if not self._read_once(stream, reader):
                     break
+            self.listener(self.instance, stream, b"")
 
     def close(self) -> None:
         """Close the read ends and the log."""

@@ -162,7 +162,8 @@ def _open_screens(fleet: Fleet, options: Options, life: ExitStack) -> Listener:
     prefixer = Prefixer(display_names(pairs), color=colored)
 
     def show(instance: InstanceId, stream: str, data: bytes) -> None:
-        lines = prefixer.feed(str(instance), stream, data)
+        name = str(instance)
+        lines = prefixer.feed(name, stream, data) if data else prefixer.finish(name)
         if lines:
             screen.put(lines)
 

@@ -15,6 +15,7 @@ from anchor_supervisor.fleet.model import (
     ExecProbe,
     Health,
     ImageKind,
+    Kind,
     StopPolicy,
     TcpProbe,
     Volume,
@@ -104,7 +105,8 @@ def test_a_command_of_the_file_keeps_the_images_entrypoint() -> None:
 
 
 def test_a_health_check_that_is_switched_off_stays_off() -> None:
-    """By the file, or by the image itself."""
+    """By the file, or by the image itself; and a job has none."""
+    assert completed(container(kind=Kind.JOB), said(WHOLE)).health is None
     assert completed(container(image_health=False), said(WHOLE)).health is None
     assert said({"Healthcheck": {"Test": ["NONE"]}}).health is None
     assert said({"Healthcheck": {}}).health is None

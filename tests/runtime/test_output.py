@@ -156,6 +156,21 @@ def test_a_drain_is_bounded_and_takes_what_is_there(pumped: Pumped) -> None:
     os.close(err)
 
 
+def test_the_end_of_a_run_is_told_to_the_listener(tmp_path: Path) -> None:
+    """An empty chunk for each stream: whoever holds half a line knows that no more of it comes."""
+    told: list[tuple[str, bytes]] = []
+    made = Pumped(tmp_path)
+    made.pump.listener = lambda _, stream, data: told.append((stream, data))
+    made.pump.open()
+    out, err = made.pump.writer_ends(os.getuid(), os.getgid())
+    os.write(out, b"half a line")
+    made.pump.drain()
+    assert told == [("stdout", b"half a line"), ("stdout", b""), ("stderr", b"")]
+    os.close(out)
+    os.close(err)
+    made.pump.close()
+
+
 def test_ends_are_given_both_or_none(pumped: Pumped) -> None:
     """Where the second FIFO is gone, the first one's end is not left open."""
     before = set(open_descriptors())
