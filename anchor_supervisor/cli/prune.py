@@ -12,11 +12,11 @@ from anchor_supervisor.errors import AnchorError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anchor_supervisor.images.store import Removal
+    from anchor_supervisor.images.store import Removal, Store
 
 EXAMPLES = """\
 Images without a name, layers and blobs of no image, and what killed processes left. Never what a
-fleet uses.
+fleet uses. With --all, the directories of `RUN --mount=type=cache` as well.
 
 examples:
   anchor prune                 shows what would go, and asks
@@ -46,19 +46,27 @@ def run(options: argparse.Namespace) -> int:
     from anchor_supervisor.cli.image_words import freed, removal_facts, store
 
     place = store()
-    removals = place.prune(everything=options.all, dry_run=True)
+    removals = _prune(place, everything=options.all, dry_run=True)
     if not options.json:
         _print_table(removals)
     if not options.dry_run and removals:
         if not options.force and not _agreed(removals):
             return 1
-        removals = place.prune(everything=options.all)
+        removals = _prune(place, everything=options.all, dry_run=False)
     if options.json:
         rows = [removal_facts(removal) for removal in removals]
         print_json({"dry_run": options.dry_run, "removed": rows, "freed": freed(removals)})
     else:
         _print_total(removals, dry_run=options.dry_run)
     return 0
+
+
+def _prune(store: Store, *, everything: bool, dry_run: bool) -> tuple[Removal, ...]:
+    """The store's own, then what the build cache has of it for nothing."""
+    from anchor_supervisor.build import cache
+
+    removals = store.prune(everything=everything, dry_run=dry_run)
+    return (*removals, *cache.prune(store, everything=everything, dry_run=dry_run))
 
 
 def _agreed(removals: Sequence[Removal]) -> bool:
