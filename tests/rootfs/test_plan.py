@@ -227,6 +227,27 @@ def test_a_tmpfs_volume_has_its_size_and_mode() -> None:
     assert made.options == (("mode", "750"), ("size", "4096"))
 
 
+def test_a_tmpfs_volume_has_its_owner_and_flags() -> None:
+    """Ids go to the kernel as the container numbers them: it makes the file system itself."""
+    steps = root_steps(evolve(VIEW, volumes=(tmpfs("/run", uid=5, gid=6, noexec=True),)))
+    made = [one for one in steps if isinstance(one, OpenFilesystem)][-1]
+    assert made.options == (("mode", "1777"), ("uid", "5"), ("gid", "6"))
+    assert made.attributes & mount.MOUNT_ATTR_NOEXEC
+
+
+def test_a_plan_tells_what_kind_of_volume_it_mounts() -> None:
+    """`--plan` names the source, the part of it, and what it may not be used for."""
+    volumes = (
+        MountedVolume(Volume(VolumeKind.ANONYMOUS, "/own"), 90),
+        MountedVolume(
+            Volume(VolumeKind.NAMED, "/part", "v", read_only=True, subpath="a/b", noexec=True), 91
+        ),
+    )
+    said = [step.describe() for step in root_steps(evolve(VIEW, volumes=volumes))]
+    assert "mount the container's own volume on `/own`" in said
+    assert "mount volume `v`, from `a/b` down, read-only, noexec on `/part`" in said
+
+
 def test_too_many_tmpfs_volumes_are_refused_in_words() -> None:
     """Slots are few; running out is the file's problem and says so."""
     volumes = tuple(tmpfs(f"/t{number}") for number in range(25))

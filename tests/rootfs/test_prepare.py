@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import final
@@ -17,10 +19,12 @@ from anchor_supervisor.fleet.model import (
     Image,
     ImageKind,
     NetworkMode,
+    Propagation,
     RootStrategy,
     Volume,
     VolumeKind,
 )
+from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -109,6 +113,8 @@ class Stage:
                 etc=files.write_files(self.run / "etc", texts, owner=owner),
                 hidden=(str(self.data),),
                 user_namespace=sandbox.user,
+                writable=self.data / "instance",
+                layers=Layers((Path(container.image.reference),), "x"),
                 stack=stack,
             )
             stdin = os.open(os.devnull, os.O_RDONLY)
@@ -232,6 +238,62 @@ def test_volumes_of_every_kind_are_there(stage: Stage) -> None:
     assert (stage.data / "volumes/shop/data/data/named").stat().st_uid == 0
     assert (source / "bound").stat().st_uid == 0
     assert not (source / "b/ram").exists()
+
+
+def test_volumes_of_the_containers_own_are_as_their_options_say(stage: Stage) -> None:
+    """An anonymous one begins with the image's content; a tmpfs has an owner; nothing executes."""
+    (stage.image / "srv").mkdir()
+    (stage.image / "srv/script").write_text("#!/bin/sh\necho ran\n")
+    (stage.image / "srv/script").chmod(0o755)
+    os.chown(stage.image / "srv", 33, 34)
+    volumes = (
+        Volume(VolumeKind.ANONYMOUS, "/srv", noexec=True, nosuid=True),
+        Volume(VolumeKind.TMPFS, "/ram", uid=1000, gid=1001, mode=0o700, noexec=True),
+    )
+    script = """
+        stat -c '%u:%g %a' /srv /ram; /srv/script || echo refused; cat /srv/script > /srv/new
+        cat /proc/self/mountinfo; ls /srv
+    """
+    out = stage.see(stage.container(volumes=volumes), script)
+    lines = out.splitlines()
+    assert lines[:2] == ["33:34 755", "1000:1001 700"]
+    assert "refused" in lines
+    assert lines[-2:] == ["new", "script"]
+    found = mounts("\n".join(line for line in lines if " - " in line))
+    assert {"noexec", "nosuid", "nodev"} <= found["/srv"][1]
+    assert {"noexec", "nosuid", "nodev"} <= found["/ram"][1]
+    assert not (stage.image / "srv/new").exists()
+
+
+@pytest.mark.parametrize("propagation", list(Propagation))
+def test_only_a_slave_sees_what_is_mounted_later(propagation: Propagation, stage: Stage) -> None:
+    """The machine's later mount arrives in the running container, or does not, as was asked."""
+    source = stage.data / "source"
+    (source / "later").mkdir(parents=True)
+    for name in ("up", "go"):
+        os.mkfifo(source / name, 0o666)
+    volume = Volume(VolumeKind.BIND, "/srv", str(source), propagation=propagation)
+    subprocess.run(["mount", "--bind", str(source), str(source)], check=True)
+    subprocess.run(["mount", "--make-shared", str(source)], check=True)
+
+    def mount_later() -> None:
+        (source / "up").read_text()
+        tree = mount.new_filesystem("tmpfs", (("mode", "755"),))
+        Path(f"/proc/self/fd/{tree}/arrived").touch()
+        mount.attach(tree, source / "later")
+        os.close(tree)
+        (source / "go").write_text("go\n")
+
+    machine = threading.Thread(target=mount_later)
+    machine.start()
+    try:
+        script = "echo up > /srv/up; cat /srv/go; ls /srv/later; touch /srv/later/x || echo refused"
+        out = stage.see(stage.container(volumes=(volume,)), script).split()
+        machine.join()
+        assert ("arrived" in out) == (propagation is Propagation.SLAVE)
+    finally:
+        mount.unmount(source / "later")
+        mount.unmount(source)
 
 
 def test_a_read_only_root_is_one_but_its_volumes_are_not(stage: Stage) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from anchor_supervisor.errors import HostError
-from anchor_supervisor.fleet.model import Volume, VolumeKind
-from anchor_supervisor.kernel import mount
+from anchor_supervisor.fleet.model import Propagation, Volume, VolumeKind
+from anchor_supervisor.kernel import libc, mount
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox
-from anchor_supervisor.rootfs.volume_content import named_path
+from anchor_supervisor.rootfs.layers import Layers
+from anchor_supervisor.rootfs.removal import remove_writable
+from anchor_supervisor.rootfs.volume_content import anonymous_path, named_path
 from anchor_supervisor.rootfs.volumes import prepare
 
 pytestmark = pytest.mark.root
@@ -136,3 +140,177 @@ def test_a_tmpfs_needs_nothing_prepared(data_dir: Path) -> None:
         Volume(VolumeKind.TMPFS, "/run"), data=data_dir, fleet="shop", user_namespace=None
     )
     assert mounted.fd is None
+
+
+def prepared(volume: Volume, data: Path, **places: object) -> tuple[int, Path]:
+    mounted = prepare(volume, data=data, fleet="shop", user_namespace=None, **places)  # type: ignore[arg-type]
+    assert mounted.fd is not None
+    return mounted.fd, Path(f"/proc/self/fd/{mounted.fd}")
+
+
+def test_a_volume_begins_with_the_images_content_unless_told_not_to(
+    image: Path, data_dir: Path
+) -> None:
+    """Named and anonymous ones alike; `nocopy` leaves a new one empty."""
+    layers = Layers((image,), "x")
+    own = data_dir / "web.1"
+    for volume, names in (
+        (Volume(VolumeKind.NAMED, "/etc", "a"), ["passwd"]),
+        (Volume(VolumeKind.NAMED, "/etc", "b", copy=False), []),
+        (Volume(VolumeKind.ANONYMOUS, "/etc"), ["passwd"]),
+        (Volume(VolumeKind.ANONYMOUS, "/etc/", copy=False), []),
+    ):
+        fd, seen = prepared(volume, data_dir, layers=layers, writable=own)
+        try:
+            assert os.listdir(seen) == names
+        finally:
+            os.close(fd)
+    remove_writable(own)
+
+
+def test_an_anonymous_volume_stays_until_its_instance_goes(data_dir: Path) -> None:
+    """A second start finds what the first one wrote, and it lies in the instance's directory."""
+    volume = Volume(VolumeKind.ANONYMOUS, "/data")
+    own = data_dir / "web.1"
+    for attempt in range(2):
+        fd, seen = prepared(volume, data_dir, writable=own)
+        try:
+            assert (seen / "kept").exists() == bool(attempt)
+            (seen / "kept").touch()
+        finally:
+            os.close(fd)
+    assert (anonymous_path(own, "/data") / "kept").exists()
+    remove_writable(own)
+    assert not own.exists()
+
+
+@pytest.mark.parametrize("kind", [VolumeKind.NAMED, VolumeKind.BIND])
+def test_a_subpath_is_all_that_is_seen(kind: VolumeKind, data_dir: Path) -> None:
+    """A directory or a file within the volume, and links within it are followed within it."""
+    top = named_path(data_dir, "shop", "v")
+    (top / "a/b").mkdir(parents=True)
+    (top / "a/b/file").write_text("x")
+    (top / "here").symlink_to("/a/b")
+    source = "v" if kind is VolumeKind.NAMED else str(top)
+    for subpath, directory in (("a/b", True), ("here", True), ("a/b/file", False)):
+        volume = Volume(kind, "/data", source, subpath=subpath)
+        mounted = prepare(volume, data=data_dir, fleet="shop", user_namespace=None)
+        assert mounted.fd is not None
+        try:
+            seen = Path(f"/proc/self/fd/{mounted.fd}")
+            assert mounted.directory == directory
+            assert (seen / "file" if directory else seen).read_text() == "x"
+        finally:
+            os.close(mounted.fd)
+
+
+@pytest.mark.parametrize("away", ["/etc", "../../../../../../../../etc", "/proc/self/root/etc"])
+def test_a_subpath_never_leads_out(away: str, data_dir: Path) -> None:
+    """A link that a container has left there ends within the volume (CVE-2017-1002101)."""
+    top = named_path(data_dir, "shop", "v")
+    top.mkdir(parents=True)
+    (top / "sub").symlink_to(away)
+    volume = Volume(VolumeKind.NAMED, "/data", "v", subpath="sub")
+    with pytest.raises(HostError, match="has no `sub` within it") as refused:
+        prepare(volume, data=data_dir, fleet="shop", user_namespace=None)
+    assert refused.value.hint is not None
+    (top / "etc").mkdir()
+    (top / "etc/ours").touch()
+    if "proc" not in away:
+        fd, seen = prepared(volume, data_dir)
+        try:
+            assert os.listdir(seen) == ["ours"]
+        finally:
+            os.close(fd)
+
+
+def test_a_missing_subpath_is_named_and_nothing_is_made(data_dir: Path) -> None:
+    """Neither it, nor a volume that would be new."""
+    volume = Volume(VolumeKind.NAMED, "/data", "v", subpath="sub")
+    with pytest.raises(HostError, match="volume `v` is new and has no `sub`"):
+        prepare(volume, data=data_dir, fleet="shop", user_namespace=None)
+    assert not (data_dir / "volumes").exists()
+
+
+def test_options_hold_for_whatever_is_mounted_beneath(data_dir: Path) -> None:
+    """noexec, nosuid and nodev are flags of every mount that the container gets."""
+    source = data_dir / "source"
+    (source / "beneath").mkdir(parents=True)
+    inner = mount.new_filesystem("tmpfs")
+    mount.attach(inner, source / "beneath")
+    os.close(inner)
+    flags = os.ST_NOEXEC | os.ST_NOSUID | os.ST_NODEV
+    try:
+        for given in (False, True):
+            volume = Volume(
+                VolumeKind.BIND, "/data", str(source), noexec=given, nosuid=given, nodev=given
+            )
+            fd, seen = prepared(volume, data_dir)
+            try:
+                for place in (seen, seen / "beneath"):
+                    assert os.statvfs(place).f_flag & flags == (flags if given else 0)
+            finally:
+                os.close(fd)
+    finally:
+        mount.unmount(source / "beneath")
+
+
+def test_a_slave_needs_a_mount_that_tells(data_dir: Path) -> None:
+    """Where the source is private no mount would ever arrive, so it is refused in words."""
+    source = data_dir / "source"
+    source.mkdir()
+    tree = mount.new_filesystem("tmpfs")
+    mount.attach(tree, source)
+    os.close(tree)
+    volume = Volume(VolumeKind.BIND, "/data", str(source), propagation=Propagation.SLAVE)
+    try:
+        subprocess.run(["mount", "--make-private", str(source)], check=True)
+        with pytest.raises(HostError, match="does not share") as refused:
+            prepare(volume, data=data_dir, fleet="shop", user_namespace=None)
+        assert refused.value.hint is not None
+        subprocess.run(["mount", "--make-shared", str(source)], check=True)
+        os.close(prepared(volume, data_dir)[0])
+    finally:
+        mount.unmount(source)
+
+
+def test_a_source_that_is_exchanged_meanwhile_is_one_or_the_other(data_dir: Path) -> None:
+    """While a subpath is swapped for a link to /etc, what is mounted is within the volume.
+
+    As in CVE-2021-30465: the exchange is atomic (renameat2(2), RENAME_EXCHANGE) and never ends.
+    """
+    top = named_path(data_dir, "shop", "v")
+    (top / "sub").mkdir(parents=True)
+    (top / "sub/ours").touch()
+    (top / "evil").symlink_to("/etc")
+    volume = Volume(VolumeKind.NAMED, "/data", "v", subpath="sub")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            exchange(top / "sub", top / "evil")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    seen, refused = 0, 0
+    try:
+        while seen < 100 or refused < 100:
+            try:
+                fd, place = prepared(volume, data_dir)
+            except HostError:
+                refused += 1
+                continue
+            try:
+                assert os.listdir(place) == ["ours"]
+                seen += 1
+            finally:
+                os.close(fd)
+    finally:
+        stop.set()
+        swapper.join()
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two names at once."""
+    paths = os.fsencode(one), os.fsencode(other)
+    libc.library_call("renameat2", -100, paths[0], -100, paths[1], 2)
