@@ -24,7 +24,7 @@ Variables = Mapping[str, str]
 I = TypeVar("I", bound=say.Instruction | say.From)  # noqa: E741 - an instruction
 
 DEEPEST: Final = 20  # `${A:-${B:-...}}`: levels
-LARGEST: Final = 4 << 20  # characters: `ENV A=$A$A` over and over doubles each time
+LARGEST: Final = patterns.LARGEST  # `ENV A=$A$A` over and over doubles each time
 
 # A name, a positional parameter, or one of the shell's special parameters: the latter never set.
 _NAME: Final = re.compile(r"[^\W\d]\w*|[0-9]+|[@*#?$!-]")

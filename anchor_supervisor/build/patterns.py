@@ -14,6 +14,7 @@ Pattern = tuple[str, ...]
 
 ANY_TEXT: Final = "any text"
 ANY_LETTER: Final = "any letter"
+LARGEST: Final = 4 << 20  # characters; no variable that a process gets is longer than 128 KiB
 
 
 def pattern(text: str) -> Pattern:
@@ -46,9 +47,13 @@ def without_suffix(value: str, wanted: Pattern, *, longest: bool) -> str:
 
 
 def replaced(value: str, wanted: Pattern, replacement: str, *, everywhere: bool) -> str:
-    """Replace the first match, or all: each time the leftmost, and there the longest."""
+    """Replace the first match, or all: each time the leftmost, and there the longest.
+
+    Raises Mistake where the result would be too long to be meant.
+    """
     if not wanted:
         return value
+    length = len(value)
     parts: list[str] = []
     position = 0
     while position < len(value):
@@ -61,6 +66,10 @@ def replaced(value: str, wanted: Pattern, replacement: str, *, everywhere: bool)
             position += 1
             continue
         parts.append(replacement)
+        length += len(replacement) - (end - position)
+        if length > LARGEST:
+            message = f"{show(value)} becomes longer than {LARGEST >> 20} MiB"
+            raise Mistake(message)
         position = end
         if not everywhere:
             break
