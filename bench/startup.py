@@ -9,15 +9,9 @@ and at worst. Nothing here passes or fails. Run it as root on an otherwise idle 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import trio
@@ -31,6 +25,7 @@ from anchor_supervisor.runtime.lock import fleet_lock
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.site import open_site
 from anchor_supervisor.runtime.sweep import sweep_locked
+from measure import own_directories, report, report_machine
 
 SLEEPERS = """
 [fleet]
@@ -40,32 +35,6 @@ image = "host"
 command = ["sleep", "1000"]
 replicas = {count}
 """
-
-
-def percentiles(samples: Sequence[float]) -> dict[str, float]:
-    """Milliseconds at p50, p95, p99 and at worst, of samples in seconds (nearest rank)."""
-    ordered = sorted(samples)
-    last = len(ordered) - 1
-    ranks = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {name: round(ordered[round(last * rank)] * 1000, 2) for name, rank in ranks.items()}
-
-
-def report(what: str, samples: Sequence[float]) -> None:
-    """Print one result."""
-    result = {"what": what, "n": len(samples), **percentiles(samples)}
-    print(json.dumps(result), flush=True)
-
-
-@contextmanager
-def own_directories() -> Iterator[Path]:
-    """Keep apart from everything else on the machine, and leave nothing."""
-    with (
-        tempfile.TemporaryDirectory(prefix="anchor-bench-") as data,
-        tempfile.TemporaryDirectory(prefix="anchor-bench-", dir="/dev/shm") as run,  # as /run is
-    ):
-        os.environ[places.RUN_DIR_VARIABLE] = run
-        os.environ[places.DATA_DIR_VARIABLE] = data
-        yield Path(data)
 
 
 def fleet_of(name: str, count: int) -> Fleet:
@@ -138,8 +107,7 @@ def main() -> int:
     parser.add_argument("--fleet-size", type=int, default=50, help="containers at once")
     parser.add_argument("--times", type=int, default=5, help="how often the fleet comes up")
     options = parser.parse_args()
-    machine = {"kernel": platform.release(), "cpus": os.cpu_count(), "python": sys.version[:6]}
-    print(json.dumps({"machine": machine}))
+    report_machine()
     with own_directories() as directory:
         bench_fleet(directory, 1, options.times)
         bench_fleet(directory, options.fleet_size, options.times)
