@@ -66,15 +66,13 @@ class Call:
         self.registry = registry
         self.asked = asked
 
-    def answer(
-        self, status: int, body: bytes = b"", *, length: int | None = None, **headers: str
-    ) -> None:
-        """Answer, with a Content-Length that may be a lie."""
-        self.head(status, length=len(body) if length is None else length, **headers)
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """Answer; `_` in the headers' names stand for `-`."""
+        self.head(status, length=len(body), **headers)
         if self.asked.method != "HEAD":
             self.send(body)
 
-    def head(self, status: int, *, length: int | None, **headers: str) -> None:
+    def head(self, status: int, length: int | None, **headers: str) -> None:
         """Send the head alone; without a length the body ends with the connection."""
         self.handler.send_response(status)
         for name, value in headers.items():
@@ -147,7 +145,7 @@ class FakeRegistry:
         architecture: str = "amd64",
         kinds: tuple[str, str, str] = (OCI_MANIFEST, OCI_CONFIG, OCI_LAYER_GZIP),
         pack: Callable[[bytes], bytes] = lambda plain: gzip.compress(plain, mtime=0),
-        **changes: Any,
+        changes: Mapping[str, Any] | None = None,
     ) -> str:
         """Have an image of these plain tars; `changes` are made to its manifest."""
         layers = layers or (tar(member("file", b"content")),)
@@ -165,7 +163,7 @@ class FakeRegistry:
             "mediaType": manifest_kind,
             "config": self.described(config, config_kind),
             "layers": [self.described(pack(each), layer_kind) for each in layers],
-            **changes,
+            **(changes or {}),
         }
         return self.add_manifest(name, tag, json.dumps(manifest).encode(), manifest_kind)
 

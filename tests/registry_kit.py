@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from typing import Final, final
 
 from anchor_supervisor.images.reference import Reference, parse
@@ -39,8 +40,9 @@ def as_it_is(plain: bytes) -> bytes:
 class Recorder:
     """A progress that remembers."""
 
-    def __init__(self) -> None:
-        """Nothing yet."""
+    def __init__(self, on_advance: Callable[[dict[str, int]], None] = lambda _: None) -> None:
+        """`on_advance` gets what has been counted, each time something is."""
+        self._on_advance = on_advance
         self.lines: list[str] = []
         self.counts: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -55,6 +57,7 @@ class Recorder:
         """Count."""
         with self._lock:
             self.counts[item] += count
+            self._on_advance(self.counts)
 
     def end(self, item: str, words: str) -> None:
         """Remember."""

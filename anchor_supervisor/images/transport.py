@@ -194,23 +194,29 @@ class Transport:
         parts = urlsplit(url)
         manager = self._manager(parts.scheme, parts.hostname or "", parts.netloc)
         host = parts.netloc.rpartition("@")[2]
-        with _faults(host, self.watch, reached=host in self._reached):
-            self._watch_pool(manager.connection_from_url(url))
-            response = manager.urlopen(
-                method,
-                url,
-                body=body if body is None or isinstance(body, bytes) else body(),
-                headers={
-                    "User-Agent": f"anchor-supervise/{__version__}",
-                    "Accept-Encoding": "identity",  # digests are of what is sent
-                    **headers,
-                },
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.idle),
-            )
+        response: urllib3.BaseHTTPResponse | None = None
+        try:
+            with _faults(host, self.watch, reached=host in self._reached):
+                self._watch_pool(manager.connection_from_url(url))
+                response = manager.urlopen(
+                    method,
+                    url,
+                    body=body if body is None or isinstance(body, bytes) else body(),
+                    headers={
+                        "User-Agent": f"anchor-supervise/{__version__}",
+                        "Accept-Encoding": "identity",  # digests are of what is sent
+                        **headers,
+                    },
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.idle),
+                )
+        except BaseException:
+            if response is not None:
+                response.close()
+            raise
         self._reached.add(host)
         return Answer(cast("urllib3.HTTPResponse", response), url, self.watch)
 
@@ -299,10 +305,10 @@ class _faults:  # noqa: N801 - reads as the block it is
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, HTTPError | HTTPException | OSError | ValueError):
+        foreign = isinstance(error, HTTPError | HTTPException | OSError | ValueError)
+        if (error is not None and not foreign) or isinstance(error, HostError):
             return
-        if isinstance(error, HostError):
-            return
+        # Looked at after what went well, too: http.client takes a head that ends early for a head.
         if self._watch.stopped.is_set():
             raise Stopped from None
         if self._watch.was_late():
@@ -310,4 +316,5 @@ class _faults:  # noqa: N801 - reads as the block it is
                 f"`{self._host}` is too slow: one step took more than {self._watch.patience:g} s"
             )
             raise ConnectionFault(message) from error
-        raise explained(self._host, error, reached=self._reached) from error
+        if error is not None:
+            raise explained(self._host, error, reached=self._reached) from error
