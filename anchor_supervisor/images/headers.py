@@ -7,6 +7,7 @@ everybody else writes them, though the standard would want UTF-8.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final, final
 
@@ -67,7 +68,7 @@ def padding(size: int) -> bytes:
 
 
 def _records(header: Header) -> dict[bytes, bytes]:
-    records = {b"SCHILY.xattr." + key.encode(): value for key, value in header.xattrs.items()}
+    records = {b"SCHILY.xattr." + os.fsencode(key): value for key, value in header.xattrs.items()}
     texts = ((b"path", header.name), (b"linkpath", header.link))
     records |= {key: text for key, text in texts if len(text) > _LONGEST_NAME or not text.isascii()}
     for key, number, largest in (

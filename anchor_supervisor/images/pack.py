@@ -255,6 +255,8 @@ def _attributes(packing: _Packing, fd: int, name: bytes) -> dict[str, bytes]:
         is_ours = key.startswith("user.") and not key.startswith("user.overlay.")
         if not is_ours and key != "security.capability":
             continue
+        if "=" in key:  # which ends the name in a pax record, so no archive can say it
+            continue
         with contextlib.suppress(OSError):  # removed, or replaced by a longer one, since listed
             value = os.getxattr(fd, key)
             if is_ours:
