@@ -10,7 +10,7 @@ from typing import Final, final
 from anchor_supervisor.images.reference import Reference, parse
 from anchor_supervisor.images.transport import Patience
 from archives import directory, member, tar
-from fake_registry import FakeRegistry
+from fake_registry import Call, FakeRegistry, Trick
 
 IMPATIENT: Final = Patience(connect=5, idle=5, tries=4, first_delay=0.001, longest_delay=2)
 """For servers that answer, rightly or wrongly."""
@@ -34,6 +34,18 @@ def layer(seed: int, size: int = 100) -> bytes:
 def as_it_is(plain: bytes) -> bytes:
     """Pack a layer not at all."""
     return plain
+
+
+def on(part: str, act: Callable[[Call], None]) -> Trick:
+    """Do this instead where the path has that in it."""
+
+    def trick(call: Call) -> bool:
+        if part not in call.asked.path:
+            return False
+        act(call)
+        return True
+
+    return trick
 
 
 @final

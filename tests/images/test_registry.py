@@ -23,27 +23,15 @@ from anchor_supervisor.images.pull import pull
 from anchor_supervisor.images.reference import parse
 from anchor_supervisor.images.registry import Registry
 from anchor_supervisor.images.store import Store
-from fake_registry import Call, FakeRegistry, Trick, digest_of, fake_registry
+from fake_registry import Call, FakeRegistry, digest_of, fake_registry
 from image_store import assert_only
-from registry_kit import HASTY, IMPATIENT, as_it_is, at, layer
+from registry_kit import HASTY, IMPATIENT, as_it_is, at, layer, on
 
 pytestmark = [pytest.mark.root, pytest.mark.native]  # the same code on any kernel
 
 LAYER = layer(1, 10_000)
 PACKED = gzip.compress(LAYER, mtime=0)
 WRONG = "sha256:" + "0" * 64
-
-
-def on(part: str, act: Callable[[Call], None]) -> Trick:
-    """Do this instead where the path has that in it."""
-
-    def trick(call: Call) -> bool:
-        if part not in call.asked.path:
-            return False
-        act(call)
-        return True
-
-    return trick
 
 
 def refused(fake: FakeRegistry, store: Store, name: str = "shop:1", **options: Any) -> HostError:
