@@ -181,7 +181,7 @@ def checked_signal(text: str) -> str:
     if text.isascii() and text.isdigit() and len(text) < 4 and 0 < int(text) <= LAST_SIGNAL:
         return text
     name = text.upper().removeprefix("SIG")
-    known = {member.name.removeprefix("SIG") for member in signal.Signals}
+    known = {member.removeprefix("SIG") for member in signal.Signals.__members__}
     found = _REAL_TIME.fullmatch(name)
     span = signal.SIGRTMAX - signal.SIGRTMIN
     if name in known or (found is not None and int(found.group(2) or 0) <= span):
