@@ -29,7 +29,7 @@ UNPACKING: Final = "layer-"
 TRASH: Final = "trash-"
 
 FILE_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK: Final = 512  # bytes in st_blocks' unit (stat(2))
 
 
@@ -119,7 +119,7 @@ def told(verb: str, subject: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             message = f"no space left on the device to {verb} `{subject}`"
             hint = "free some (`anchor prune` may), or move ANCHOR_DATA_DIR"
             raise HostError(message, hint=hint) from error
