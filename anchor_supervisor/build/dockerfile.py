@@ -27,6 +27,7 @@ from anchor_supervisor.fleet.wording import Mistake
 _NEARLY_JSON: Final = re.compile(r"""\[(?:["']|\s*(["'])[^"']*\1\s*,)""")
 
 LARGEST: Final = 4 << 20  # characters; docker gives up at lines of 64 KiB
+MOST_PROBLEMS: Final = 100  # nobody reads on; what was no Dockerfile at all has one a line
 
 _UNREADABLE: Final = {
     "\0": "a NUL byte, which no text has",
@@ -46,6 +47,8 @@ def parse(text: str, *, file: str) -> Dockerfile:
     arguments: list[Arg] = []
     stages: list[tuple[From | None, list[Instruction]]] = []
     for line in found.lines:
+        if len(problems) >= MOST_PROBLEMS:
+            break
         instruction, mistakes = read.instruction(line)
         problems += [_problem(mistake, line, file) for mistake in mistakes]
         warnings += _warnings(instruction, line, file)

@@ -28,6 +28,7 @@ LARGEST: Final = patterns.LARGEST  # `ENV A=$A$A` over and over doubles each tim
 
 # A name, a positional parameter, or one of the shell's special parameters: the latter never set.
 _NAME: Final = re.compile(r"[^\W\d]\w*|[0-9]+|[@*#?$!-]")
+_PLAIN: Final = re.compile(r"""[^$'"\\`/}]+""")
 
 
 def word(text: str, variables: Variables, *, escape: str = "\\", quotes: bool = True) -> str:
@@ -75,6 +76,11 @@ class _Lexer:
         """Expand up to `stop`, and step over it. `raw` keeps escapes: a pattern has its own."""
         parts: list[tuple[str, bool]] = []
         while self.position < len(self.text):
+            plain = _PLAIN.match(self.text, self.position)
+            if plain is not None:
+                self.position = plain.end()
+                parts.append((plain.group(), True))
+                continue
             letter = self.text[self.position]
             self.position += 1
             if letter == stop:

@@ -49,7 +49,7 @@ def instruction(line: Line) -> tuple[say.Instruction | say.From | None, list[Mis
         return None, [*mistakes, mistake]
 
 
-def trigger(text: str, *, escape: str = "\\") -> say.Instruction:
+def trigger(text: str) -> say.Instruction:
     """Read one instruction of an image's `OnBuild`, heredocs and all. Raises Mistake."""
     found = lines.split(text, file="")
     if found.problems:
@@ -57,7 +57,7 @@ def trigger(text: str, *, escape: str = "\\") -> say.Instruction:
     if len(found.lines) != 1:
         message = f"{show(text)} is not one instruction"
         raise Mistake(message)
-    return _triggered(found.lines[0] if escape == "\\" else lines.one(text, escape=escape))
+    return _triggered(found.lines[0])
 
 
 def _triggered(line: Line) -> say.Instruction:
@@ -144,6 +144,10 @@ def _copied(line: Line, flags: Flags) -> Parts:
         message = f"`{line.name}` cannot have a heredoc as its destination"
         raise Mistake(message)
     opened = {heredoc.name for heredoc in line.heredocs}
+    for name in opened:
+        if "/" in name or name in (".", ".."):
+            message = f"the heredoc {show(name)} is not a file's name"
+            raise Mistake(message)
     sources = []
     for part in parts[:-1]:
         heredoc = words.heredoc(part)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchor_supervisor.build import instructions as say
-from anchor_supervisor.build.dockerfile import LARGEST, parse
+from anchor_supervisor.build.dockerfile import LARGEST, MOST_PROBLEMS, parse
 from anchor_supervisor.errors import FleetError, Problem
 
 # The multi-stage example of docker's documentation, and what else a real file has.
@@ -98,6 +98,11 @@ def test_all_problems_come_at_once() -> None:
 def test_what_is_no_dockerfile_is_refused(text: str, expected: tuple[int | None, str]) -> None:
     """Nothing in it, no stage, no text, too much of it."""
     assert problems(text) == [expected]
+
+
+def test_what_was_never_a_dockerfile_is_not_read_to_the_end() -> None:
+    """A hundred problems are enough, and a large file takes no longer."""
+    assert len(problems("spam eggs\n" * 100_000)) == MOST_PROBLEMS
 
 
 def test_an_unknown_instruction_gets_the_nearest() -> None:

@@ -110,6 +110,8 @@ def test_every_instruction_is_read_as_docker_reads_it(
         ("COPY a", "`COPY` needs a source and a destination"),
         ("COPY []", "`COPY` needs a source and a destination"),
         ("COPY a <<E\nE", "`COPY` cannot have a heredoc as its destination"),
+        ("COPY <<../a /b/\n../a", "the heredoc `../a` is not a file's name"),
+        ("COPY <<.. /b/\n..", "the heredoc `..` is not a file's name"),
         ("COPY --from=a <<E /b\nE", "`COPY --from` takes no heredoc"),
         ("COPY --from=$a b c", "variables are not expanded in `--from=$a`"),
         ("ADD https://a/b /c", "`ADD` downloads nothing: `https://a/b`"),
