@@ -57,9 +57,10 @@ VERBS: Final = {
     "rmi": Verb("rmi", "remove names of images, and images with their last one"),
     "prune": Verb("prune", "remove images and layers that nothing leads to"),
     "build": Verb("build", "make an image from a Dockerfile"),
+    "volume": Verb("volume", "list, create, remove, inspect and prune volumes"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
 }
-_PROMISED: Final = "bench volume plan apply pause unpause scale wait stats top events port"
+_PROMISED: Final = "bench plan apply pause unpause scale wait stats top events port"
 NOT_YET: Final = frozenset(_PROMISED.split())
 
 

@@ -26,6 +26,9 @@ from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.rootfs.tree_copy import copy_tree
 
 CONTENT: Final = "data"
+UNUSED: Final = "unused"
+"""A file beside the content of a volume that was made by hand: its first container may fill it."""
+
 _UNFINISHED: Final = ".data-new"
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 
@@ -59,7 +62,7 @@ def anonymous_path(writable: Path, target: str) -> Path:
 
 
 def make_content(path: Path, owner: tuple[int, int] = (0, 0), origin: Origin | None = None) -> None:
-    """Make the directory of a volume on its first use; one that is there is left as it is.
+    """Make the directory of a volume on its first use; one that has been used is left as it is.
 
     It begins as a copy of `origin`, with that directory's owner and mode; where the image has none,
     empty, with mode 0755, for `owner`. Ids are as the container numbers them, here as in layers:
@@ -73,15 +76,32 @@ def make_content(path: Path, owner: tuple[int, int] = (0, 0), origin: Origin | N
             parent = os.open(path.parent, DIRECTORY_FLAGS)
             stack.callback(os.close, parent)
             fcntl.flock(parent, fcntl.LOCK_EX)
+            if _is_new(parent, path.name):
+                _make_aside(parent, owner, origin, stack)
+                # A directory replaces one that is empty, at once (rename(2)).
+                os.rename(_UNFINISHED, path.name, src_dir_fd=parent, dst_dir_fd=parent)
             with contextlib.suppress(FileNotFoundError):
-                os.stat(path.name, dir_fd=parent, follow_symlinks=False)
-                return
-            _make_aside(parent, owner, origin, stack)
-            os.rename(_UNFINISHED, path.name, src_dir_fd=parent, dst_dir_fd=parent)
+                os.unlink(UNUSED, dir_fd=parent)
     except KernelError:
         raise
     except OSError as error:
         raise KernelError(error.errno or 0, "make volume", str(path)) from error
+
+
+def _is_new(parent: int, name: str) -> bool:
+    """Whether the volume is missing, or nobody has used it and put anything into it."""
+    try:
+        content = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    try:
+        os.stat(UNUSED, dir_fd=parent, follow_symlinks=False)
+        with os.scandir(content) as entries:
+            return next(entries, None) is None
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(content)
 
 
 def _make_aside(

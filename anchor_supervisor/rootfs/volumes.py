@@ -94,11 +94,12 @@ def _source(volume: Volume, data: Path, fleet: str, writable: Path | None) -> Pa
 
 def _make(volume: Volume, path: Path, owner: tuple[int, int], layers: Layers | None) -> None:
     """A new volume cannot have the subpath that is asked for, and is not made for that."""
-    if volume.subpath is not None and not path.exists():
+    if volume.subpath is None:
+        origin = Origin(layers, volume.target) if volume.copy and layers is not None else None
+        make_content(path, owner, origin)
+    elif not path.exists():
         message = f"volume `{volume.source}` is new and has no `{volume.subpath}`"
         raise HostError(message, hint="a container that mounts the whole volume can make it")
-    copied = volume.copy and layers is not None
-    make_content(path, owner, Origin(layers, volume.target) if copied and layers else None)
 
 
 def _open_source(source: Path) -> int:
