@@ -43,6 +43,13 @@ NOTHING_TO_RUN: Final = frozenset(
 """Types and values alone; mypy and whoever uses them are their test."""
 
 TESTED_ELSEWHERE: Final = {
+    "end_to_end/test_cp.py": [
+        *("cli/cp.py", "runtime/container_root.py", "runtime/root_facts.py"),
+        "runtime/stopped_volumes.py",
+    ],
+    "end_to_end/test_diff_and_commit.py": [
+        *("cli/commit.py", "cli/diff.py", "runtime/committing.py", "runtime/container_changes.py"),
+    ],
     "end_to_end/test_crash.py": ["cli/down.py"],
     "end_to_end/test_foreground.py": ["runtime/life.py"],
     "end_to_end/test_verbs.py": [

@@ -106,10 +106,13 @@ def _has_long_part(name: Name) -> bool:
     return max(longest, len(last)) > LONGEST_COMPONENT
 
 
-def entry_of(info: tarfile.TarInfo) -> Entry:
-    """Check what tarfile read. Raises ImageError for anything an honest archive does not have."""
+def entry_of(info: tarfile.TarInfo, *, layer: bool = True) -> Entry:
+    """Check what tarfile read. Raises ImageError for anything an honest archive does not have.
+
+    `layer` False: the archive is not a layer, and its names mean no removals.
+    """
     name = split_name(_bytes(info.name))
-    mark, name = _mark(name)
+    mark, name = _mark(name) if layer else (None, name)
     kind = mark or _kind(info)
     for number in (info.uid, info.gid):
         if not 0 <= number <= LARGEST_ID:
@@ -134,7 +137,7 @@ def entry_of(info: tarfile.TarInfo) -> Entry:
         size=info.size if is_file else 0,
         data=_data(info) if is_file else (),
         text=_link_text(info) if kind is Kind.SYMLINK else b"",
-        source=_link_source(info) if kind is Kind.HARD_LINK else (),
+        source=_link_source(info, layer=layer) if kind is Kind.HARD_LINK else (),
         device=device,
         xattrs=_xattrs(info) if info.pax_headers else {},
     )
@@ -200,10 +203,10 @@ def _link_text(info: tarfile.TarInfo) -> bytes:
     return text
 
 
-def _link_source(info: tarfile.TarInfo) -> Name:
+def _link_source(info: tarfile.TarInfo, *, layer: bool) -> Name:
     """Where a hard link leads: to content, never to a mark."""
     source = split_name(_bytes(info.linkname))
-    if any(part.startswith(WHITEOUT) for part in source):
+    if layer and any(part.startswith(WHITEOUT) for part in source):
         message = f"the archive's `{printable(_bytes(info.name)[:200])}` is a link to a removal"
         raise ImageError(message)
     return source

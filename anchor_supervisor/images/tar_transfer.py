@@ -132,7 +132,7 @@ def _entries(stream: ArchiveStream) -> Iterator[Entry]:
             break
         archive.members = []  # type: ignore[attr-defined] # it would keep every header until the end
         stream.begin_data()
-        entry = entry_of(info)
+        entry = entry_of(info, layer=False)
         stream.seek(info.offset_data)
         yield entry
     if stream.last != bytes(tarfile.BLOCKSIZE):
