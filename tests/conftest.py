@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from debian import debian_root as debian_root
 from leaks import Snapshot, assert_nothing_left
 from machine import MACHINE_FACT, limits_can_be_enforced
 from waiting import SLOWNESS

@@ -24,7 +24,7 @@ from attrs import define, frozen
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.images import load_docker, load_oci, load_root
 from anchor_supervisor.images.archive_stream import ArchiveStream
-from anchor_supervisor.images.load_files import DirectoryFiles, Files, parsed, read_small
+from anchor_supervisor.images.load_files import DirectoryFiles, Files, parsed, read_small, shown
 from anchor_supervisor.images.load_parts import Parts, Planned, compression, plain
 from anchor_supervisor.images.load_tar import TarFiles, members
 from anchor_supervisor.images.model import Image, Platform, machine_platform
@@ -256,7 +256,8 @@ def _names(
     found = []
     for one in planned:
         stem = _stem(source, one.tag) if one.tag or len(planned) == 1 else None
-        found.append(one.names or (() if stem is None else (stem,)))
+        names = tuple(map(_whole_name, one.names))
+        found.append(names or (() if stem is None else (stem,)))
         if not found[-1]:
             progress.note("the image has no name: `anchor tag` gives it one")
     return found
@@ -265,10 +266,24 @@ def _names(
 def _check_single(planned: Sequence[Planned], name: Reference) -> None:
     if len(planned) == 1:
         return
-    inside = [str(one.names[0].familiar if one.names else one.tag) for one in planned]
+    inside = [shown(one.names[0] if one.names else one.tag)[1:-1] for one in planned]
     message = f"the archive holds {len(planned)} images; `{name.familiar}` can name only one"
     hint = f"leave the name out; inside are {', '.join(sorted(inside)[:10])}"
     raise ImageError(message, hint=hint)
+
+
+def _whole_name(text: str) -> Reference:
+    """Read a name an archive gives to an image. Raises ImageError."""
+    hint = "give it a name of your own: `anchor import SRC NAME`"
+    try:
+        name = parse(text)
+    except ImageError as error:
+        message = f"the archive names its image {shown(text)}, which is not an image's name"
+        raise ImageError(message, hint=hint) from error
+    if name.tag is None or name.digest is not None:
+        message = f"the archive names its image {shown(text)}, by a digest"
+        raise ImageError(message, hint=hint)
+    return name
 
 
 def _stem(source: Path, tag: str | None) -> Reference | None:

@@ -13,12 +13,10 @@ from collections.abc import Mapping, Sized
 from typing import Any, Final
 
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.images import reference
 from anchor_supervisor.images.load_files import Files, parsed, read_small, shown, typed
 from anchor_supervisor.images.load_parts import Parts, Planned, check_count
 from anchor_supervisor.images.manifests import parse_diff_ids
 from anchor_supervisor.images.model import MOST_LAYERS, OCI_CONFIG, Descriptor
-from anchor_supervisor.images.reference import Reference
 
 MANIFEST: Final = "manifest.json"
 REPOSITORIES: Final = "repositories"
@@ -57,22 +55,8 @@ def _planned(files: Files, entry: Mapping[str, Any]) -> Planned:
     check_count(layers)
     return Planned(
         functools.partial(_prepare, files, config, layers),
-        tuple(whole_name(typed(tag, str, "image's name")) for tag in tags),
+        tuple(typed(tag, str, "image's name") for tag in tags),
     )
-
-
-def whole_name(text: str) -> Reference:
-    """Read a name an archive gives to an image. Raises ImageError."""
-    hint = "give it a name of your own: `anchor import SRC NAME`"
-    try:
-        name = reference.parse(text)
-    except ImageError as error:
-        message = f"the archive names its image {shown(text)}, which is not an image's name"
-        raise ImageError(message, hint=hint) from error
-    if name.tag is None or name.digest is not None:
-        message = f"the archive names its image {shown(text)}, by a digest"
-        raise ImageError(message, hint=hint)
-    return name
 
 
 def _prepare(files: Files, config_name: str, names: list[str], parts: Parts) -> Descriptor:
@@ -94,11 +78,11 @@ def _prepare(files: Files, config_name: str, names: list[str], parts: Parts) -> 
 def planned_version_1(files: Files) -> list[Planned]:
     """Find the images of an archive older than Docker 1.10, which has no manifest.json."""
     content = parsed(read_small(files, REPOSITORIES), REPOSITORIES)
-    names: dict[str, list[Reference]] = {}
+    names: dict[str, list[str]] = {}
     for repository, tags in typed(content, dict, f"`{REPOSITORIES}`").items():
         for tag, image_id in typed(tags, dict, f"`{REPOSITORIES}`").items():
             key = typed(image_id, str, "image's id")
-            names.setdefault(key, []).append(whole_name(f"{repository}:{tag}"))
+            names.setdefault(key, []).append(f"{repository}:{tag}")
     check_images(names)
     return [
         Planned(functools.partial(_prepare_version_1, files, image_id), tuple(found))

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import indexes
-from anchor_supervisor.images.load_docker import check_images, whole_name
+from anchor_supervisor.images.load_docker import check_images
 from anchor_supervisor.images.load_files import (
     Files,
     blob_name,
@@ -106,7 +106,7 @@ def _planned(files: Files, target: Descriptor, name: str, wanted: Platform) -> P
     prepare = functools.partial(_prepare, files, _manifest(files, target, wanted))
     if name and not any(sign in name for sign in "/:@"):
         return Planned(prepare, tag=name)
-    return Planned(prepare, (whole_name(name),) if name else ())
+    return Planned(prepare, (name,) if name else ())
 
 
 def _manifest(files: Files, target: Descriptor, wanted: Platform, depth: int = 0) -> Descriptor:

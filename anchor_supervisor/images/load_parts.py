@@ -24,7 +24,6 @@ from anchor_supervisor.images.model import (
     Platform,
 )
 from anchor_supervisor.images.progress import Progress
-from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.images.unpack import Limits
 
@@ -111,11 +110,11 @@ class Parts:
 class Planned:
     """An image found in an archive; nothing has been stored of it before `prepare` is called.
 
-    `names` are whole names the archive gives it; `tag` is one without a repository.
+    `names` are what the archive calls it, unread; `tag` is a name without a repository.
     """
 
     prepare: Callable[[Parts], Descriptor]
-    names: tuple[Reference, ...] = ()
+    names: tuple[str, ...] = ()
     tag: str | None = None
 
 
