@@ -27,6 +27,11 @@ from anchor_supervisor.rootfs.volume_content import (
 )
 
 _PATH_FLAGS: Final = os.O_PATH | os.O_CLOEXEC
+# A clone hears of the machine's later mounts as its source does, unless told not to.
+_PROPAGATION: Final = {
+    Propagation.PRIVATE: mount.MS_PRIVATE,
+    Propagation.SLAVE: mount.MS_SLAVE,
+}
 
 
 def prepare(
@@ -50,16 +55,16 @@ def prepare(
     source = _source(volume, data, fleet, writable)
     if volume.kind is not VolumeKind.BIND:
         _make(volume, source, owner, layers)
-    handle = _open_source(source)
+    handle = open_source(volume, source)
     try:
-        if volume.subpath is not None:
-            handle = _replaced(handle, _open_subpath(handle, volume.subpath, source))
         directory = stat.S_ISDIR(os.fstat(handle).st_mode)
         fd = clone_mapped(
             handle, user_namespace, attributes(volume), recursive=directory, words=str(source)
         )
         try:
-            _set_propagation(fd, handle, volume, recursive=directory)
+            mount.set_attributes(
+                fd, propagation=_PROPAGATION[volume.propagation], recursive=directory
+            )
         except BaseException:
             os.close(fd)
             raise
@@ -102,7 +107,24 @@ def _make(volume: Volume, path: Path, owner: tuple[int, int], layers: Layers | N
         raise HostError(message, hint="a container that mounts the whole volume can make it")
 
 
-def _open_source(source: Path) -> int:
+def open_source(volume: Volume, source: Path) -> int:
+    """Open what the volume shows, without making anything; the caller closes it (O_PATH).
+
+    Raises HostError for a source or subpath that is missing, and for a slave of what nobody shares.
+    """
+    handle = _open_path(source)
+    try:
+        if volume.propagation is Propagation.SLAVE and not hears_of_mounts(handle):
+            message = f"volume source `{source}` is on a mount that the machine does not share"
+            raise HostError(message, hint="`mount --make-rshared` it, or leave out `rslave`")
+        if volume.subpath is None:
+            return os.dup(handle)
+        return _open_subpath(handle, volume.subpath, source)
+    finally:
+        os.close(handle)
+
+
+def _open_path(source: Path) -> int:
     try:
         return os.open(source, _PATH_FLAGS)
     except FileNotFoundError as error:
@@ -127,19 +149,3 @@ def _open_subpath(handle: int, subpath: str, source: Path) -> int:
             raise
         message = f"volume source `{source}` has no `{subpath}` within it"
         raise HostError(message, hint="make it first; it is never made for you") from error
-
-
-def _replaced(old: int, new: int) -> int:
-    os.close(old)
-    return new
-
-
-def _set_propagation(fd: int, handle: int, volume: Volume, *, recursive: bool) -> None:
-    """A clone hears of the machine's later mounts as its source does, unless told not to."""
-    if volume.propagation is Propagation.PRIVATE:
-        mount.set_attributes(fd, propagation=mount.MS_PRIVATE, recursive=recursive)
-        return
-    if not hears_of_mounts(handle):
-        message = f"volume source `{volume.source}` is on a mount that the machine does not share"
-        raise HostError(message, hint="`mount --make-rshared` it, or leave out `rslave`")
-    mount.set_attributes(fd, propagation=mount.MS_SLAVE, recursive=recursive)

@@ -43,6 +43,7 @@ from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import command
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.strategies import merged
+from anchor_supervisor.rootfs.volumes import open_source
 from anchor_supervisor.runtime.provisions import complete_fleet, wrong_names
 from anchor_supervisor.runtime.recipe import exceeds_own_limit
 
@@ -184,6 +185,12 @@ def _missing_sources(fleet: Fleet, container: Container) -> Iterator[Problem]:
                 f"there is no `{volume.source}` to mount on `{volume.target}`",
                 "nothing is created behind your back: make it, or name a volume instead",
             )
+        elif volume.kind is VolumeKind.BIND:
+            try:
+                os.close(open_source(volume, Path(volume.source or "")))
+            except HostError as error:
+                key = f"containers.{container.name}.volumes[{number}]"
+                yield _problem(fleet, key, error.message, error.hint)
 
 
 def _missing_image(fleet: Fleet, container: Container) -> Iterator[Problem]:
@@ -196,11 +203,14 @@ def _missing_image(fleet: Fleet, container: Container) -> Iterator[Problem]:
     elif image.kind is ImageKind.ARCHIVE and not path.is_file():
         words = "is not a file" if path.exists() else "does not exist"
         yield _problem(fleet, key, f"image `{image.reference}` {words}")
-    elif image.kind is ImageKind.HOST and container.root is RootStrategy.COPY:
+    elif image.kind is ImageKind.HOST and container.root in {
+        RootStrategy.COPY,
+        RootStrategy.REFLINK,
+    }:
         yield _problem(
             fleet,
             f"containers.{container.name}.root",
-            "root `copy` with image `host` would copy the whole machine",
+            f"root `{container.root}` with image `host` would copy the whole machine",
             'root = "overlay" copies only what is changed',
         )
 

@@ -106,9 +106,26 @@ def test_a_volume_that_is_not_there(write: Write, rootfs: Path, tmp_path: Path) 
     assert not (tmp_path / "data").exists()
 
 
-def test_the_whole_machine_is_not_copied(write: Write) -> None:
+def test_a_missing_subpath_is_told_before_anything_starts(
+    write: Write, rootfs: Path, tmp_path: Path
+) -> None:
+    """At its line, and so is a link that would lead out of the source."""
+    (tmp_path / "conf/web").mkdir(parents=True)
+    (tmp_path / "conf/out").symlink_to("/etc")
+    for subpath, wrong in (("web", 0), ("typo", 1), ("out", 1)):
+        entry = f'volumes = ["./conf:/c:subpath={subpath}"]'
+        found = look(write("[containers.web]", f'image = "{rootfs}"', 'command = ["x"]', entry))
+        assert len(found.wrong) == wrong
+        for problem in found.wrong:
+            assert f"has no `{subpath}` within it" in problem.message
+            assert placed(problem) == ("fleet.toml", 4)
+
+
+@pytest.mark.parametrize("strategy", ["copy", "reflink"])
+def test_the_whole_machine_is_not_copied(strategy: str, write: Write) -> None:
     """A copy of the host is refused at its line."""
-    fleet = write("[containers.web]", 'image = "host"', 'command = ["x"]', 'root = "copy"')
+    root = f'root = "{strategy}"'
+    fleet = write("[containers.web]", 'image = "host"', 'command = ["x"]', root)
     problem = only(look(fleet).wrong)
     assert "would copy the whole machine" in problem.message
     assert placed(problem) == ("fleet.toml", 4)
