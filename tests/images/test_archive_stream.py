@@ -5,11 +5,12 @@ from __future__ import annotations
 import bz2
 import functools
 import gzip
+import hashlib
 import io
 import lzma
 import os
-import zlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -18,11 +19,17 @@ from hypothesis import strategies as st
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.archive_stream import HEADER_BUDGET, ArchiveStream
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
+    "zstd": zstd.compress,
 }
 CONTENT = os.urandom(5000) + bytes(700_000) + os.urandom(5000)
 
@@ -34,8 +41,19 @@ def joined(compress: Callable[[bytes], bytes]) -> bytes:
     return compress(CONTENT[:9000]) + compress(CONTENT[9000:])
 
 
+opened: list[ArchiveStream] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while opened:
+        opened.pop().close()
+
+
 def stream(data: bytes, most: int = 1 << 30) -> ArchiveStream:
-    return ArchiveStream(io.BytesIO(data), most=most)
+    opened.append(ArchiveStream(io.BytesIO(data), most=most))
+    return opened[-1]
 
 
 @compressed
@@ -64,16 +82,7 @@ def test_skipping_is_reading_without_the_bytes(compress: Callable[[bytes], bytes
         archive.seek(0)
 
 
-@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
-def test_an_early_end_is_said(name: str) -> None:
-    """Compressed data that stops before its own end is cut short, not merely over."""
-    data = COMPRESSIONS[name](CONTENT)
-    archive = stream(data[:-10])
-    with pytest.raises(ImageError, match="cut short"):
-        archive.drain()
-
-
-@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])  # zstd(1) adds a checksum, its API none
 def test_a_flipped_bit_is_damage(name: str) -> None:
     """The checksum at the end is looked at."""
     data = bytearray(COMPRESSIONS[name](CONTENT))
@@ -111,14 +120,9 @@ def test_the_whole_has_a_bound() -> None:
         archive.read(1)
 
 
-def test_an_xz_dictionary_that_wants_all_memory_is_refused() -> None:
-    """A header may ask for 1.5 GiB of memory; the decoder says no."""
-    block = bytearray(lzma.compress(b"x", preset=0))
-    # The .xz file format, 3.1: size, flags, filter id, size of its properties, dictionary.
-    size = (block[12] + 1) * 4
-    assert block[14] == 0x21
-    block[16] = 37  # 1.5 GiB
-    checksum = zlib.crc32(block[12 : 12 + size - 4])
-    block[12 + size - 4 : 12 + size] = checksum.to_bytes(4, "little")
-    with pytest.raises(ImageError, match="emory"):
-        stream(bytes(block)).read(1)
+@compressed
+def test_the_digest_is_of_all_that_was_unpacked(compress: Callable[[bytes], bytes]) -> None:
+    """To the last byte, however much of it anybody has read."""
+    archive = stream(compress(CONTENT))
+    archive.read(5)
+    assert archive.drain() == f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
