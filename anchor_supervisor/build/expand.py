@@ -28,6 +28,7 @@ LARGEST: Final = patterns.LARGEST  # `ENV A=$A$A` over and over doubles each tim
 
 # A name, a positional parameter, or one of the shell's special parameters: the latter never set.
 _NAME: Final = re.compile(r"[^\W\d]\w*|[0-9]+|[@*#?$!-]")
+_PIECE: Final = re.compile(r"\s+|\S+")
 _PLAIN: Final = re.compile(r"""[^$'"\\`/}]+""")
 
 
@@ -42,15 +43,16 @@ def word(text: str, variables: Variables, *, escape: str = "\\", quotes: bool = 
 def words(text: str, variables: Variables, *, escape: str = "\\") -> tuple[str, ...]:
     """Expand as `word` does, and split at white space that is neither quoted nor escaped."""
     found: list[str] = []
-    current = ""
+    current: list[str] = []
     for part, splits in _Lexer(text, variables, escape, quotes=True).whole():
-        for letter in part:
-            if splits and letter.isspace():
-                found += [current] if current else []
-                current = ""
+        # What is quoted goes whole into the word that it is a part of.
+        for piece in _PIECE.findall(part) if splits else [part]:
+            if splits and piece.isspace():
+                found += ["".join(current)] if any(current) else []
+                current = []
             else:
-                current += letter
-    return (*found, current) if current else tuple(found)
+                current.append(piece)
+    return (*found, "".join(current)) if any(current) else tuple(found)
 
 
 @final

@@ -21,28 +21,33 @@ _MARK: Final = re.compile(r"<<[\t\r ]*")
 def quoted_words(text: str, escape: str) -> list[str]:
     """Split at white space outside quotes, and keep quotes and escapes as they are."""
     words: list[str] = []
-    current = ""
+    start: int | None = None
     quote = ""
     position = 0
     while position < len(text):
         letter = text[position]
-        position += 1
         if letter == escape and quote != "'":
             # A lone escape at the very end escapes nothing, and is dropped.
-            if position < len(text):
-                current += letter + text[position]
-                position += 1
+            if position + 1 == len(text):
+                break
+            start = position if start is None else start
+            position += 2
             continue
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter.isspace():
-            words += [current] if current else []
-            current = ""
-            continue
-        elif letter in "'\"":
-            quote = letter
-        current += letter
-    return [*words, current] if current else words
+        if not quote and letter.isspace():
+            words += [text[start:position]] if start is not None else []
+            start = None
+        else:
+            start = position if start is None else start
+            quote = _quote_after(letter, quote)
+        position += 1
+    return [*words, text[start:position]] if start is not None else words
+
+
+def _quote_after(letter: str, quote: str) -> str:
+    """Return the quote that is open after a letter, from the one open before it."""
+    if quote:
+        return "" if letter == quote else quote
+    return letter if letter in "'\"" else ""
 
 
 def take_flags(text: str, escape: str) -> tuple[list[str], str]:
@@ -61,23 +66,21 @@ def take_flags(text: str, escape: str) -> tuple[list[str], str]:
 
 
 def _flag(text: str, position: int, escape: str) -> tuple[str, int]:
-    flag = quote = ""
+    letters: list[str] = []
+    quote = ""
     while position < len(text):
         letter = text[position]
         if letter == escape:
-            flag += text[position + 1 : position + 2]
+            letters.append(text[position + 1 : position + 2])
             position += 2
             continue
         if not quote and letter.isspace():
             break
         position += 1
-        if letter == quote:
-            quote = ""
-        elif not quote and letter in "'\"":
-            quote = letter
-        else:
-            flag += letter
-    return flag, position
+        before, quote = quote, _quote_after(letter, quote)
+        if before == quote:
+            letters.append(letter)
+    return "".join(letters), position
 
 
 def json_words(text: str) -> tuple[str, ...] | None:
@@ -127,47 +130,44 @@ def heredoc(word: str) -> Heredoc | None:
 
 
 def _unquoted(word: str) -> tuple[str, bool]:
-    name = quote = ""
+    name: list[str] = []
+    quote = ""
     quoted = False
     letters = iter(word)
     for letter in letters:
         if letter == "\\" and quote != "'":
-            name += next(letters, "")
-        elif letter == quote:
-            quote = ""
-        elif not quote and letter in "'\"":
-            quote, quoted = letter, True
+            name.append(next(letters, ""))
+            continue
+        before, quote = quote, _quote_after(letter, quote)
+        if before == quote:
+            name.append(letter)
         else:
-            name += letter
-    return name, quoted
+            quoted = True
+    return "".join(name), quoted
 
 
 def _shell_words(text: str) -> list[str]:
     """Split as a shell would, quotes kept; `<< EOF` is one word. Nothing in an open quote."""
     words: list[str] = []
-    current = quote = ""
+    start: int | None = None
+    quote = ""
     position = 0
     while position < len(text):
         letter = text[position]
-        mark = _MARK.match(text, position) if not quote else None
-        if mark is not None:
-            current += mark.group()
-            position = mark.end()
-            continue
-        position += 1
-        if letter == "\\" and quote != "'":
-            current += text[position - 1 : position + 1]
+        mark = _MARK.match(text, position) if letter == "<" and not quote else None
+        if not quote and letter.isspace():
+            words += [text[start:position]] if start is not None else []
+            start = None
             position += 1
             continue
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter.isspace():
-            words += [current] if current else []
-            current = ""
-            continue
-        elif letter in "'\"":
-            quote = letter
-        current += letter
+        start = position if start is None else start
+        if mark is not None:
+            position = mark.end()
+        elif letter == "\\" and quote != "'":
+            position += 2
+        else:
+            quote = _quote_after(letter, quote)
+            position += 1
     if quote:
         return []
-    return [*words, current] if current else words
+    return [*words, text[start:position]] if start is not None else words

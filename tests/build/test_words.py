@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +125,13 @@ def test_no_line_is_too_odd(text: str) -> None:
     flags, rest = words.take_flags(text, "\\")
     assert all(flag.startswith("--") for flag in flags)
     assert len(rest) <= len(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 10**6, '"' + "\\x" * 10**6 + '"', "<<x " * 10**5])
+def test_long_lines_take_no_longer_than_they_are(text: str) -> None:
+    """Letter by letter onto a growing text would take minutes here."""
+    started = time.monotonic()
+    assert words.quoted_words(text, "\\")
+    assert words.take_flags(f"--{text}", "\\")[0]
+    assert isinstance(words.heredocs(f"<< {text}"), list)
+    assert time.monotonic() - started < 30
