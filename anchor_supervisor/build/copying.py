@@ -75,8 +75,7 @@ def plan_copy(
     for source in sources:
         archive = _archive(source, wishes, scratch, opened) if wishes.unpack else None
         if archive is not None:
-            nodes = archive.walk("")
-            _put_all(plan, _directory(plan, place), "", archive, nodes, wishes)
+            _put_archive(plan, _directory(plan, place), *archive, wishes)
         elif wishes.parents:
             _put_with_parents(plan, _directory(plan, place), source, wishes)
         elif source.is_directory:
@@ -108,6 +107,19 @@ def _put_all(
         item = item_of(tree, node)
         if item is not None:
             _put(plan, _joined(base, node.path[skipped:]), item, wishes)
+
+
+def _put_archive(plan: LayerPlan, base: str, archive: Tree, begun: int, wishes: Wishes) -> None:
+    """Put what has been unpacked; directories that only lie on the way stay as they are.
+
+    The archive does not name those, so they have no time but that of their making, after `begun`.
+    """
+    for node in archive.walk(""):
+        path = _joined(base, node.path)
+        if node.is_directory and node.status.st_mtime_ns >= begun:
+            plan.make_directory(path)
+        else:
+            _put(plan, path, item_of(archive, node), wishes)
 
 
 def _put_with_parents(plan: LayerPlan, base: str, source: Source, wishes: Wishes) -> None:
@@ -152,8 +164,10 @@ def _joined(base: str, name: str) -> str:
     return f"{base}/{name}" if base and name else base or name
 
 
-def _archive(source: Source, wishes: Wishes, scratch: Scratch, opened: ExitStack) -> Tree | None:
-    """Unpack a source that is an archive; None where it is none."""
+def _archive(
+    source: Source, wishes: Wishes, scratch: Scratch, opened: ExitStack
+) -> tuple[Tree, int] | None:
+    """Unpack a source that is an archive, and say when that began; None where it is none."""
     if source.node is None or source.tree is None or not source.node.is_file:
         return None
     fd = source.tree.open(source.node)
@@ -163,12 +177,13 @@ def _archive(source: Source, wishes: Wishes, scratch: Scratch, opened: ExitStack
         place = scratch.directory()
         root = os.open(place, DIRECTORY_FLAGS)
         opened.callback(os.close, root)
+        begun = os.fstat(root).st_mtime_ns
         try:
             unpack(file, root, wishes.limits)
         except ImageError as error:
             message = f"`{shown(source.node.path)}`: {error.message}"
             raise ImageError(message, hint=error.hint) from error
-    return Tree(root, "the archive", keeps_owners=True)
+    return Tree(root, "the archive", keeps_owners=True), begun
 
 
 def _is_archive(fd: int) -> bool:

@@ -23,7 +23,7 @@ from anchor_supervisor.build.options import Secret
 from anchor_supervisor.build.paths import Resolver, shown
 from anchor_supervisor.build.scratch import Scratch
 from anchor_supervisor.build.selection import Source
-from anchor_supervisor.build.tree import Tree
+from anchor_supervisor.build.tree import Node, Tree
 from anchor_supervisor.errors import BuildError
 from anchor_supervisor.fleet.model import Volume, VolumeKind
 from anchor_supervisor.images.unpack import unpack
@@ -143,10 +143,7 @@ class Mounts:
         assert source.tree is not None
         assert source.node is not None
         if mount.read_only and not source.tree.keeps_owners and not source.tree.ignored.patterns:
-            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = open_beneath(source.tree.root, source.node.path or ".", flags)
-            self.opened.callback(os.close, fd)
-            return Path(f"/proc/self/fd/{fd}")
+            return self._opened_again(source.tree, source.node)
         place = self.scratch.directory()
         copied = _copy(source, place, self.scratch, self.opened)
         if source.is_directory:
@@ -155,6 +152,25 @@ class Mounts:
                 os.chown(copied, owner.st_uid, owner.st_gid)
             copied.chmod(mode)
         return copied
+
+    def _opened_again(self, tree: Tree, node: Node) -> Path:
+        """Open something of the context from within our own mount namespace, to be mounted.
+
+        Only the path of its root is asked for again, and must lead to the same directory.
+        """
+        from anchor_supervisor.runtime.service import own_mount_namespace  # trio: not for a hit
+
+        own_mount_namespace()
+        path = Path(f"/proc/self/fd/{tree.root}").readlink()
+        root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.opened.callback(os.close, root)
+        if not os.path.samestat(os.fstat(root), os.fstat(tree.root)):
+            message = f"{tree.words} was moved while it was built from"
+            raise BuildError(message)
+        flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = open_beneath(root, node.path or ".", flags)
+        self.opened.callback(os.close, fd)
+        return Path(f"/proc/self/fd/{fd}")
 
     def _cache_directory(self, mount: RunMount, target: str) -> Path:
         if mount.from_ is not None or mount.source is not None:

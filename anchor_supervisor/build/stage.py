@@ -53,6 +53,9 @@ class StageRun:
         """Do all of it. Raises BuildError, at its line, for what fails."""
         self._configuration, triggers = config.inherited(base.configuration)
         self._layers = list(base.layers)
+        if "PATH" not in config.environment(self._configuration):
+            path = say.Env(variables=(("PATH", config.DEFAULT_PATH),))
+            self._configuration = config.changed(self._configuration, path)
         environment = config.environment(self._configuration)
         given = self.shop.options.arguments
         self._scope = Scope(given, self.globals_, environment, base.arguments)

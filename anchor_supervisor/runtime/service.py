@@ -110,7 +110,7 @@ def _supervise(
         refuse_dumps()
         os.umask(0o022)  # what containers see is made with modes that we say, not our caller
         raise_open_files()
-        _own_mount_namespace()
+        own_mount_namespace()
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)
         with interruptions.ending_the_block():
@@ -141,8 +141,11 @@ def _supervise(
 
 
 @functools.cache
-def _own_mount_namespace() -> None:
-    """Once a process: who runs several fleets one after the other keeps its worker threads."""
+def own_mount_namespace() -> None:
+    """Move this process into a mount namespace of its own, once: its worker threads live on.
+
+    A descriptor that was opened before belongs to the machine's, and cannot be mounted from here.
+    """
     private_mount_namespace()
 
 
