@@ -55,12 +55,17 @@ TESTED_ELSEWHERE: Final = {
     "end_to_end/test_verbs.py": [
         *("cli/doctor.py", "cli/exec_.py", "cli/inspect.py", "cli/machine.py"),
     ],
+    "cli/test_images.py": [
+        *("cli/history.py", "cli/image_words.py", "cli/prune.py", "cli/rmi.py", "cli/tag.py"),
+    ],
+    "cli/test_import.py": ["cli/save.py"],
     "cli/test_verbs.py": [
         *("cli/actions.py", "cli/kill.py", "cli/logs.py", "cli/options.py", "cli/ps.py"),
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),
     ],
     "control/test_fleets.py": ["control/address.py"],
     "fleet/test_parse.py": ["fleet/check.py", "fleet/sheet.py"],
+    "images/test_load.py": ["images/load_parts.py", "images/load_root.py"],
     "kernel/test_steps.py": ["kernel/mount_steps.py"],
     "observability/test_log_store.py": ["observability/rotation.py"],
 }

@@ -29,6 +29,8 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    # Else argparse takes no NAME where an option stands between it and SRC.
+    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
     parser.add_argument("source", metavar="SRC", help="a file or a directory; `-`: standard input")
     parser.add_argument("name", metavar="NAME", nargs="?", help="what to call the image")
     parser.add_argument("--platform", metavar="OS/ARCH", help="of several, or what a root is for")
