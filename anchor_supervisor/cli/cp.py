@@ -19,9 +19,9 @@ from urllib.parse import quote
 from attrs import frozen
 
 from anchor_supervisor.cli.options import add_fleet_options, fleet_client
-from anchor_supervisor.cli.problems import warn
+from anchor_supervisor.cli.problems import OutputFailed, warn
 from anchor_supervisor.control.shapes import RootContext
-from anchor_supervisor.errors import ControlError
+from anchor_supervisor.errors import AnchorError, ControlError
 from anchor_supervisor.images.endpoints import (
     Destination,
     Open,
@@ -119,20 +119,20 @@ def _copy_out(
     options: argparse.Namespace, ask: Callable[[], RootContext], path: bytes, to: bytes
 ) -> None:
     with ExitStack() as opened:
-        here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        opened.callback(os.close, here)
         if to == os.fsencode(STREAM) and sys.stdout.isatty():
             message = "a tar archive is not for a terminal"
             raise ControlError(message, hint="anchor cp NAME:/path - | tar t")
-        root = opened.enter_context(container_root(ask))
+        root = opened.enter_context(container_root(ask, warn))
         source = open_source(_beneath(root), path, follow=options.follow_link)
         opened.callback(os.close, source.node.handle)
         if to == os.fsencode(STREAM):
             first = root.context["first_id"]
             name = b"" if source.contents else source.name
-            apart = _apart(root.handle)
-            write_tar(source.node, name, sys.stdout.buffer.write, first_id=first, apart=apart)
-            sys.stdout.buffer.flush()
+            try:
+                write_tar(source.node, name, _write, first_id=first, apart=_apart(root.handle))
+                _write(b"")
+            except _Unwritten as failed:
+                raise failed.reason from None
             return
         destination = open_destination(_here, to, source)
         opened.callback(os.close, destination.directory)
@@ -141,12 +141,34 @@ def _copy_out(
         transfer(source.node, *_places(destination), planter, warn, apart=apart)
 
 
+class _Unwritten(AnchorError):  # noqa: N818 - it is what happened
+    """Standard output failed; told from a failure to read, which is an OSError as well."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _write(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        if not data:
+            sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        raise _Unwritten(error) from None
+    except OSError as error:
+        raise _Unwritten(OutputFailed(error.errno, error.strerror)) from None
+
+
 def _copy_in(
     options: argparse.Namespace, ask: Callable[[], RootContext], path: bytes, to: bytes
 ) -> None:
     with ExitStack() as opened:
         if path == os.fsencode(STREAM):
-            root = opened.enter_context(container_root(ask))
+            if sys.stdin.isatty():
+                message = "there is no tar archive on the terminal"
+                raise ControlError(message, hint="tar c DIR | anchor cp - NAME:/path")
+            root = opened.enter_context(container_root(ask, warn))
             _warn_of_loss(root)
             planter = Planter(_ownership(options, root, inward=True))
             destination = open_directory(_beneath(root), to)
@@ -156,7 +178,7 @@ def _copy_in(
             return
         source = open_source(_here, path, follow=options.follow_link)
         opened.callback(os.close, source.node.handle)
-        root = opened.enter_context(container_root(ask))
+        root = opened.enter_context(container_root(ask, warn))
         _warn_of_loss(root)
         planter = Planter(_ownership(options, root, inward=True))
         destination = open_destination(_beneath(root), to, source)

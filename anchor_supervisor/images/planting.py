@@ -2,8 +2,9 @@
 
 Nothing below the directory that was resolved at the start follows a link. A file is made under a
 name of ours, filled, and renamed into place, so that nobody sees half of one, and what stood there
-before is never written through: except where something is mounted on the name, which a rename from
-outside the mount namespace would silently detach (rename(2) says EBUSY only to those inside).
+before is never written through. A name on which something is mounted is refused: a rename from
+outside the mount namespace would silently detach it (rename(2) says EBUSY only to those inside),
+and whoever mounted it could have chosen a file of the kernel's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
 NOBODY: Final = 65534  # who ids belong to that have no number on the other side
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_IN_PLACE: Final = os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SET_IDS: Final = stat.S_ISUID | stat.S_ISGID
 
 
@@ -92,12 +92,6 @@ class Planter:
         self, parent: int, name: bytes, attributes: Attributes, fill: Callable[[int], None]
     ) -> None:
         """Make or replace a file; `fill` writes its content to a descriptor."""
-        if (mounted := _mounted_file(parent, name)) is not None:
-            try:
-                fill(mounted)
-            finally:
-                os.close(mounted)
-            return
         with _aside(parent, name) as aside:
             file = os.open(aside, _NEW_FILE, 0o600, dir_fd=parent)
             try:
@@ -171,21 +165,6 @@ def _forget(parent: int, name: bytes) -> None:
         os.unlink(name, dir_fd=parent)
 
 
-def _mounted_file(parent: int, name: bytes) -> int | None:
-    """Open the regular file that is mounted on `name`, to be written anew; None: there is none."""
-    try:
-        handle = os.open(name, NODE_FLAGS, dir_fd=parent)
-    except FileNotFoundError:
-        return None
-    try:
-        regular = stat.S_ISREG(os.fstat(handle).st_mode)
-        if not regular or _mount_id(handle) == _mount_id(parent):
-            return None
-        return os.open(f"/proc/self/fd/{handle}", _IN_PLACE)
-    finally:
-        os.close(handle)
-
-
 def _refuse_mount_point(parent: int, name: bytes) -> None:
     try:
         handle = os.open(name, NODE_FLAGS, dir_fd=parent)
@@ -193,7 +172,8 @@ def _refuse_mount_point(parent: int, name: bytes) -> None:
         return
     try:
         if _mount_id(handle) != _mount_id(parent):
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+            message = f"cannot replace `{printable(name)}`: something is mounted on it"
+            raise HostError(message, hint="change what is mounted there, on its own side")
     finally:
         os.close(handle)
 

@@ -45,7 +45,9 @@ class ContainerRoot:
 
 
 @contextmanager
-def container_root(ask: Callable[[], RootContext]) -> Iterator[ContainerRoot]:
+def container_root(
+    ask: Callable[[], RootContext], complain: Callable[[str], None]
+) -> Iterator[ContainerRoot]:
     """Open the root of the container that `ask` tells of; it may be asked several times.
 
     For a stopped container this process moves into a mount namespace of its own, for good, and
@@ -60,7 +62,7 @@ def container_root(ask: Callable[[], RootContext]) -> Iterator[ContainerRoot]:
                 handle = _open_running(context)
             elif context["state"] != CHANGING:
                 with ExitStack() as tried:
-                    handle = _open_stopped(context, ask, tried)
+                    handle = _open_stopped(context, ask, complain, tried)
                     if handle is not None:
                         opened.push(tried.pop_all())
             if handle is not None:
@@ -101,7 +103,10 @@ def _open_running(context: RootContext) -> int | None:
 
 
 def _open_stopped(
-    context: RootContext, ask: Callable[[], RootContext], stack: ExitStack
+    context: RootContext,
+    ask: Callable[[], RootContext],
+    complain: Callable[[str], None],
+    stack: ExitStack,
 ) -> int | None:
     """Build the root; None where the container has been started before the lock was ours."""
     writable = Path(context["writable"])
@@ -114,7 +119,7 @@ def _open_stopped(
     if again["state"] == CHANGING or again["state"] in RUNNING:
         return None
     stack.callback(_refuse_loss, lock, context["name"])
-    return _assembled(context, writable, stack)
+    return _assembled(context, writable, complain, stack)
 
 
 def _refuse_loss(lock: int, name: str) -> None:
@@ -124,7 +129,9 @@ def _refuse_loss(lock: int, name: str) -> None:
         raise ControlError(message)
 
 
-def _assembled(context: RootContext, writable: Path, stack: ExitStack) -> int:
+def _assembled(
+    context: RootContext, writable: Path, complain: Callable[[str], None], stack: ExitStack
+) -> int:
     mount.private_mount_namespace()
     ids = None if context["ids"] is None else IdRange(context["first_id"], context["ids"])
     sandbox = create_sandbox(ids, network=False)
@@ -141,7 +148,7 @@ def _assembled(context: RootContext, writable: Path, stack: ExitStack) -> int:
     # starts beneath what is mounted there.
     try:
         mount.attach(root, "/")
-        attach_volumes(root, context, sandbox.user, stack)
+        attach_volumes(root, context, sandbox.user, complain, stack)
         if context["read_only"]:
             mount.set_attributes(root, mount.MOUNT_ATTR_RDONLY)
     except BaseException:

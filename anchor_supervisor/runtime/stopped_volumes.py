@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
-
-import structlog
 
 from anchor_supervisor.control.shapes import RootContext
 from anchor_supervisor.errors import AnchorError
@@ -22,13 +20,15 @@ from anchor_supervisor.kernel import mount
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import volumes
 
-log = structlog.get_logger("volume")
-
 _PATH_FLAGS: Final = os.O_PATH | os.O_CLOEXEC
 
 
 def attach_volumes(
-    root: int, context: RootContext, user_namespace: int | None, stack: ExitStack
+    root: int,
+    context: RootContext,
+    user_namespace: int | None,
+    complain: Callable[[str], None],
+    stack: ExitStack,
 ) -> None:
     """Attach every volume beneath `root`, which is attached itself, the shallow ones first."""
     declared = [volume_of(fields) for fields in context["volumes"]]
@@ -38,7 +38,7 @@ def attach_volumes(
         except OSError:
             continue  # the container has never got so far as to have it
         stack.callback(os.close, place)
-        opened = _open(volume, context, user_namespace)
+        opened = _open(volume, context, user_namespace, complain)
         if opened is None:
             if not stat.S_ISDIR(os.fstat(place).st_mode):
                 continue
@@ -55,7 +55,12 @@ def volume_of(fields: Mapping[str, Any]) -> Volume:
     return Volume(**{**fields, "kind": kind, "propagation": propagation})
 
 
-def _open(volume: Volume, context: RootContext, user_namespace: int | None) -> int | None:
+def _open(
+    volume: Volume,
+    context: RootContext,
+    user_namespace: int | None,
+    complain: Callable[[str], None],
+) -> int | None:
     """Open what the volume shows; None for one whose content ended with the run."""
     try:
         return volumes.prepare(
@@ -66,7 +71,7 @@ def _open(volume: Volume, context: RootContext, user_namespace: int | None) -> i
             writable=Path(context["writable"]),
         ).fd
     except (AnchorError, OSError) as error:
-        log.warning("volume cannot be reached", target=volume.target, reason=str(error))
+        complain(f"the volume on `{volume.target}` cannot be reached: {error}")
         return None
 
 

@@ -10,7 +10,8 @@ import pytest
 from anchor_program import Anchor
 from anchor_supervisor.cli.main import NOT_YET, VERBS
 
-CLIENT_VERBS = sorted(set(VERBS) - {"up", "run", "exec", "doctor"})
+ACTING_VERBS = {"up", "run", "exec", "doctor", "cp", "diff", "commit"}
+CLIENT_VERBS = sorted(set(VERBS) - ACTING_VERBS)
 HEAVY = {"trio", "attr", "attrs", "cattrs", "structlog", "rich", "pyroute2", "h11", "asyncio"}
 
 
@@ -48,7 +49,7 @@ def test_client_verbs_load_nothing_heavy(anchor: Anchor, verb: str) -> None:
     assert set(anchor.python(script).stdout.split()) & HEAVY == set()
 
 
-@pytest.mark.parametrize("verb", [*CLIENT_VERBS, "doctor"])
+@pytest.mark.parametrize("verb", [*CLIENT_VERBS, "doctor", "cp", "diff", "commit"])
 def test_every_verb_has_help_with_examples(anchor: Anchor, verb: str) -> None:
     """`anchor VERB --help` and `anchor help VERB` say the same, with examples."""
     result = anchor(verb, "--help")

@@ -159,6 +159,16 @@ def test_archives_on_pipes(console: Console, shop: Path, tree: Path) -> None:
         assert {"etc/passwd", "bound/tree/file", "ro/tree/link", "proc", "dev"} <= names
         assert not [name for name in names if name.startswith(("proc/", "sys/", "dev/"))]
         assert all(member.uid < 65536 for member in unpacked.getmembers())
+    with Path("/dev/full").open("wb") as full:
+        failed = subprocess.run(
+            [*ANCHOR, "cp", "web:/", "-"],
+            env=console.environment,
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT,
+        )
+    assert (failed.returncode, b"cannot write to standard output" in failed.stderr) == (1, True)
 
 
 def test_the_whole_root_without_the_kernels_own(console: Console, shop: Path) -> None:
@@ -174,8 +184,12 @@ def test_the_whole_root_without_the_kernels_own(console: Console, shop: Path) ->
 
 def test_what_may_not_be_written_is_refused(console: Console, shop: Path, tree: Path) -> None:
     """Read-only volumes and roots, anchor's own files, what a stopped container cannot keep."""
-    targets = ["web:/ro/x", "web:/etc/hosts", "copy:/srv/x"]
-    for words in targets:
+    said = console.anchor("cp", tree / "file", "web:/etc/passwd")
+    assert said.code == 0, said
+    said = console.anchor("cp", tree / "file", "web:/etc/hosts")
+    assert said.code == 3, said
+    assert "localhost" in inside(console, "cat /etc/hosts")
+    for words in ("web:/ro/x", "copy:/srv/x"):
         said = console.anchor("cp", tree / "file", words)
         assert (said.code, "Read-only" in said.err) == (3, True), (words, said)
     stop(console, "web", "copy")

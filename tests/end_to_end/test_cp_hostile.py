@@ -136,10 +136,10 @@ def test_nothing_of_the_machine_is_written(
             codes.add(copy(f"{source}", target))
     assert codes == {0, 3}, "the container was quiet, or never caught still"
     for _ in range(5):
-        with archive.open("rb") as source:
+        with archive.open("rb") as stream:
             subprocess.run(
                 [*ANCHOR, "-p", "hostile", "cp", "-", "evil:/hostile/flip"],
-                stdin=source,
+                stdin=stream,
                 env=console.environment,
                 check=False,
                 capture_output=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,13 @@ def parent(tmp_path: Path) -> Iterator[int]:
     os.close(handle)
 
 
+def _write(file: int, content: bytes) -> None:
+    assert os.write(file, content) == len(content)
+
+
 def put(parent: int, name: bytes, content: bytes) -> None:
     """Plant a file."""
-    PLANTER.file(parent, name, PLAIN, lambda file: print(os.write(file, content)))
+    PLANTER.file(parent, name, PLAIN, lambda file: _write(file, content))
 
 
 def test_nobody_sees_half_a_file(parent: int, tmp_path: Path) -> None:
@@ -65,12 +69,13 @@ def test_a_failure_leaves_nothing(parent: int, tmp_path: Path) -> None:
 def test_a_link_is_replaced_and_not_followed(parent: int, tmp_path: Path) -> None:
     """Whether it is replaced by a file, a FIFO or another link."""
     (tmp_path / "other").write_bytes(b"safe")
-    for plant in (
+    ways: tuple[Callable[[], None], ...] = (
         lambda: put(parent, b"link", b"new"),
         lambda: PLANTER.fifo(parent, b"link", PLAIN),
         lambda: PLANTER.symlink(parent, b"link", PLAIN, b"elsewhere"),
         lambda: PLANTER.link(parent, b"other", parent, b"link"),
-    ):
+    )
+    for plant in ways:
         (tmp_path / "link").unlink(missing_ok=True)
         (tmp_path / "link").symlink_to("other")
         plant()
@@ -104,8 +109,8 @@ def test_a_directory_is_not_replaced(parent: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_mounted_file_is_written_in_place(data_dir: Path) -> None:
-    """Seen from outside its mount namespace a rename would detach the mount without a word."""
+def test_a_mount_point_is_refused(data_dir: Path) -> None:
+    """Neither detached, as a rename from another mount namespace would do, nor written through."""
     (data_dir / "root").mkdir()
     (data_dir / "root/config").write_bytes(b"beneath")
     (data_dir / "mounted").write_bytes(b"a longer content than the new")
@@ -120,13 +125,14 @@ def test_a_mounted_file_is_written_in_place(data_dir: Path) -> None:
 
     def keep() -> None:
         held.append(inside())
-        put(held[0], b"config", b"new")
-        with pytest.raises(OSError, match="busy"):
+        with pytest.raises(HostError, match="something is mounted on it"):
+            put(held[0], b"config", b"new")
+        with pytest.raises(HostError, match="something is mounted on it"):
             PLANTER.symlink(held[0], b"config", PLAIN, b"x")
 
     in_own_namespace(keep)
     os.close(held[0])
-    assert (data_dir / "mounted").read_bytes() == b"new"
+    assert (data_dir / "mounted").read_bytes() == b"a longer content than the new"
     assert (data_dir / "root/config").read_bytes() == b"beneath"
     assert os.listdir(data_dir / "root") == ["config"]
 
