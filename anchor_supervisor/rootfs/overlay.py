@@ -37,6 +37,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
 VOLATILE: Final[Option] = ("volatile", None)
 """A writable layer never outlives the boot, so it need not be synced."""
 
+OPAQUE: Final = "trusted.overlay.opaque"
 _UNFINISHED: Final = ".upper-new"
 # Linux before 6.13 takes no descriptors (EOPNOTSUPP before 6.5, then EINVAL), 6.13 none that are
 # O_PATH (EBADF), and before 6.15 no detached layers (EINVAL).
@@ -79,18 +80,31 @@ def merge_layers(layers: Sequence[Path], user_namespace: int | None) -> int:
         return _mount(lowers, None, "the image")
 
 
-def unique(layers: Sequence[Path]) -> tuple[Path, ...]:
-    """Each layer once, where it is uppermost: all that it has is seen there already.
+def visible(layers: Sequence[Path]) -> tuple[Path, ...]:
+    """The layers of which anything is seen, each once, where it is uppermost.
 
     Images do have a layer twice, an empty one above all, and overlayfs takes none twice (ELOOP).
+    Nor does it look whether the root of a layer hides all that is beneath.
     """
-    return tuple(dict.fromkeys(layers))
+    found: dict[Path, None] = {}
+    for layer in layers:
+        found[layer] = None
+        if len(layers) > 1 and _hides_the_rest(layer):
+            break
+    return tuple(found)
+
+
+def _hides_the_rest(layer: Path) -> bool:
+    try:
+        return os.getxattr(layer, OPAQUE) == b"y"
+    except OSError:  # no such mark, or no such layer, which whoever opens it will tell
+        return False
 
 
 def _clones(
     layers: Sequence[Path], user_namespace: int | None, stack: contextlib.ExitStack
 ) -> list[int]:
-    once = unique(layers)
+    once = visible(layers)
     if len(once) > MOST_LAYERS:
         message = f"the image has {len(once)} layers, and overlayfs takes {MOST_LAYERS}"
         raise ImageError(message, hint="build it anew with fewer steps")

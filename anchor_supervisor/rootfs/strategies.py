@@ -24,7 +24,7 @@ from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
-from anchor_supervisor.rootfs.overlay import assemble_overlay, merge_layers, unique
+from anchor_supervisor.rootfs.overlay import assemble_overlay, merge_layers, visible
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.reflink import share_content
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath, remove_writable
@@ -133,7 +133,7 @@ def _copy_aside(
     with contextlib.ExitStack() as stack:
         parent = os.open(writable, DIRECTORY_FLAGS)
         stack.callback(os.close, parent)
-        trees = [_open_layer(path, stack) for path in unique(layers.paths)]
+        trees = [_open_layer(path, stack) for path in visible(layers.paths)]
         remove_beneath(parent, _UNFINISHED)
         os.mkdir(_UNFINISHED, 0o700, dir_fd=parent)
         target = os.open(_UNFINISHED, DIRECTORY_FLAGS, dir_fd=parent)

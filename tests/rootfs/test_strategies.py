@@ -164,6 +164,24 @@ def test_layers_lie_over_one_another(
         os.close(fd)
 
 
+@pytest.mark.parametrize("strategy", ON_ANY_DISK)
+def test_a_layer_may_hide_all_beneath_it(
+    strategy: RootStrategy, image: Path, writable: Path, data_dir: Path
+) -> None:
+    """The mark is on its root, where overlayfs does not look; what lies above it stays."""
+    top, middle = data_dir / "top", data_dir / "middle"
+    for layer in (top, middle):
+        layer.mkdir()
+        (layer / layer.name).touch()
+    os.setxattr(middle, "trusted.overlay.opaque", b"y")
+    layers = Layers((top, middle, image), "sha256:x")
+    fd = assemble(strategy, layers, writable, ids=None, user_namespace=None)
+    try:
+        assert sorted(os.listdir(f"/proc/self/fd/{fd}")) == ["middle", "top"]
+    finally:
+        os.close(fd)
+
+
 def test_a_merged_tree_is_read_only_and_takes_a_mapping_or_none(
     image: Path, ids: IdRange, sandbox: Sandbox
 ) -> None:

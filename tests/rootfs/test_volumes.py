@@ -274,6 +274,20 @@ def test_a_slave_needs_a_mount_that_tells(data_dir: Path) -> None:
         mount.unmount(source)
 
 
+def test_a_source_that_is_exchanged_later_changes_nothing(data_dir: Path) -> None:
+    """What was opened is what is mounted, whatever its path has become since."""
+    source = data_dir / "source"
+    source.mkdir()
+    (source / "ours").touch()
+    fd, seen = prepared(Volume(VolumeKind.BIND, "/data", str(source)), data_dir)
+    try:
+        source.rename(data_dir / "elsewhere")
+        source.symlink_to("/etc")
+        assert os.listdir(seen) == ["ours"]
+    finally:
+        os.close(fd)
+
+
 def test_a_source_that_is_exchanged_meanwhile_is_one_or_the_other(data_dir: Path) -> None:
     """While a subpath is swapped for a link to /etc, what is mounted is within the volume.
 
