@@ -27,6 +27,7 @@ from anchor_supervisor.images.store_layout import (
     Layout,
     claim_file,
     is_there,
+    lock_unused,
     move_into_place,
     new_file,
     release,
@@ -137,22 +138,33 @@ def write_blob(layout: Layout, lease: Lease, descriptor: Descriptor) -> Iterator
     """Begin or resume a blob whose digest and size are known; None: it is here already."""
     lease.hold(descriptor.digest)
     final = layout.blobs / hexadecimal(descriptor.digest)
+    path = layout.ingest / f"{final.name}{PART}"
     if _is_here(final, descriptor):
+        _remove_part(path)
         yield None
         return
-    path = layout.ingest / f"{final.name}{PART}"
     with told("write", path):
         file = claim_file(path)
     writer = BlobWriter(layout, descriptor, path, file)
     try:
         # Its last holder may have finished it between our look and our lock.
         if _is_here(final, descriptor):
+            path.unlink(missing_ok=True)
             yield None
             return
         writer.resume()
         yield writer
     finally:
         writer.leave()
+
+
+def _remove_part(path: Path) -> None:
+    """Remove what was on its way when the blob came another way."""
+    with told("remove", path):
+        unused = lock_unused(path)
+        if unused is not None:
+            path.unlink()
+            release(unused)
 
 
 def _is_here(final: Path, descriptor: Descriptor) -> bool:

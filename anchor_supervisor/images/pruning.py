@@ -7,6 +7,7 @@ made of, so that a kill in between leaves nothing half: what is still registered
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from attrs import frozen
 from anchor_supervisor.images import catalogue, leases
 from anchor_supervisor.images.model import hexadecimal
 from anchor_supervisor.images.store_layout import (
+    NO_SPACE,
     PART,
     TRASH,
     UNPACKING,
@@ -75,16 +77,35 @@ def prune(
         with layout.exclusive(on_wait):
             doomed = list(_doomed(layout, everything=everything, only=only))
         return tuple(Removal(each.kind, each.name, disk_size(each.path)) for each in doomed)
-    trash = layout.ingest / f"{TRASH}{secrets.token_hex(16)}"
-    with told("make", trash):
-        claim = claim_directory(trash)
-    try:
+    with _trash(layout) as aside:
         with layout.exclusive(on_wait), told("remove from", layout.top):
-            doomed = list(_doomed(layout, everything=everything, own=trash, only=only))
-            moved = [_moved(each, trash / str(number)) for number, each in enumerate(doomed)]
+            own = aside(0).parent
+            doomed = list(_doomed(layout, everything=everything, own=own, only=only))
+            moved = [_moved(each, aside(number)) for number, each in enumerate(doomed)]
             for dead in leases.living(layout)[1]:
                 dead.unlink(missing_ok=True)
         return tuple(_removed(each, path) for each, path in moved if path is not None)
+
+
+@contextlib.contextmanager
+def _trash(layout: Layout) -> Iterator[Callable[[int], Path]]:
+    """Give places for what is to go: in a directory of our own, or, on a full disk, beside it.
+
+    A prune is what a full disk needs most, and renaming takes no space.
+    """
+    trash = layout.ingest / f"{TRASH}{secrets.token_hex(16)}"
+    with told("make", trash):
+        try:
+            claim = claim_directory(trash)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            claim = None
+    if claim is None:
+        yield lambda number: trash.with_name(f"{trash.name}-{number}")
+        return
+    try:
+        yield lambda number: trash / str(number)
     finally:
         with told("remove", trash):
             remove_tree(trash)
@@ -176,7 +197,9 @@ def _abandoned(layout: Layout, keep: set[str], own: Path | None) -> Iterator[_Do
     """What is on its way while nobody holds it. A part that a living lease holds is resumed."""
     for name in names_in(layout.ingest):
         path = layout.ingest / name
-        if path == own or (name.endswith(PART) and name.removesuffix(PART) in keep):
+        digits = name.removesuffix(PART)
+        is_wanted = name.endswith(PART) and digits in keep and not is_there(layout.blobs / digits)
+        if path == own or is_wanted:
             continue
         unused = lock_unused(path)
         if unused is None:

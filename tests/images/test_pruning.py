@@ -194,3 +194,19 @@ def test_images_of_one_process_are_pruned_while_another_adds(store: Store) -> No
         store.tag(parse("a"), image.digest)
     store.prune()
     assert_only(store, image)
+
+
+def test_one_image_is_removed_with_what_no_other_needs(store: Store) -> None:
+    """Other images keep what they share with it, named or not; a name or a holder keeps it all."""
+    gone, other = tagged(store, "gone", 0, 1), tagged(store, "other", 1, 2)
+    assert store.remove(gone.digest) == ()
+    store.untag(parse("gone"))
+    store.untag(parse("other"))
+    with store.lease("fleet x") as lease:
+        lease.hold(gone.digest)
+        assert store.remove(gone.digest) == ()
+    removed = store.remove(gone.digest)
+    assert [each.kind for each in removed] == ["image", "layer", "blob", "blob", "blob"]
+    assert_only(store, other)
+    assert_whole(store)
+    assert store.remove(gone.digest) == ()
