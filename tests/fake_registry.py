@@ -10,9 +10,10 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, final
 
@@ -123,6 +124,7 @@ class FakeRegistry:
     trick: Trick | None = None
     address: str = ""
     over: threading.Event = field(factory=threading.Event)
+    connections: list[socket.socket] = field(factory=list)
 
     def add_blob(self, content: bytes) -> str:
         """Have a blob."""
@@ -189,10 +191,14 @@ class FakeRegistry:
 
 
 @contextmanager
-def fake_registry() -> Iterator[FakeRegistry]:
-    """Serve as long as the block lasts."""
+def fake_registry(tls: ssl.SSLContext | None = None) -> Iterator[FakeRegistry]:
+    """Serve as long as the block lasts; with `tls`, encrypted and nothing else."""
     registry = FakeRegistry()
     with _Server(("127.0.0.1", 0), _handler(registry)) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         registry.address = f"127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -202,6 +208,9 @@ def fake_registry() -> Iterator[FakeRegistry]:
             registry.over.set()
             server.shutdown()
             thread.join()
+            for connection in registry.connections:
+                with suppress(OSError):  # kept alive, or closed by now
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 @final
@@ -219,10 +228,15 @@ def _handler(registry: FakeRegistry) -> type[BaseHTTPRequestHandler]:
         def setup(self) -> None:
             super().setup()
             self.connection.settimeout(10)
+            registry.connections.append(self.connection)
 
         def handle(self) -> None:
+            if isinstance(self.connection, ssl.SSLSocket):
+                with suppress(OSError):
+                    self.connection.do_handshake()
+                    super().handle()
             # Plain HTTP and nothing else, as most servers of it say at once.
-            if self.connection.recv(1, socket.MSG_PEEK) != _TLS_RECORD:
+            elif self.connection.recv(1, socket.MSG_PEEK) != _TLS_RECORD:
                 super().handle()
 
         def do_GET(self) -> None:

@@ -27,6 +27,7 @@ from anchor_supervisor.images.transport import (
     is_busy,
     is_loopback,
     retry_after,
+    split_url,
 )
 
 _LARGEST: Final = 1 << 20  # bytes of a token service's answer
@@ -142,7 +143,7 @@ class Authorization:
 
     def _bearer(self, challenge: Challenge) -> _Token:
         realm = challenge.parameters.get("realm", "")
-        parts = urlsplit(realm)
+        parts = split_url(realm)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
             message = f"registry `{self._registry}` names no token service: `{realm:.200}`"
             raise NetworkError(message)

@@ -8,7 +8,7 @@ from typing import Final
 
 from urllib3 import exceptions as faults
 
-from anchor_supervisor.errors import NetworkError
+from anchor_supervisor.errors import ImageError, NetworkError
 
 _DEEPEST: Final = 10  # exceptions within exceptions
 
@@ -31,6 +31,13 @@ class ConnectionFault(NetworkError):  # noqa: N818 - whose fault it is is all it
         super().__init__(message, hint=hint)
         self.again = again
         self.after = after
+
+
+def about(words: str, error: ImageError | NetworkError) -> ImageError | NetworkError:
+    """Say what an error is about, on one line: parts of it are a registry's own words."""
+    kind = ImageError if isinstance(error, ImageError) else NetworkError
+    hint = None if error.hint is None else " ".join(error.hint.splitlines())
+    return kind(f"{words}: {' '.join(error.message.splitlines())}", hint=hint)
 
 
 def explained(host: str, error: BaseException, *, reached: bool) -> ConnectionFault:

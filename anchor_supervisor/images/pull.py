@@ -15,7 +15,7 @@ from attrs import frozen
 from anchor_supervisor.errors import ImageError, NetworkError
 from anchor_supervisor.images.catalogue import short
 from anchor_supervisor.images.crew import Stage, Stoppable, carry_out
-from anchor_supervisor.images.faults import ConnectionFault
+from anchor_supervisor.images.faults import ConnectionFault, about
 from anchor_supervisor.images.indexes import (
     check_platform,
     choose,
@@ -72,9 +72,8 @@ def pull(
         ):
             return _Pull(reference, store, lease, registry, platform, progress).carry_out()
     except (ImageError, NetworkError) as error:
-        kind = ImageError if isinstance(error, ImageError) else NetworkError
-        message = f"cannot pull `{reference.familiar}`: {error.message}"
-        raise kind(message, hint=error.hint) from error
+        words = f"cannot pull `{reference.familiar}`"
+        raise about(words, error) from error
 
 
 @final

@@ -11,6 +11,7 @@ from attrs import frozen
 from anchor_supervisor.errors import ImageError, NetworkError
 from anchor_supervisor.images.catalogue import short
 from anchor_supervisor.images.crew import Stage, Stoppable, carry_out
+from anchor_supervisor.images.faults import about
 from anchor_supervisor.images.hang_up import Watch
 from anchor_supervisor.images.model import Descriptor, Image
 from anchor_supervisor.images.progress import Progress, Silent
@@ -51,9 +52,8 @@ def push(
             lease.hold(image.digest, *blobs)
             return _carry_out(image, reference, store, registry, tuple(blobs.values()), progress)
     except (ImageError, NetworkError) as error:
-        kind = ImageError if isinstance(error, ImageError) else NetworkError
-        message = f"cannot push `{reference.familiar}`: {error.message}"
-        raise kind(message, hint=error.hint) from error
+        words = f"cannot push `{reference.familiar}`"
+        raise about(words, error) from error
 
 
 def _carry_out(

@@ -34,7 +34,9 @@ from anchor_supervisor.images.transport import (
     Transport,
     is_busy,
     is_loopback,
+    join_url,
     retry_after,
+    split_url,
 )
 
 T = TypeVar("T")
@@ -186,8 +188,8 @@ class Registry:
             if not location:
                 message = f"`{answer.host}` does not say where to upload to"
                 raise NetworkError(message)
-            place = urljoin(answer.url, location)
-        place += f"{'&' if urlsplit(place).query else '?'}digest={digest}"
+            place = join_url(answer.url, location)
+        place += f"{'&' if split_url(place).query else '?'}digest={digest}"
         self._check_hop(self._origin(), place)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         with self._ask("PUT", place, headers, content, fine=(201, 202, 204)):
@@ -271,7 +273,8 @@ class Registry:
                     return answer
                 hops += 1
                 with answer:
-                    target = urljoin(url, answer.header("Location") or "")
+                    answer.error_text()  # or the connection could not be used again
+                    target = join_url(url, answer.header("Location") or "")
                 if hops > _MOST_HOPS:
                     message = f"`{answer.host}` redirects more than {_MOST_HOPS} times"
                     raise NetworkError(message)
@@ -282,7 +285,7 @@ class Registry:
 
     def _check_hop(self, origin: str, target: str) -> None:
         """Refuse to be led where the registry's reference could not have led."""
-        source, there = urlsplit(origin), urlsplit(target)
+        source, there = split_url(origin), split_url(target)
         host = there.hostname or ""
         why = None
         if there.scheme not in {"http", "https"} or not host:
@@ -342,7 +345,7 @@ class Registry:
 
 
 def _origin_of(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
+    parts = split_url(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, parts.hostname, parts.port or default
 
@@ -352,5 +355,6 @@ def _said(content: bytes) -> str:
     with suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):
         first = json.loads(content)["errors"][0]
         text = str(first.get("message") or first.get("code") or "")
-        return f": {text.strip():.200}" if text.strip() else ""
+        text = " ".join(text.split())
+        return f": {text:.200}" if text else ""
     return ""

@@ -19,12 +19,12 @@ from http import HTTPStatus
 from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, cast, final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
 from attrs import frozen
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from anchor_supervisor import __version__
 from anchor_supervisor.errors import HostError, NetworkError
@@ -65,6 +65,26 @@ def is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     return False
+
+
+def split_url(url: str) -> SplitResult:
+    """Take an address apart that somebody else wrote. Raises NetworkError."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at only when it is asked for
+    except ValueError as error:
+        message = f"`{url:.200}` is no address of the web: {error}"
+        raise NetworkError(message) from error
+    return parts
+
+
+def join_url(base: str, place: str) -> str:
+    """Say where a Location leads. Raises NetworkError."""
+    try:
+        return urljoin(base, place)
+    except ValueError as error:
+        message = f"`{place:.200}` is no address of the web: {error}"
+        raise NetworkError(message) from error
 
 
 def is_busy(status: int) -> bool:
@@ -161,6 +181,9 @@ class Answer:
 
     def close(self) -> None:
         """Let go of the connection; it is used again only where the answer was read to its end."""
+        if self._response.length_remaining == 0:
+            with suppress(HTTPError, OSError):
+                self._response.read1()  # an answer without a body ends only when it is looked for
         if self._response.isclosed():
             self._response.release_conn()
             self._watch.rest()
@@ -191,7 +214,7 @@ class Transport:
         body: Callable[[], Body] | bytes | None = None,
     ) -> Answer:
         """Send one request, following no redirect. Raises NetworkError, Stopped."""
-        parts = urlsplit(url)
+        parts = split_url(url)
         manager = self._manager(parts.scheme, parts.hostname or "", parts.netloc)
         host = parts.netloc.rpartition("@")[2]
         response: urllib3.BaseHTTPResponse | None = None
@@ -264,9 +287,10 @@ class Transport:
         options: dict[str, Any] = {"ssl_context": context, "maxsize": _AT_ONCE}
         if self.insecure:
             options["cert_reqs"] = ssl.CERT_NONE
+            urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
         if proxy is None:
             return urllib3.PoolManager(**options)
-        parts = urlsplit(proxy)
+        parts = split_url(proxy)
         shown = parts.netloc.rpartition("@")[2]
         if parts.scheme not in {"http", "https"}:
             message = f"proxy `{parts.scheme}://{shown}` is of a kind that is not supported"
