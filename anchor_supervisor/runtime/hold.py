@@ -57,6 +57,10 @@ class Holds:
             if hold.holders == 0:
                 self._let_go(instance, hold)
 
+    def holds(self, instance: InstanceId) -> bool:
+        """Whether somebody holds the instance."""
+        return instance in self._holds
+
     async def over(self, instance: InstanceId) -> None:
         """Return once nobody holds the instance."""
         while (hold := self._holds.get(instance)) is not None:

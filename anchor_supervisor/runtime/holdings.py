@@ -30,6 +30,7 @@ from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.limits import apply_limits, end_cgroup
 from anchor_supervisor.runtime.output import Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
+from anchor_supervisor.runtime.writable_lock import remove_when_free
 
 
 @final
@@ -79,7 +80,7 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
         owned.callback(remove_writable, directory)
         writable = site.writable / str(instance)
         make_private(writable)
-        owned.callback(remove_writable, writable)
+        owned.callback(remove_when_free, writable)
         ids = None
         if container.user_namespace is UserNamespace.AUTO:
             ids = site.ids.take(str(instance))

@@ -54,6 +54,7 @@ class HostMachine:
         factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
     )
     _holds: Holds = field(factory=Holds, init=False)
+    _well: set[InstanceId] = field(factory=set, init=False)  # whose last probe said so
     _publishers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
@@ -113,6 +114,7 @@ class HostMachine:
     async def ended(self, instance: InstanceId) -> None:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
         self._holds.end(instance)
+        self._well.discard(instance)
         if self._holdings[instance].container.ports:
             await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
 
@@ -133,8 +135,21 @@ class HostMachine:
             run.signal("KILL")
 
     async def probe(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
-        """Ask once whether the instance is healthy; one that is held still is asked afterwards."""
+        """Ask once whether the instance is healthy.
+
+        One that is held still cannot answer: it is taken to be as well as it last was. Where that
+        was not well, it is asked afterwards.
+        """
+        if instance in self._well and self._holds.holds(instance):
+            return ProbeAnswer(ok=True, output="held still, so not asked; it was well before")
         await self._holds.over(instance)
+        self._well.discard(instance)
+        answer = await self._ask(instance, probe)
+        if answer.ok:
+            self._well.add(instance)
+        return answer
+
+    async def _ask(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
         holdings = self._holdings[instance]
         match probe:
             case HttpProbe():

@@ -10,14 +10,15 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from anchor_supervisor.errors import HostError
-from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_writable
 
 PATIENCE: Final = 60.0  # seconds that a start waits for a copy to be done
+FAREWELL: Final = 5.0  # seconds that the end of the fleet does
 _LOOK: Final = 0.02
 
 
@@ -34,6 +35,13 @@ def writable_locked(writable: Path, patience: float = PATIENCE) -> Iterator[int]
         yield directory
     finally:
         os.close(directory)
+
+
+def remove_when_free(writable: Path) -> None:
+    """Remove the layer, after a copy that is using it; one that does not end is not waited for."""
+    with ExitStack() as held, suppress(HostError, FileNotFoundError):
+        held.enter_context(writable_locked(writable, FAREWELL))
+    remove_writable(writable)
 
 
 def _lock(directory: int, writable: Path, patience: float) -> None:

@@ -7,6 +7,8 @@ import trio
 import trio.testing
 
 from anchor_supervisor.control.protocol import Refused
+from anchor_supervisor.fleet.model import ExecProbe
+from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.runtime import hold
 from anchor_supervisor.runtime.run import HostRun
 from real_fleet import WEB, Workshop, sh
@@ -85,16 +87,34 @@ async def test_a_probe_waits_for_the_hold_to_end(workshop: Workshop) -> None:
         await run.wait()
 
 
+async def test_a_held_container_is_as_well_as_it_was(workshop: Workshop) -> None:
+    """A long hold makes nobody ill, and nobody well."""
+    well, ill = ExecProbe(("true",)), ExecProbe(("false",))
+    async with workshop.running(workshop.fleet()) as real:
+        run = await real.start()
+        async with real.machine.held(WEB):
+            with trio.move_on_after(0.05) as waiting:
+                await real.machine.probe(WEB, well)
+        assert waiting.cancelled_caught
+        assert (await real.machine.probe(WEB, well)).ok
+        async with real.machine.held(WEB):
+            assert (await real.machine.probe(WEB, ill)).ok
+        assert not (await real.machine.probe(WEB, ill)).ok
+        run.signal("KILL")
+        await run.wait()
+
+
 async def test_what_does_not_stop_is_let_go(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time, with words; nothing stays frozen."""
-    monkeypatch.setattr(hold, "LONGEST", 0.0)
+    monkeypatch.setattr(hold, "LONGEST", 0.05)
+    monkeypatch.setattr(Cgroup, "frozen", lambda _: False)
     async with workshop.running(workshop.fleet()) as real:
         run = await real.start()
         with pytest.raises(Refused, match="cannot be paused"):
             async with real.machine.held(WEB):
                 pass
-        assert not is_frozen(run)
+        assert run.holdings.cgroup.read("cgroup.freeze") in ("0", "0\n")
         run.signal("KILL")
         await run.wait()

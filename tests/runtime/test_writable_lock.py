@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from anchor_supervisor.errors import HostError
-from anchor_supervisor.runtime.writable_lock import writable_locked
+from anchor_supervisor.runtime import writable_lock
+from anchor_supervisor.runtime.writable_lock import remove_when_free, writable_locked
 
 HOLDER = """
 import sys, time
@@ -53,3 +54,18 @@ def test_nothing_to_lock(tmp_path: Path) -> None:
     """The fleet has taken its layer away: the caller says so in its own words."""
     with pytest.raises(FileNotFoundError), writable_locked(tmp_path / "gone"):
         pass
+
+
+def test_a_layer_goes_whoever_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is free, or after a while: the end of a fleet does not wait for ever."""
+    monkeypatch.setattr(writable_lock, "FAREWELL", 0.01)
+    for name in ("free", "used", "gone"):
+        layer = tmp_path / name
+        if name != "gone":
+            (layer / "upper").mkdir(parents=True)
+        if name == "used":
+            with writable_locked(layer):
+                remove_when_free(layer)
+        else:
+            remove_when_free(layer)
+        assert not layer.exists()
