@@ -25,7 +25,13 @@ from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.images import load_docker, load_oci, load_root
 from anchor_supervisor.images.archive_stream import ArchiveStream
 from anchor_supervisor.images.load_files import DirectoryFiles, Files, parsed, read_small, shown
-from anchor_supervisor.images.load_parts import Parts, Planned, compression, plain
+from anchor_supervisor.images.load_parts import (
+    Parts,
+    Planned,
+    compression,
+    known_layers,
+    plain,
+)
 from anchor_supervisor.images.load_tar import TarFiles, members
 from anchor_supervisor.images.model import Image, Platform, machine_platform
 from anchor_supervisor.images.progress import Progress, Silent
@@ -117,7 +123,7 @@ def load_named(
         reading = _Source(store, limits, platform or machine_platform(), configure, spools)
         planned = _planned(reading, file)
         names = _names(planned, source, name, progress)
-        parts = Parts.of(store, lease, progress, limits)
+        parts = Parts(store, lease, progress, limits, platform, known_layers(store))
         manifests = [one.prepare(parts) for one in planned]
         images = [store.add_image(lease, manifest) for manifest in manifests]
         for image, references in zip(images, names, strict=True):

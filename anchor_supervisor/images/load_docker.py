@@ -66,6 +66,7 @@ def _prepare(files: Files, config_name: str, names: list[str], parts: Parts) -> 
         message = f"the archive's {shown(config_name)} does not have the digest it is named by"
         raise ImageError(message)
     config = typed(parsed(content, config_name), dict, "configuration")
+    parts.check_platform(config)
     words = f"the archive's configuration {shown(config_name)}"
     diff_ids = parse_diff_ids(config, len(names), words)
     layers = []

@@ -136,6 +136,7 @@ def _prepare(files: Files, target: Descriptor, parts: Parts) -> Descriptor:
     config_blob, layers = parse_manifest(target, document)
     config_content = _read(files, config_blob)
     config = typed(parsed(config_content, blob_name(config_blob.digest)), dict, "configuration")
+    parts.check_platform(config)
     words = f"the archive's configuration `{config_blob.digest}`"
     for layer, diff_id in zip(layers, parse_diff_ids(config, len(layers), words), strict=True):
         _copy_layer(files, layer, diff_id, parts)

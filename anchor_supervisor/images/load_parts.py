@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final, final
 from attrs import field, frozen
 
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.images import catalogue
+from anchor_supervisor.images import catalogue, indexes
 from anchor_supervisor.images.decompress import compression_of, decompressed
 from anchor_supervisor.images.layer_writer import LayerWriter
 from anchor_supervisor.images.manifests import json_bytes, manifest_json
@@ -22,6 +22,7 @@ from anchor_supervisor.images.model import (
     Descriptor,
     Layer,
     Platform,
+    machine_platform,
 )
 from anchor_supervisor.images.progress import Progress
 from anchor_supervisor.images.store import Lease, Store
@@ -41,12 +42,18 @@ class Parts:
     lease: Lease
     progress: Progress
     limits: Limits
-    known: dict[str, Layer] = field(repr=False)
+    platform: Platform | None = None
+    known: dict[str, Layer] = field(factory=dict, repr=False)
 
-    @classmethod
-    def of(cls, store: Store, lease: Lease, progress: Progress, limits: Limits) -> Parts:
-        """Begin with what the store's images are made of."""
-        return cls(store, lease, progress, limits, known=_layers_of(store))
+    def check_platform(self, config: Mapping[str, Any]) -> None:
+        """Refuse an image that is not for `platform`; note one that this machine cannot run."""
+        wanted = self.platform or machine_platform()
+        try:
+            indexes.check_platform(config, wanted, asked=self.platform is not None)
+        except ImageError as error:
+            if self.platform is not None:
+                raise
+            self.progress.note(error.message)
 
     def layer(self, file: BinaryIO, item: str, diff_id: str | None) -> Layer:
         """Store a tar as a layer, kept byte for byte where registries take it as it is.
@@ -118,7 +125,8 @@ class Planned:
     tag: str | None = None
 
 
-def _layers_of(store: Store) -> dict[str, Layer]:
+def known_layers(store: Store) -> dict[str, Layer]:
+    """Give every layer of the store's images, by its diff id."""
     found = {}
     for digest in catalogue.registered(store.layout):
         with contextlib.suppress(ImageError):  # a damaged one is not what is asked about

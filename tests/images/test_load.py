@@ -16,22 +16,18 @@ from pathlib import Path
 import pytest
 
 from anchor_supervisor.errors import ImageError
+from anchor_supervisor.images import load_parts
 from anchor_supervisor.images.load import STANDARD_INPUT, load, load_named
 from anchor_supervisor.images.model import OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Platform
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.images.unpack import Limits
 from archives import directory, member, tar
-from image_archives import docker_old, listing, oci, tar_of, write_directory, write_tar
+from image_archives import Files, docker_old, listing, oci, tar_of, write_directory, write_tar
 from image_store import (
     assert_only,
-    assert_whole,
-    die_after,
-    die_at,
     diff_id,
     digest_of,
-    ended,
     expected_tree,
-    in_child,
     layer_tar,
     name,
     tagged,
@@ -316,48 +312,32 @@ def test_a_bomb(store: Store, tmp_path: Path) -> None:
     assert_only(store)
 
 
-def _sources(folder: Path) -> list[Path]:
-    """One source of each kind."""
-    (folder / "root.tar").write_bytes(ROOT)
-    return [
-        folder / "root.tar",
-        write_directory(folder / "tree", {"etc/passwd": b"root"}),
-        write_tar(folder / "old.tar", docker_old({"old:1": [1, 2], "older:1": [2]})),
-        write_tar(folder / "layout.tar", oci("layout:1", 1, 3)),
-    ]
+@pytest.mark.parametrize("files", [docker_old({"a:1": [1]}), oci("a:1", 1)], ids=["old", "oci"])
+def test_an_image_for_another_machine(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Files
+) -> None:
+    """It comes in with a note; where a platform was asked for, only that one does."""
+    path = write_tar(tmp_path / "x.tar", files)
+    arm = Platform("linux", "arm64")
+    with pytest.raises(ImageError, match=r"made for `linux/amd64`, and not `linux/arm64`"):
+        load(path, store, None, platform=arm)
+    assert listing(store) == (set(), [])
+    notes = Notes()
+    monkeypatch.setattr(load_parts, "machine_platform", lambda: arm)
+    assert load(path, store, None, progress=notes)
+    assert notes.sentences == ["it is made for `linux/amd64`, and this machine is `linux/arm64`"]
 
 
-@pytest.mark.parametrize("kind", range(4))
-def test_killed_anywhere(store: Store, tmp_path: Path, kind: int) -> None:
-    """Killed at a call or an instant by chance, an import leaves nothing that no prune takes.
-
-    Names lead to whole images at all times, and the next import works.
-    """
-    source = _sources(tmp_path)[kind]
-    kept = tagged(store, "kept", 5)
-    chance = random.Random(kind)
-    wanted = load(source, store, None)
-    for line in list(store.images()):
-        if line.digest != kept.digest:
-            store.untag(name(line.name or ""))
-    store.prune()
-    assert_only(store, kept)
-    for round_ in range(12):
-
-        def dying(number: int = round_) -> None:
-            if number % 2:
-                die_at(chance.randrange(1, 120))
-            else:
-                die_after(chance.uniform(0.0005, 0.05))
-            load(source, store, None)
-
-        chance.random()
-        ended(in_child(dying))
-        assert store.find("kept") == kept
-        for line in store.images():
-            assert store.image(line.digest) in (kept, *wanted)
-    assert load(source, store, None) == wanted
-    store.prune()
-    assert_only(store, kept, *wanted)
-    if kind > 1:
-        assert_whole(store)
+def test_compressed_layers_of_an_archive(store: Store, tmp_path: Path) -> None:
+    """Kaniko and jib save layers as they travel, and so they stay."""
+    files = docker_old({"a:1": [1, 2, 3]})
+    packs = {1: COMPRESSIONS["gz"], 2: COMPRESSIONS["zst"], 3: COMPRESSIONS["xz"]}
+    contents = {seed: pack(layer_tar(seed)) for seed, pack in packs.items()}
+    for key, value in list(files.items()):
+        for seed, content in contents.items():
+            if value == layer_tar(seed):
+                files[key] = content
+    (image,) = load(write_tar(tmp_path / "x.tar", files), store, None)
+    assert [layer.diff_id for layer in image.layers] == [diff_id(seed) for seed in packs]
+    kept = [layer.blob.digest in map(digest_of, contents.values()) for layer in image.layers]
+    assert kept == [True, True, False]
