@@ -51,6 +51,17 @@ class Node:
 
 @final
 @define(eq=False)
+class _Level:
+    """A directory being walked: `withheld` is its own node, until something in it is taken."""
+
+    directory: int
+    path: str
+    names: list[str]
+    withheld: Node | None = None
+
+
+@final
+@define(eq=False)
 class Tree:
     """A tree to copy from. `root` is a descriptor that the caller closes.
 
@@ -107,60 +118,49 @@ class Tree:
         An ignored directory comes only where something beneath it is not ignored. `skip` is asked
         for each path. Raises BuildError for a tree too deep.
         """
-        directory = open_beneath(self.root, path or ".", DIRECTORY_FLAGS)
+        levels: list[_Level] = []
         try:
-            yield from self._walk(directory, path, 0, skip)
-        finally:
-            os.close(directory)
-
-    def _walk(
-        self, directory: int, path: str, depth: int, skip: Callable[[str], bool] | None
-    ) -> Iterator[Node]:
-        if depth > DEEPEST:
-            message = f"{self.words} is more than {DEEPEST} directories deep"
-            raise BuildError(message)
-        for name in _sorted_names(directory):
-            below = f"{path}/{name}" if path else name
-            if skip is not None and skip(below):
-                continue
-            try:
-                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # removed since it was listed
-            excluded = self.ignored.excluded(below)
-            if stat.S_ISDIR(status.st_mode):
-                if excluded and self.ignored.prunes(below):
+            top = open_beneath(self.root, path or ".", DIRECTORY_FLAGS)
+            levels.append(_Level(top, path, _names_backwards(top)))
+            while levels:
+                level = levels[-1]
+                if not level.names:
+                    os.close(levels.pop().directory)
                     continue
-                yield from self._walk_directory(
-                    directory, name, Node(below, status), depth, skip, excluded=excluded
-                )
-            elif not excluded:
-                is_link = stat.S_ISLNK(status.st_mode)
-                text = os.readlink(name, dir_fd=directory) if is_link else ""
-                yield Node(below, status, text)
-
-    def _walk_directory(
-        self,
-        parent: int,
-        name: str,
-        node: Node,
-        depth: int,
-        skip: Callable[[str], bool] | None,
-        *,
-        excluded: bool,
-    ) -> Iterator[Node]:
-        directory = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
-        try:
-            is_shown = not excluded
-            if is_shown:
-                yield node
-            for below in self._walk(directory, node.path, depth + 1, skip):
-                if not is_shown:
-                    yield node
-                    is_shown = True
-                yield below
+                name = level.names.pop()
+                below = f"{level.path}/{name}" if level.path else name
+                if skip is not None and skip(below):
+                    continue
+                yield from self._visit(levels, level, name, below)
         finally:
-            os.close(directory)
+            for level in levels:
+                os.close(level.directory)
+
+    def _visit(self, levels: list[_Level], level: _Level, name: str, path: str) -> Iterator[Node]:
+        """Give one entry, and go into it where it is a directory."""
+        try:
+            status = os.stat(name, dir_fd=level.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return  # removed since it was listed
+        excluded = self.ignored.excluded(path)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if excluded and (not is_directory or self.ignored.prunes(path)):
+            return
+        is_link = stat.S_ISLNK(status.st_mode)
+        node = Node(path, status, os.readlink(name, dir_fd=level.directory) if is_link else "")
+        if not excluded:
+            for above in levels:
+                if above.withheld is not None:
+                    yield above.withheld
+                    above.withheld = None
+            yield node
+        if is_directory:
+            if len(levels) > DEEPEST:
+                message = f"{self.words} is more than {DEEPEST} directories deep"
+                raise BuildError(message)
+            directory = os.open(name, DIRECTORY_FLAGS, dir_fd=level.directory)
+            levels.append(_Level(directory, path, [], node if excluded else None))
+            levels[-1].names = _names_backwards(directory)
 
     def open(self, node: Node) -> int:
         """Open a plain file for reading; the caller closes it.
@@ -192,3 +192,8 @@ def _sorted_names(directory: int) -> list[str]:
     """In the order of their bytes, which no locale changes."""
     with os.scandir(directory) as entries:
         return sorted((entry.name for entry in entries), key=os.fsencode)
+
+
+def _names_backwards(directory: int) -> list[str]:
+    """The names to do, the next one last."""
+    return _sorted_names(directory)[::-1]
