@@ -86,6 +86,10 @@ _KNOWN_ELSEWHERE: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("z", "Z"), "SELinux labels stay as they are: leave it out"),
     "U": "owners need no change, since ids are mapped: leave it out",
+    "suid": "only tmpfs has `nosuid` by itself, and keeps it",
+    "dev": "a container's devices are in its /dev alone",
+    **dict.fromkeys(("tmpcopyup", "notmpcopyup"), "a tmpfs begins empty: leave it out"),
+    **dict.fromkeys(("bind", "rbind"), "what is mounted beneath comes along: leave it out"),
     **dict.fromkeys(
         ("cached", "delegated", "consistent"), "it changes nothing on Linux: leave it out"
     ),

@@ -155,6 +155,29 @@ def test_a_copy_can_be_cancelled_between_files(source: Path, tmp_path: Path) -> 
         os.close(end)
 
 
+def test_hard_links_of_a_layer_stay_links_as_far_as_they_are_seen(tmp_path: Path) -> None:
+    """Where a layer above replaces or removes one name, the others are still one file."""
+    top, lower, target = (tmp_path / name for name in ("top", "lower", "copy"))
+    for folder in (top, lower, target):
+        folder.mkdir()
+    (lower / "a").write_text("lower")
+    for name in "bcd":
+        os.link(lower / "a", lower / name)
+    (top / "a").write_text("top")
+    os.mknod(top / "b", stat.S_IFCHR, 0)
+    ends = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (top, lower, target)]
+    try:
+        copy_layers(ends[:2], ends[2])
+    finally:
+        for end in ends:
+            os.close(end)
+    assert sorted(path.name for path in target.iterdir()) == ["a", "c", "d"]
+    assert (target / "a").read_text() == "top"
+    assert (target / "c").read_text() == "lower"
+    assert (target / "c").samefile(target / "d")
+    assert (target / "c").stat().st_nlink == 2
+
+
 Tree = dict[str, str | None]
 
 
