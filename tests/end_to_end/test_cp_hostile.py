@@ -8,6 +8,7 @@ copies), and a FIFO in a file's place.
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import subprocess
 import tarfile
@@ -91,9 +92,10 @@ def here(console: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make this process a client of that console's fleets."""
     for key in ("ANCHOR_RUN_DIR", "ANCHOR_DATA_DIR"):
         monkeypatch.setenv(key, console.environment[key])
-    mask = os.umask(0o022)
+    mask, files = os.umask(0o022), resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     os.umask(mask)
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
 
 def test_nothing_of_the_machine_is_read(console: Console, hostile: Path, here: None) -> None:

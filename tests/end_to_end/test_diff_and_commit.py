@@ -194,6 +194,8 @@ def test_a_killed_commit_leaves_nothing_frozen(console: Console, shop: Path) -> 
     eventually(lambda: not group.frozen(), what="it goes on")
     assert console.anchor("exec", "web", "true").code == 0
     assert "never" not in json.dumps(console.anchor("images", "--json").json())
+    assert console.anchor("prune", "--force").code == 0
+    assert os.listdir(console.data_dir / "store/ingest") == []
 
 
 def test_what_cannot_be_an_image_is_refused(console: Console, shop: Path, host_image: str) -> None:
