@@ -101,7 +101,7 @@ def unpack_layer(
 
     Raises ImageError where the unpacked bytes are not those of `diff_id`.
     """
-    with _claimed(layout, diff_id) as aside:
+    with claimed(layout, diff_id) as aside:
         if aside is None:
             return _found(layout, diff_id)
         counted = cast("BinaryIO", _Counted(source, advance))
@@ -113,7 +113,7 @@ def unpack_layer(
             lease.hold(actual)
             if layer_facts(layout, actual) is not None:
                 return _found(layout, actual)
-        _finish(layout, aside, actual, facts)
+        finish(layout, aside, actual, facts)
         return actual, facts
 
 
@@ -128,14 +128,14 @@ def unpack_archive(layout: Layout, lease: Lease, archive: Path, limits: Limits) 
             before = os.fstat(file.fileno())
             digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
             lease.hold(digest)
-            with _claimed(layout, digest) as aside:
+            with claimed(layout, digest) as aside:
                 if aside is None:
                     return digest
                 file.seek(0)
                 _, facts = _unpack_into(aside, file, limits)
                 _check_unchanged(file, before)
                 _check_is_root(aside / _ROOT, archive)
-                _finish(layout, aside, digest, facts)
+                finish(layout, aside, digest, facts)
     except IsADirectoryError as error:
         message = f"image `{archive}` is a directory, not an archive"
         raise ImageError(message) from error
@@ -177,7 +177,7 @@ def _found(layout: Layout, digest: str | None) -> tuple[str, Facts]:
 
 
 @contextlib.contextmanager
-def _claimed(layout: Layout, digest: str | None) -> Iterator[Path | None]:
+def claimed(layout: Layout, digest: str | None) -> Iterator[Path | None]:
     """Give a directory to unpack into, alone; None when the layer is here, or appears meanwhile."""
     name = secrets.token_hex(16) if digest is None else hexadecimal(digest)
     final = None if digest is None else layout.layers / name
@@ -219,7 +219,7 @@ def _unpack_into(aside: Path, source: BinaryIO, limits: Limits) -> tuple[str, Fa
     return done.digest, Facts(done.size, done.entries, done.is_opaque, done.implied)
 
 
-def _finish(layout: Layout, aside: Path, digest: str, facts: Facts) -> None:
+def finish(layout: Layout, aside: Path, digest: str, facts: Facts) -> None:
     """Write the facts, have the disk know all of it, and give the layer its name."""
     with told("write", aside):
         document = {

@@ -57,16 +57,15 @@ def _from_store(name: str, store: Store, lease: Lease) -> Resolved:
         raise ImageError(message, hint=f'`anchor pull {name}`, or set `pull = "missing"`')
     lease.hold(found.digest)
     held = store.image(found.digest)  # looked at again: before it was held it could go
-    return Resolved(store_layers(held, store), held)
+    return Resolved(store_layers(held, store, lease), held)
 
 
-def store_layers(image: model.Image, store: Store) -> Layers:
+def store_layers(image: model.Image, store: Store, lease: Lease) -> Layers:
     """Return the directories of an image that is held. Raises ImageError where it has none."""
     if not image.layers:
         message = f"image `{image.digest}` has no layers"
         raise ImageError(message, hint="nothing can be run in it")
-    paths = tuple(store.layer_root(layer.diff_id) for layer in reversed(image.layers))
-    return Layers(paths, image.digest)
+    return Layers(store.stack(lease, [layer.diff_id for layer in image.layers]), image.digest)
 
 
 def _directory(path: Path) -> Layers:

@@ -42,6 +42,7 @@ from anchor_supervisor.images.model import (
 from anchor_supervisor.images.progress import Progress, Silent
 from anchor_supervisor.images.pruning import Removal
 from anchor_supervisor.images.reference import Reference
+from anchor_supervisor.images.stack import stack
 from anchor_supervisor.images.store_layout import Layout, told
 from anchor_supervisor.images.unpack import Limits
 
@@ -157,6 +158,14 @@ class Store:
     def layer_root(self, diff_id: str) -> Path:
         """Where the layer's content is. Raises ImageError where it is not in the store."""
         return layer_store.layer_root(self.layout, diff_id)
+
+    def stack(self, lease: Lease, diff_ids: Sequence[str]) -> tuple[Path, ...]:
+        """Return the directories of these layers (the lowest first), the uppermost first.
+
+        What a user of several layers takes: it leaves out what an upper layer hides as a whole,
+        and adds what puts guessed owners and modes right. Raises ImageError where one is missing.
+        """
+        return stack(self.layout, lease, diff_ids)
 
     def add_image(self, lease: Lease, manifest: Descriptor) -> Image:
         """Register an image whose manifest, configuration and layers are all in the store."""
