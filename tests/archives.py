@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from anchor_supervisor.images.unpack import Limits, Unpacked, unpack
@@ -54,3 +55,18 @@ def unpacked_from(archive: bytes, root: Path, **limits: int) -> Unpacked:
         return unpack(io.BytesIO(archive), fd, Limits(**limits))
     finally:
         os.close(fd)
+
+
+def outside(root: Path) -> dict[str, str | None]:
+    """Everything beside the root, with content."""
+    return {
+        str(path): path.read_text() if path.is_file() else None
+        for path in (*root.parent.iterdir(), *(root.parent / "outside").rglob("*"))
+    }
+
+
+def walk(top: Path) -> Iterator[Path]:
+    """Everything beneath, and no link followed."""
+    for folder, directories, files in os.walk(top):
+        for name in (*directories, *files):
+            yield Path(folder) / name

@@ -22,6 +22,8 @@ from anchor_supervisor.images.entry import Kind, entry_of, printable, split_name
         (b"", ()),
         (b"...", (b"...",)),
         (b"..a/b..", (b"..a", b"b..")),
+        (b"/", ()),
+        (b"//a", (b"a",)),
         (b"\xff", (b"\xff",)),
     ],
 )
@@ -100,3 +102,35 @@ def test_kinds_are_told_apart() -> None:
         Kind.BLOCK_DEVICE,
         Kind.DIRECTORY, Kind.FIFO, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "about"),
+    [
+        ("a/.wh.b", Kind.WHITEOUT, (b"a", b"b")),
+        (".wh..b", Kind.WHITEOUT, (b".b",)),
+        (".wh." + "x" * 255, Kind.WHITEOUT, (b"x" * 255,)),
+        ("a/.wh..wh..opq", Kind.OPAQUE, (b"a",)),
+        (".wh..wh..opq", Kind.OPAQUE, ()),
+        (".wh..wh.plnk/1.2", Kind.NOTHING, (b".wh..wh.plnk", b"1.2")),
+        ("a/.wh..wh.x/.wh..wh..opq", Kind.NOTHING, (b"a", b".wh..wh.x", b".wh..wh..opq")),
+        ("a.wh.b", Kind.FILE, (b"a.wh.b",)),
+        (".wh", Kind.FILE, (b".wh",)),
+        (".wh.", None, ()),
+        (".wh..", None, ()),
+        (".wh...", None, ()),
+        (".wh.a/b", None, ()),
+        (".wh.a/.wh..wh..opq", None, ()),
+        (".wh." + "x" * 256, None, ()),
+    ],
+)
+def test_marks_are_told_from_content(
+    name: str, kind: Kind | None, about: tuple[bytes, ...]
+) -> None:
+    """What is removed has the name of what it was; what makes no sense is refused (None)."""
+    try:
+        entry = entry_of(tarfile.TarInfo(name))
+    except ImageError:
+        assert kind is None
+    else:
+        assert (entry.kind, entry.name) == (kind, about)

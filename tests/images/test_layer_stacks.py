@@ -6,7 +6,7 @@ import itertools
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.unpack import Unpacked
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.strategies import merged
-from archives import Member, directory, hard_link, member, symlink, tar, unpacked_from
+from archives import Member, directory, hard_link, member, symlink, tar, unpacked_from, walk
 
 pytestmark = [pytest.mark.root]
 
@@ -276,8 +276,3 @@ def test_no_mark_comes_from_an_archive(data_dir: Path) -> None:
 
 def all_attributes(top: Path) -> list[str]:
     return [name for path in (top, *walk(top)) for name in os.listxattr(path)]
-
-
-def walk(top: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(top):
-        yield from (Path(place, name) for name in (*folders, *files))
