@@ -19,7 +19,7 @@ from anchor_supervisor.images.progress import Progress
 
 T = TypeVar("T")
 
-_PARTING: Final = 5.0  # seconds that threads get to let go of what they hold
+_PARTING: Final = 2.0  # seconds that threads get to let go of what they hold
 
 
 @final

@@ -99,24 +99,24 @@ class _Pull:
 
     def carry_out(self) -> Image:
         """Resolve, fetch what is missing, register, name."""
-        manifest, content = self._resolve()
-        self.lease.hold(manifest.digest)
-        image = self._known(manifest.digest)
-        if image is None:
-            image = self._fetch(manifest, content)
-        else:
-            self._check_platform(image.config)
-            self.progress.note(f"{self.reference.familiar} is up to date")
+        pinned = self.reference.digest
+        image = None if pinned is None else self._known(pinned)
+        if image is None:  # a digest that is here needs nobody's word
+            manifest, content = self._resolve()
+            image = self._known(manifest.digest) or self._fetch(manifest, content)
         self.store.tag(self.reference, image.digest)
         return image
 
     def _known(self, digest: str) -> Image | None:
+        self.lease.hold(digest)
         try:
             image = self.store.image(digest)
         except ImageError:
             return None
         self.lease.hold(image.config_blob.digest, *(layer.diff_id for layer in image.layers))
         self.lease.hold(*(layer.blob.digest for layer in image.layers))
+        self._check_platform(image.config)
+        self.progress.note(f"{self.reference.familiar} is up to date")
         return image
 
     # Which image

@@ -284,7 +284,7 @@ class Transport:
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        options: dict[str, Any] = {"ssl_context": context, "maxsize": _AT_ONCE}
+        options: dict[str, Any] = {"ssl_context": context, "maxsize": _AT_ONCE, "blocksize": CHUNK}
         if self.insecure:
             options["cert_reqs"] = ssl.CERT_NONE
             urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for

@@ -24,7 +24,7 @@ from anchor_supervisor.images.model import (
 from anchor_supervisor.images.pull import DOWNLOADS, pull
 from anchor_supervisor.images.store import Store
 from fake_registry import Call, FakeRegistry, serve
-from image_store import assert_only, expected_tree, tree
+from image_store import assert_only, ended, expected_tree, in_child, tree
 from registries import docker_registry
 from registry_kit import IMPATIENT, Recorder, as_it_is, at, layer
 
@@ -161,6 +161,26 @@ def test_by_digest(fake: FakeRegistry, store: Store) -> None:
     assert fake.of(f"manifests/{old}")
 
 
+def test_a_digest_that_is_here(fake: FakeRegistry, store: Store) -> None:
+    """It needs nobody's word: the registry is not asked at all."""
+    digest = fake.add_image()
+    image = pull(at(fake), store, patience=IMPATIENT)
+    fake.asked.clear()
+    assert pull(at(fake, f"shop@{digest}"), store, patience=IMPATIENT) == image
+    assert not fake.asked
+
+
+def test_an_indexs_digest(fake: FakeRegistry, store: Store) -> None:
+    """It names the image of this platform, and stays its name here."""
+    digest = fake.add_image("shop", "image")
+    index = fake.add_index("shop", "1", [(digest, {"os": "linux", "architecture": "amd64"})])
+    reference = at(fake, f"shop@{index}")
+    assert pull(reference, store, patience=IMPATIENT).digest == digest
+    found = store.find(str(reference))
+    assert found is not None
+    assert found.digest == digest
+
+
 def test_what_is_here_is_not_brought_again(fake: FakeRegistry, store: Store) -> None:
     """The same digest asks for the manifest alone; a layer that another image has, for no blob."""
     fake.add_image(layers=[layer(1), layer(2)])
@@ -237,6 +257,17 @@ def test_another_machines_image(fake: FakeRegistry, store: Store) -> None:
     assert image.config["architecture"] == "riscv64"
     with pytest.raises(ImageError, match="made for `linux/riscv64`"):  # also where it is here
         pull(at(fake), store, patience=IMPATIENT)
+
+
+def test_several_pulls_at_once(registry: str, layout: Path, store: Store) -> None:
+    """Processes that want the same at the same time all get it, and it is there once."""
+    reference = at(registry, "together:1")
+    digest = skopeo_push(layout, str(reference))
+    children = [in_child(lambda: pull(reference, store, patience=IMPATIENT)) for _ in range(4)]
+    assert [ended(child) for child in children] == [0] * 4
+    image = store.image(digest)
+    store.prune()
+    assert_only(store, image)
 
 
 def test_layers_come_in_parallel(fake: FakeRegistry, store: Store) -> None:

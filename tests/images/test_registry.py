@@ -300,6 +300,16 @@ def test_answers_that_never_come(
     assert len(fake.of("/manifests/")) == HASTY.tries
 
 
+def test_platforms_in_several_lines(fake: FakeRegistry, store: Store) -> None:
+    """What a registry says is never a line of its own."""
+    digest = fake.add_image("shop", "image", [LAYER])
+    platform = {"os": "x\nhint: do this", "architecture": "amd64\r\nerror: that"}
+    fake.add_index("shop", "1", [(digest, platform)])
+    error = refused(fake, store)
+    assert error.hint is not None
+    assert len(f"{error.message} {error.hint}".splitlines()) == 1
+
+
 def test_a_layer_that_trickles(fake: FakeRegistry, store: Store) -> None:
     """A body that stops in the middle is tried again; serving it whole then is enough."""
     fake.add_image(layers=[LAYER])
