@@ -26,6 +26,7 @@ from image_store import (
     tagged,
     unsynced,
 )
+from waiting import eventually
 
 pytestmark = pytest.mark.root
 
@@ -94,7 +95,7 @@ def test_killed_anywhere(store: Store, tmp_path: Path, kind: int) -> None:
             store.untag(name(line.name or ""))
     store.prune()
     assert_only(store, kept)
-    for round_ in range(12):
+    for round_ in range(20):
 
         def dying(number: int = round_) -> None:
             if number % 2:
@@ -106,10 +107,35 @@ def test_killed_anywhere(store: Store, tmp_path: Path, kind: int) -> None:
         chance.random()
         ended(in_child(dying))
         assert store.find("kept") == kept
-        for line in store.images():
-            assert store.image(line.digest) in (kept, *wanted)
+        named = {store.image(line.digest).digest for line in store.images() if line.name}
+        store.prune()
+        left = [store.image(line.digest) for line in store.images()]
+        assert {image.digest for image in left} == named
+        assert all(image in (kept, *wanted) for image in left)
+        assert_only(store, *left)
     assert load(source, store, None) == wanted
     store.prune()
     assert_only(store, kept, *wanted)
     if kind > 1:
         assert_whole(store)
+
+
+def test_several_at_once(store: Store, tmp_path: Path) -> None:
+    """Imports of the same and of other things, with a prune at work meanwhile, all succeed."""
+    sources = _sources(tmp_path)
+    children = [
+        in_child(lambda source=source: load(source, store, None))  # type: ignore[misc]
+        for source in (*sources, *sources)
+    ]
+
+    def pruned() -> int:
+        store.prune()
+        return len(list(store.images()))
+
+    eventually(pruned, lambda count: count == 5, what="five images are there")
+    assert [ended(child) for child in children] == [0] * len(children)
+    names = {line.name for line in store.images()}
+    called = ("root", "tree", "old:1", "older:1", "layout:1")
+    assert names == {str(name(each)) for each in called}
+    store.prune()
+    assert_only(store, *(store.image(line.digest) for line in store.images()))
