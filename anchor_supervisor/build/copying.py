@@ -104,9 +104,7 @@ def _put_all(
 ) -> None:
     skipped = len(top) + 1 if top else 0
     for node in nodes:
-        item = item_of(tree, node)
-        if item is not None:
-            _put(plan, _joined(base, node.path[skipped:]), item, wishes)
+        _put(plan, _joined(base, node.path[skipped:]), item_of(tree, node), wishes)
 
 
 def _put_archive(plan: LayerPlan, base: str, archive: Tree, begun: int, wishes: Wishes) -> None:
@@ -125,17 +123,13 @@ def _put_archive(plan: LayerPlan, base: str, archive: Tree, begun: int, wishes: 
 def _put_with_parents(plan: LayerPlan, base: str, source: Source, wishes: Wishes) -> None:
     assert source.tree is not None
     assert source.node is not None
-    start = len(source.node.path) - len(source.name)
-    for node in source.above:
-        item = item_of(source.tree, node)
-        if item is not None:
-            _put(plan, _joined(base, node.path[start:]), item, wishes)
+    parts = source.name.split("/")
+    for depth, node in enumerate(source.above, 1):
+        _put(plan, _joined(base, "/".join(parts[:depth])), item_of(source.tree, node), wishes)
     _put(plan, _joined(base, source.name), _item(source), wishes)
     for node in source.below:
-        item = item_of(source.tree, node)
-        if item is not None:
-            below = node.path[len(source.node.path) :]
-            _put(plan, _joined(base, source.name + below), item, wishes)
+        below = node.path[len(source.node.path) :]
+        _put(plan, _joined(base, source.name + below), item_of(source.tree, node), wishes)
 
 
 def _item(source: Source) -> Item | None:

@@ -51,9 +51,9 @@ def select(
     `excluded` is asked for each path, seen from its source. Raises BuildError where nothing has
     that name.
     """
-    base, pivot, rest = pattern.partition(PIVOT) if parents else ("", "", pattern)
-    start = _clean(base) if pivot else ""
-    whole = _clean(f"{start}/{rest}")
+    base, pivot, rest = pattern.partition(PIVOT)
+    start = _clean(base) if parents and pivot else ""
+    whole = _clean(f"{base}/{rest}")
     for path in _matches(tree, whole):
         node = tree.find(path)
         if node is None:
@@ -83,7 +83,7 @@ def _above(tree: Tree, path: str, start: str) -> Iterator[Node]:
         if len(above) > len(start):
             place = tree.resolver.resolve(above)
             if place.status is not None:
-                yield Node(above, place.status)
+                yield Node(place.path, place.status)
 
 
 def _beneath(path: str, excluded: Callable[[str], bool] | None) -> Callable[[str], bool] | None:
