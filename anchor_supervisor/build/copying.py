@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Final, final
 
 from attrs import evolve, field, frozen
@@ -183,8 +183,11 @@ def _archive(
 def _is_archive(fd: int) -> bool:
     """Whether it begins as a tar does, compressed or not; the descriptor stays at its start."""
     try:
-        with open(fd, "rb", closefd=False) as file:
-            block = ArchiveStream(file, most=_LARGEST_HEADER).read(tarfile.BLOCKSIZE)
+        with (
+            open(fd, "rb", closefd=False) as file,
+            closing(ArchiveStream(file, most=_LARGEST_HEADER)) as stream,
+        ):
+            block = stream.read(tarfile.BLOCKSIZE)
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (ImageError, tarfile.HeaderError):
         return False

@@ -6,6 +6,7 @@ changing. Names are walked from that directory, one component at a time, and nev
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tarfile
@@ -102,16 +103,17 @@ def read_tar(archive: BinaryIO, top: int, planter: Planter, complain: Complain) 
 
     Raises ImageError for a malformed archive, HostError for what stands in the way.
     """
-    reading = _Reading(planter, complain, top, ArchiveStream(archive, most=LARGEST))
-    for entry in _entries(reading.stream):
-        try:
-            _take(reading, entry)
-        except OSError as error:
-            if isinstance(error, AnchorError):
-                raise
-            raise KernelError(error.errno or 0, "copy", str(entry)) from error
-    for name, (attributes, made) in reversed(reading.finishing.items()):
-        _finish(reading, name, attributes, made=made)
+    with contextlib.closing(ArchiveStream(archive, most=LARGEST)) as stream:
+        reading = _Reading(planter, complain, top, stream)
+        for entry in _entries(stream):
+            try:
+                _take(reading, entry)
+            except OSError as error:
+                if isinstance(error, AnchorError):
+                    raise
+                raise KernelError(error.errno or 0, "copy", str(entry)) from error
+        for name, (attributes, made) in reversed(reading.finishing.items()):
+            _finish(reading, name, attributes, made=made)
 
 
 def _entries(stream: ArchiveStream) -> Iterator[Entry]:
