@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,10 @@ from waiting import eventually
 
 
 @contextmanager
-def docker_registry(
-    directory: Path, htpasswd: Path | None = None, *, token: Mapping[str, str] | None = None
-) -> Iterator[str]:
+def docker_registry(directory: Path, htpasswd: Path | None = None) -> Iterator[str]:
     """Give the address, `127.0.0.1:PORT`, of a registry that keeps its things in `directory`.
 
-    `htpasswd`: a file of `htpasswd -B`, and basic authentication. `token`: the settings of
-    distribution's own `auth.token`, and a bearer's.
+    `htpasswd`: a file of `htpasswd -B`, for basic authentication.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with socket.socket() as held:
@@ -39,8 +36,6 @@ def docker_registry(
     }
     if htpasswd is not None:
         settings["auth"] = {"htpasswd": {"realm": "tests", "path": str(htpasswd)}}
-    if token is not None:
-        settings["auth"] = {"token": dict(token)}
     (directory / "config.yml").write_text(json.dumps(settings))  # YAML takes JSON
     with (
         (directory / "log").open("wb") as log,

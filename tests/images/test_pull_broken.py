@@ -17,7 +17,7 @@ from anchor_supervisor.images.store import Store
 from fake_registry import Call, FakeRegistry, digest_of
 from image_store import assert_only, die_after, ended, hexes, in_child
 from registries import docker_registry
-from registry_kit import HASTY, IMPATIENT, Recorder, as_it_is, at, layer
+from registry_kit import IMPATIENT, Recorder, as_it_is, at, layer
 
 pytestmark = [pytest.mark.root, pytest.mark.native]  # the same code on any kernel
 
@@ -97,10 +97,10 @@ def test_the_next_pull_goes_on(big: FakeRegistry, store: Store) -> None:
     """What a pull that failed has brought is there for the next; nothing else is left."""
     big.trick = Dropper(500_000)
     with pytest.raises(NetworkError):
-        pull(at(big), store, patience=HASTY)
+        pull(at(big), store, patience=IMPATIENT)
     [part] = hexes(store, "ingest")
     size = (store.data / "store/ingest" / part).stat().st_size
-    assert size == 500_000 * HASTY.tries
+    assert size == 500_000 * IMPATIENT.tries
     big.trick = dropper = Dropper(0, times=0)
     image = pull(at(big), store, patience=IMPATIENT)
     assert dropper.asked == [f"bytes={size}-"]
@@ -115,11 +115,11 @@ def test_an_earlier_liars_part(big: FakeRegistry, store: Store) -> None:
     big.blobs[digest] = bytes(len(right))
     big.trick = Dropper(500_000)
     with pytest.raises(NetworkError):
-        pull(at(big), store, patience=HASTY)
+        pull(at(big), store, patience=IMPATIENT)
     big.blobs[digest] = right
     big.trick = dropper = Dropper(0, times=0)
     image = pull(at(big), store, patience=IMPATIENT)
-    assert dropper.asked == [f"bytes={500_000 * HASTY.tries}-", None]
+    assert dropper.asked == [f"bytes={500_000 * IMPATIENT.tries}-", None]
     store.prune()
     assert_only(store, image)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -288,16 +290,32 @@ def drip(call: Call, start: bytes, drop: bytes) -> None:
         call.send(drop)
 
 
-@pytest.mark.parametrize("act", SLOW.values(), ids=list(SLOW))
-def test_answers_that_never_come(
-    fake: FakeRegistry, store: Store, act: Callable[[Call], None]
-) -> None:
-    """Every step has an end, also where each byte of it comes in time."""
-    fake.trick = on("/manifests/", act)
-    error = refused(fake, store, patience=HASTY)
-    assert isinstance(error, NetworkError)
-    assert re.search("stopped answering|too slow|takes more than", error.message)
-    assert len(fake.of("/manifests/")) == HASTY.tries
+def test_answers_that_never_come(store: Store) -> None:
+    """Every step has an end, also where each byte of it comes in time. All of them at once."""
+    with ExitStack() as servers:
+        fakes = {name: servers.enter_context(fake_registry()) for name in SLOW}
+        for name, fake in fakes.items():
+            fake.trick = on("/manifests/", SLOW[name])
+        caught: dict[str, Exception] = {}
+
+        def wait(name: str) -> None:
+            try:
+                pull(at(fakes[name]), store, patience=HASTY)
+            except NetworkError as error:
+                caught[name] = error
+
+        threads = [threading.Thread(target=wait, args=(name,)) for name in SLOW]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(caught) == set(SLOW)
+        for name, fake in fakes.items():
+            words = r"`[\d.:]+` (has stopped answering|is too slow: one step took|takes more than)"
+            assert re.search(words, str(caught[name])), name
+            assert len(fake.of("/manifests/")) == HASTY.tries, name
+    store.prune()
+    assert_only(store)
 
 
 def test_platforms_in_several_lines(fake: FakeRegistry, store: Store) -> None:

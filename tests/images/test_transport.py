@@ -16,9 +16,9 @@ import pytest
 from anchor_supervisor.errors import HostError, NetworkError
 from anchor_supervisor.images.faults import ConnectionFault
 from anchor_supervisor.images.hang_up import Stopped
-from anchor_supervisor.images.transport import Answer, Transport, is_loopback, retry_after
+from anchor_supervisor.images.transport import Answer, Patience, Transport, is_loopback, retry_after
 from fake_registry import Call, FakeRegistry, fake_registry
-from registry_kit import HASTY, IMPATIENT, on
+from registry_kit import IMPATIENT, on
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_plain_where_tls_was_expected(transport: Transport, fake: FakeRegistry) 
 
 def test_a_handshake_that_never_comes(fake: FakeRegistry, nobody: Path) -> None:
     """TLS has its own time to begin."""
-    transport = Transport(insecure=False, patience=HASTY)
+    transport = Transport(insecure=False, patience=Patience(connect=0.2))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(ConnectionFault):
@@ -127,7 +127,7 @@ def test_a_proxy_for_what_is_elsewhere(
     """The environment's proxy gets what is not on this machine, with its own credentials."""
     monkeypatch.setenv("http_proxy", f"http://me:secret@{fake.address}")
     monkeypatch.setenv("no_proxy", "direct.invalid")
-    transport = Transport(insecure=False, patience=HASTY)
+    transport = Transport(insecure=False, patience=IMPATIENT)
     get(transport, "http://registry.invalid/v2/")
     [asked] = fake.asked
     assert asked.path == "http://registry.invalid/v2/"
@@ -149,7 +149,7 @@ def test_a_tunnel_that_is_refused(
 ) -> None:
     """A proxy that makes no tunnel is named as what failed, without its password."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{fake.address}")
-    transport = Transport(insecure=False, patience=HASTY)
+    transport = Transport(insecure=False, patience=IMPATIENT)
     with pytest.raises(ConnectionFault, match=r"the proxy on the way to `registry.invalid`") as no:
         get(transport, "https://registry.invalid/v2/")
     assert "secret" not in no.value.message
@@ -159,7 +159,7 @@ def test_a_tunnel_that_is_refused(
 def test_proxies_that_are_not_known(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SOCKS would need another library."""
     monkeypatch.setenv("all_proxy", "socks5://me:secret@127.0.0.1:1")
-    transport = Transport(insecure=False, patience=HASTY)
+    transport = Transport(insecure=False, patience=IMPATIENT)
     with pytest.raises(HostError, match=r"`socks5://127.0.0.1:1` is of a kind"):
         get(transport, "http://registry.invalid/")
     transport.close()
