@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import secrets
+import select
 import stat
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -92,9 +93,10 @@ def save_file(
 @contextlib.contextmanager
 def _replaced(target: Path) -> Iterator[BinaryIO]:
     """Give a file without a name, which gets that of `target` once it is whole."""
-    aside = f".{target.name[:200]}.{secrets.token_hex(4)}"
     with told("write", target):
-        folder = os.open(target.parent, DIRECTORY_FLAGS)
+        final = Path(os.path.realpath(target))  # a link stays one
+        aside = f".{final.name[:200]}.{secrets.token_hex(4)}"
+        folder = os.open(final.parent, DIRECTORY_FLAGS)
         try:
             number, is_named = _made(folder, aside)
             with os.fdopen(number, "wb") as file:
@@ -105,7 +107,7 @@ def _replaced(target: Path) -> Iterator[BinaryIO]:
                     # Python follows the link in /proc only where it calls linkat(2).
                     whole = f"/proc/self/fd/{number}"
                     os.link(whole, aside, src_dir_fd=folder, dst_dir_fd=folder)
-            os.rename(aside, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.rename(aside, final.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(aside, dir_fd=folder)
@@ -224,5 +226,8 @@ class _Sink:
     def write(self, data: bytes) -> int:
         rest = memoryview(data)
         while rest:
-            rest = rest[self._file.write(rest) :]
+            count: int | None = self._file.write(rest)
+            if count is None:  # somebody has made the pipe non-blocking, for themselves
+                select.select([], [self._file], [])
+            rest = rest[count or 0 :]
         return len(data)

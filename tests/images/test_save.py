@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -131,13 +133,42 @@ def test_killed_at_any_call(store: Store, image: Image, tmp_path: Path) -> None:
 
 
 def test_the_umask_counts(store: Store, image: Image, tmp_path: Path) -> None:
-    """The file is made as a shell would make it, and is not the one of a link's other end."""
+    """The file is made as a shell would make it."""
     old = os.umask(0o027)
     try:
         save_file([Saved(image)], store, tmp_path / "x.tar")
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "x.tar").stat().st_mode) == 0o640
+
+
+def test_a_link_stays_a_link(store: Store, image: Image, tmp_path: Path) -> None:
+    """What it leads to is replaced, or made."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "x").symlink_to("in/x.tar")
+    for _ in range(2):
+        save_file([Saved(image)], store, tmp_path / "x")
+        assert (tmp_path / "x").is_symlink()
+        assert (tmp_path / "in/x.tar").read_bytes() == saved(store, Saved(image))
+
+
+def test_a_pipe_that_does_not_block(store: Store, image: Image) -> None:
+    """Somebody else's O_NONBLOCK loses no byte."""
+    here, there = os.pipe()
+    os.set_blocking(there, False)
+    fcntl.fcntl(there, fcntl.F_SETPIPE_SZ, 4096)
+    got: list[bytes] = []
+
+    def read() -> None:
+        with os.fdopen(here, "rb") as pipe:
+            got.append(pipe.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(there, "wb", buffering=0) as pipe:
+        save([Saved(image)], store, cast("BinaryIO", pipe))
+    reader.join()
+    assert got == [saved(store, Saved(image))]
 
 
 def test_a_pipe_is_written_through(store: Store, image: Image, tmp_path: Path) -> None:
