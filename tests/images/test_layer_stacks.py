@@ -19,6 +19,7 @@ from anchor_supervisor.images.unpack import Unpacked
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.strategies import merged
 from archives import Member, directory, hard_link, member, symlink, tar, unpacked_from, walk
+from waiting import SLOWNESS
 
 pytestmark = [pytest.mark.root]
 
@@ -216,7 +217,10 @@ def opaque(name: str) -> Change:
 BELOW = [file("a/old"), file("b", "old"), file("c/c/old")]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150 if SLOWNESS == 1 else 10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(stacks)
 @example([BELOW, [removal("a"), file("a/new")]])
 @example([BELOW, [file("a/new"), removal("a")]])
