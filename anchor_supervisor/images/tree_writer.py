@@ -30,6 +30,7 @@ _MOST_IMPLIED: Final = 32 << 20  # bytes that the names of directories without a
 _PART_OVERHEAD: Final = 48  # bytes of an object and of a reference to it
 
 
+@final
 @define
 class Level:
     """A directory held open. `mtime_ns` is the time it gets when it is left."""
