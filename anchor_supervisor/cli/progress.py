@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 INTERVAL: Final = 0.1  # seconds between two drawings
 _WINDOW: Final = 3.0  # seconds that a speed is taken over
-_BAR: Final = range(8, 31)  # columns of a bar
-_LONGEST_NAME: Final = 40  # columns
+_SHORTEST_BAR: Final = 8  # columns; for less there is none
+_LONGEST_BAR: Final = 30
+_LONGEST_TEXT: Final = 40  # columns of a name or a verb
 _GREEN: Final = "32"
 
 
@@ -173,10 +174,12 @@ class Bars:
         now, most = self._clock(), max(1, rows - 2)
         shown = list(self._items.items())
         names = [one_line(name) for name, _ in shown]
-        wide = min(max(map(cells, names), default=0), _LONGEST_NAME)
+        wide = min(max(map(cells, names), default=0), _LONGEST_TEXT)
+        verb = min(max((cells(item.verb) for _, item in shown), default=0), _LONGEST_TEXT)
         plain, painted = [], []
         for name, (_, item) in zip(names[:most], shown, strict=False):
-            before, bar, after = _parts(cut(name, wide), wide, item, now, columns - 1)
+            head = f"{_padded(cut(name, wide), wide)}  {_padded(cut(item.verb, verb), verb)}"
+            before, bar, after = _parts(head, item, now, columns - 1)
             plain.append(before + bar + after)
             painted.append(before + self._paint(bar, _GREEN) + after)
         if len(shown) > most:
@@ -196,9 +199,8 @@ class Bars:
             self._stream.flush()
 
 
-def _parts(name: str, wide: int, item: _Item, now: float, columns: int) -> tuple[str, str, str]:
+def _parts(before: str, item: _Item, now: float, columns: int) -> tuple[str, str, str]:
     """Give a line as text, bar and text, in at most `columns` columns."""
-    before = f"{name}{' ' * (wide - cells(name))}  {item.verb}"
     amount = size(item.done) if item.done or item.total else ""
     if item.total:
         amount = f"{size(min(item.done, item.total))}/{size(item.total)}"
@@ -208,11 +210,15 @@ def _parts(name: str, wide: int, item: _Item, now: float, columns: int) -> tuple
     if cells(before + after + rate) <= columns:
         after += rate
     left = columns - cells(before) - cells(after) - 4
-    if not item.total or left not in range(_BAR.start, sys.maxsize):
-        return cut(before + after, columns), "", ""
-    length = min(left, _BAR.stop - 1)
+    if not item.total or left < _SHORTEST_BAR:
+        return cut(f"{before}{after}".rstrip(), columns), "", ""
+    length = min(left, _LONGEST_BAR)
     full = length * min(item.done, item.total) // item.total
     return f"{before}  [", "#" * full + "." * (length - full), f"]{after}"
+
+
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - cells(text))
 
 
 def cells(text: str) -> int:
