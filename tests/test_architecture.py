@@ -43,6 +43,10 @@ NOTHING_TO_RUN: Final = frozenset(
 """Types and values alone; mypy and whoever uses them are their test."""
 
 TESTED_ELSEWHERE: Final = {
+    "build/test_service.py": [
+        *("build/options.py", "build/sources.py", "build/stage.py", "build/workshop.py"),
+        "cli/build.py",
+    ],
     "end_to_end/test_cp.py": [
         *("cli/cp.py", "runtime/container_root.py", "runtime/root_facts.py"),
         "runtime/stopped_volumes.py",

@@ -41,21 +41,22 @@ def find_image(
         lease.hold(found.digest)
         found = store.find(found.digest)
     if found is not None and _fits(found.config, platform):
-        hold(found, lease)
+        hold(found, store, lease)
         return found
     from anchor_supervisor.images.pull import pull as pull_image  # a network client, seldom needed
 
     reporter.note(f"pulling {text}")
     image = pull_image(parse(text), store, platform=platform, progress=reporter.progress)
-    hold(image, lease)
+    hold(image, store, lease)
     return image
 
 
-def hold(image: Image, lease: Lease) -> None:
+def hold(image: Image, store: Store, lease: Lease) -> None:
     """Hold all of an image. Raises ImageError where it has gone meanwhile."""
     lease.hold(image.digest, image.config_blob.digest)
     for layer in image.layers:
         lease.hold(layer.diff_id, layer.blob.digest)
+    store.image(image.digest)
 
 
 def _fits(config: Mapping[str, Any], platform: Platform) -> bool:

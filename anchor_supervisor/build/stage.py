@@ -14,7 +14,7 @@ from anchor_supervisor.build import instructions as say
 from anchor_supervisor.build.arguments import Scope
 from anchor_supervisor.build.cache import key_of
 from anchor_supervisor.build.workshop import Workshop, chain
-from anchor_supervisor.errors import BuildError, ImageError, KernelError
+from anchor_supervisor.errors import BuildError, FleetError, ImageError, KernelError
 from anchor_supervisor.images.model import Layer
 
 LAYERED: Final = (say.Run, say.Copy, say.Add, say.WorkDir)
@@ -129,14 +129,19 @@ class StageRun:
                     return None
         except KernelError:
             raise
-        except (BuildError, ImageError) as error:
+        except (BuildError, FleetError, ImageError) as error:
             raise self._located(error, instruction) from error
 
-    def _located(self, error: BuildError | ImageError, instruction: say.Instruction) -> BuildError:
+    def _located(
+        self, error: BuildError | FleetError | ImageError, instruction: say.Instruction
+    ) -> BuildError:
         """Say where it is, show those lines, and what was last said by a command that failed."""
         first = instruction.line
         place = f"{self.dockerfile.file}:{first}: "
-        lines = [f"{place}{instruction.keyword}: {error.message}"]
+        # What a RUN's container is made of has no place in any file but this one.
+        problems = error.problems if isinstance(error, FleetError) else ()
+        why = "; ".join(problem.message for problem in problems) or error.message
+        lines = [f"{place}{instruction.keyword}: {why}"]
         width = len(str(instruction.end_line))
         for number, line in enumerate(self.dockerfile.excerpt(instruction), first):
             lines.append(f"  {number:>{width}} | {line}")
