@@ -122,7 +122,8 @@ def load_named(
     ):
         reading = _Source(store, limits, platform or machine_platform(), configure, spools)
         planned = _planned(reading, file)
-        names = _names(planned, source, name, progress)
+        is_pipe = stat.S_ISFIFO(os.fstat(file).st_mode)  # `<(...)` has a number for a name
+        names = _names(planned, STANDARD_INPUT if is_pipe else source, name, progress)
         parts = Parts(store, lease, progress, limits, platform, known_layers(store))
         manifests = [one.prepare(parts) for one in planned]
         images = [store.add_image(lease, manifest) for manifest in manifests]

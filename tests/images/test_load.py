@@ -8,6 +8,7 @@ import lzma
 import os
 import random
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -217,6 +218,30 @@ def test_standard_input(
         (piped,) = load_named(STANDARD_INPUT, store, name("b:1"))
     writer.join()
     assert piped.image.layers == seen.image.layers
+
+
+def test_a_pipe_has_no_name(store: Store, tmp_path: Path) -> None:
+    """What a shell makes of `<(...)` is read to its end, and is not named after its number."""
+    os.mkfifo(tmp_path / "63")
+    writer = threading.Thread(target=(tmp_path / "63").write_bytes, args=(ROOT,))
+    writer.start()
+    (loaded,) = load_named(tmp_path / "63", store, None)
+    writer.join()
+    assert loaded.names == ()
+    assert loaded.image.layers[0].diff_id == digest_of(ROOT)
+
+
+def test_a_mount_in_a_directory(store: Store, tmp_path: Path) -> None:
+    """What is mounted in it is not its own: the place is there, empty."""
+    root = write_directory(tmp_path / "root", {"etc/passwd": b"root"})
+    (root / "proc").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", root / "proc"], check=True)
+    try:
+        (root / "proc/inside").touch()
+        (image,) = load(root, store, None)
+    finally:
+        subprocess.run(["umount", root / "proc"], check=True)
+    assert set(tree(store.layer_root(image.layers[0].diff_id))) == {"etc", "etc/passwd", "proc"}
 
 
 def _write(pipe: int, content: bytes) -> None:
