@@ -2,8 +2,10 @@
 
 The first line says who and with which pid, every further one a digest. flock(2) ends with the last
 descriptor of its holder, so a lease is alive exactly as long as the process, and whatever it has
-forked with a copy. What is in a lease is written under the store's shared lock and believed under
-the exclusive one: a prune sees either all of what somebody needs, or ends before they look.
+forked with a copy; and longer, where it has said what a kill would leave behind (a fleet's cgroup,
+with containers in it that go on without their supervisor). What is in a lease is written under the
+store's shared lock and believed under the exclusive one: a prune sees either all of what somebody
+needs, or ends before they look.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol, final
+from typing import Any, BinaryIO, Protocol, final
 
 from attrs import define, field, frozen
 
@@ -71,8 +73,11 @@ class _Lease:
 
 
 @contextlib.contextmanager
-def lease(layout: Layout, holder: str) -> Iterator[Lease]:
-    """Take a lease for as long as the block lasts, and sweep what the dead have left."""
+def lease(layout: Layout, holder: str, outlived_by: Path | None) -> Iterator[Lease]:
+    """Take a lease for as long as the block lasts, and sweep what the dead have left.
+
+    Where its holder is killed, the lease goes on for as long as `outlived_by` is there.
+    """
     layout.make()
     sweep(layout)
     _sweep_dead(layout)
@@ -80,8 +85,12 @@ def lease(layout: Layout, holder: str) -> Iterator[Lease]:
     with layout.shared(), told("write", path):
         file = claim_file(path)
         try:
-            line = json.dumps({"holder": holder, "pid": os.getpid()}) + "\n"
-            write_all(file, line.encode())
+            who = {
+                "holder": holder,
+                "pid": os.getpid(),
+                "outlived_by": None if outlived_by is None else str(outlived_by),
+            }
+            write_all(file, f"{json.dumps(who)}\n".encode())
         except BaseException:
             path.unlink()
             os.close(file)
@@ -104,7 +113,7 @@ class Held:
 
 
 def living(layout: Layout) -> tuple[tuple[Held, ...], tuple[Path, ...]]:
-    """Every living process's lease, and the files of dead ones. Call under the store's lock."""
+    """Every lease that counts, and the files of dead ones. Call under the store's lock."""
     held, dead = [], []
     for name in names_in(layout.leases):
         path = layout.leases / name
@@ -114,9 +123,10 @@ def living(layout: Layout) -> tuple[tuple[Held, ...], tuple[Path, ...]]:
             except FileNotFoundError:
                 continue  # its holder is done
             with os.fdopen(file, "rb") as opened:
-                if _is_dead(file):
+                if _is_dead(file) and not _is_outlived(opened):
                     dead.append(path)
                 else:
+                    opened.seek(0)
                     held.append(_read(path, opened.read()))
     return tuple(held), tuple(dead)
 
@@ -127,11 +137,9 @@ def _sweep_dead(layout: Layout) -> None:
         path = layout.leases / name
         with told("remove", path), contextlib.suppress(FileNotFoundError):
             file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                if _is_dead(file):
+            with os.fdopen(file, "rb") as opened:
+                if _is_dead(file) and not _is_outlived(opened):
                     path.unlink(missing_ok=True)
-            finally:
-                os.close(file)
 
 
 def _is_dead(file: int) -> bool:
@@ -143,14 +151,25 @@ def _is_dead(file: int) -> bool:
     return True
 
 
+def _is_outlived(opened: BinaryIO) -> bool:
+    """Whether what a dead holder has left behind still needs what it held."""
+    place = _first_line(opened.readline()).get("outlived_by")
+    return isinstance(place, str) and os.path.lexists(place)
+
+
+def _first_line(line: bytes) -> Mapping[str, Any]:
+    with contextlib.suppress(ValueError):
+        who = json.loads(line)
+        if isinstance(who, dict):
+            return who
+    return {}
+
+
 def _read(path: Path, content: bytes) -> Held:
-    first, *lines = content.decode(errors="replace").split("\n")
-    try:
-        holder = json.loads(first)["holder"]
-    except (ValueError, KeyError, TypeError):
-        holder = "unknown"
+    first, _, rest = content.partition(b"\n")
+    holder = _first_line(first).get("holder", "unknown")
     digests = set()
-    for line in lines:
+    for line in rest.decode(errors="replace").split("\n"):
         with contextlib.suppress(ImageError):
             digests.add(checked_digest(line))
     return Held(path, str(holder), frozenset(digests))

@@ -8,7 +8,9 @@ made of, so that a kill in between leaves nothing half: what is still registered
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, final
@@ -24,7 +26,6 @@ from anchor_supervisor.images.store_layout import (
     UNPACKING,
     Layout,
     claim_directory,
-    disk_size,
     is_there,
     lock_unused,
     names_in,
@@ -34,6 +35,7 @@ from anchor_supervisor.images.store_layout import (
 )
 
 _SHOWN: Final = 12  # digits
+_BLOCK: Final = 512  # bytes in st_blocks' unit (stat(2))
 _ON_THE_WAY: Final = frozenset({"part", "unfinished"})
 
 
@@ -207,3 +209,25 @@ def _abandoned(layout: Layout, keep: set[str], own: Path | None) -> Iterator[_Do
         release(unused)
         kind = "part" if name.endswith(PART) else "unfinished"
         yield _Doomed(kind, name.removeprefix(UNPACKING)[:_SHOWN], path)
+
+
+def disk_size(path: Path) -> int:
+    """Bytes that a file or a tree takes on the disk; what cannot be looked at counts for nothing.
+
+    A name too long for the kernel (a tree of thousands of levels) is one such.
+    """
+    total, seen, pending = 0, set[tuple[int, int]](), [os.fsencode(path)]
+    while pending:
+        place = pending.pop()
+        with contextlib.suppress(OSError):
+            status = os.lstat(place)
+            if status.st_nlink > 1:
+                identity = (status.st_dev, status.st_ino)
+                if identity in seen:
+                    continue
+                seen.add(identity)
+            total += status.st_blocks * _BLOCK
+            if stat.S_ISDIR(status.st_mode):  # scandir would follow a link out of the store
+                with os.scandir(place) as entries:
+                    pending += [entry.path for entry in entries]
+    return total

@@ -69,9 +69,14 @@ class Store:
         """Where things are."""
         return Layout(self.data / "store")
 
-    def lease(self, holder: str) -> AbstractContextManager[Lease]:
-        """Hold things for as long as the block lasts; `holder` is for people: "pull", "fleet x"."""
-        return leases.lease(self.layout, holder)
+    def lease(
+        self, holder: str, *, outlived_by: Path | None = None
+    ) -> AbstractContextManager[Lease]:
+        """Hold things for as long as the block lasts; `holder` is for people: "pull", "fleet x".
+
+        Where the process is killed, they are held for as long as `outlived_by` is there.
+        """
+        return leases.lease(self.layout, holder, outlived_by)
 
     def blob(self, digest: str) -> Path | None:
         """Where a blob is; None where it is not."""

@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, final
@@ -30,7 +29,6 @@ TRASH: Final = "trash-"
 
 FILE_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
-_BLOCK: Final = 512  # bytes in st_blocks' unit (stat(2))
 
 
 @final
@@ -285,25 +283,3 @@ def remove_tree(path: Path) -> None:
         remove_beneath(parent, path.name)
     finally:
         os.close(parent)
-
-
-def disk_size(path: Path) -> int:
-    """Bytes that a file or a tree takes on the disk; what cannot be looked at counts for nothing.
-
-    A name too long for the kernel (a tree of thousands of levels) is one such.
-    """
-    total, seen, pending = 0, set[tuple[int, int]](), [os.fsencode(path)]
-    while pending:
-        place = pending.pop()
-        with contextlib.suppress(OSError):
-            status = os.lstat(place)
-            if status.st_nlink > 1:
-                identity = (status.st_dev, status.st_ino)
-                if identity in seen:
-                    continue
-                seen.add(identity)
-            total += status.st_blocks * _BLOCK
-            if stat.S_ISDIR(status.st_mode):  # scandir would follow a link out of the store
-                with os.scandir(place) as entries:
-                    pending += [entry.path for entry in entries]
-    return total

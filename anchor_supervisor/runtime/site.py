@@ -28,7 +28,12 @@ from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.id_ranges import IdRanges
-from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
+from anchor_supervisor.runtime.limits import (
+    end_cgroup,
+    enforced_limits,
+    fleet_cgroup,
+    make_fleet_cgroup,
+)
 from anchor_supervisor.runtime.provisions import provisions
 
 log = structlog.get_logger("host")
@@ -109,7 +114,9 @@ def open_site(
         images: Mapping[str, Image] = {}
         if layers is None:
             store = Store(data)
-            lease = opened.enter_context(store.lease(f"fleet {fleet.name}"))
+            lease = opened.enter_context(
+                store.lease(f"fleet {fleet.name}", outlived_by=fleet_cgroup(identity).path)
+            )
             found = provisions(fleet, store, lease)
             fleet, layers, images = found.fleet, found.layers, found.images
         if check_programs:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import HostError, ImageError
@@ -165,6 +165,7 @@ def test_a_second_writer_waits_and_finds_it_done(store: Store) -> None:
     assert found == [None]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.binary(max_size=300), max_size=8), st.data())
 def test_any_pieces_and_breaks_give_the_same_blob(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], data: st.DataObject

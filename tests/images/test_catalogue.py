@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import ImageError
@@ -158,7 +158,8 @@ REFERENCES = st.builds(
 )
 
 
-@given(st.lists(REFERENCES, unique=True, max_size=20))
+@settings(max_examples=30)
+@given(st.lists(REFERENCES, unique=True, max_size=10))
 def test_every_name_has_a_file_of_its_own(references: list[Reference]) -> None:
     """However long, each is one file in the directory of names, and no two share one."""
     layout = Layout(Path("/nowhere"))

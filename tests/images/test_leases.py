@@ -148,3 +148,32 @@ def test_taking_a_lease_sweeps_what_the_dead_left(store: Store) -> None:
     (ingest / f"{DIGEST[7:]}.part").write_text("x")
     with store.lease("test"):
         assert hexes(store, "ingest") == {f"{DIGEST[7:]}.part"}
+
+
+def test_what_a_killed_holder_left_behind_keeps_its_lease(store: Store, tmp_path: Path) -> None:
+    """Containers go on without their supervisor: what they stand on stays until they are gone."""
+    left = tmp_path / "cgroup"
+    left.mkdir()
+
+    def hold() -> None:
+        with store.lease("fleet x", outlived_by=left) as lease:
+            lease.hold(DIGEST)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert ended(in_child(hold)) == -signal.SIGKILL
+    assert store.holders(DIGEST) == ("fleet x",)
+    with store.lease("other"):
+        store.prune()
+    assert store.holders(DIGEST) == ("fleet x",)
+    left.rmdir()
+    assert store.holders(DIGEST) == ()
+    with store.lease("other"):
+        assert len(hexes(store, "leases")) == 1
+
+
+def test_a_block_that_ends_ends_its_lease_at_once(store: Store, tmp_path: Path) -> None:
+    """What is there afterwards has nothing to do with it: only a kill leaves anything behind."""
+    with store.lease("fleet x", outlived_by=tmp_path) as lease:
+        lease.hold(DIGEST)
+    assert store.holders(DIGEST) == ()
+    assert hexes(store, "leases") == set()

@@ -10,9 +10,9 @@ import pytest
 
 import archives
 from anchor_supervisor.images.model import OCI_LAYER
+from anchor_supervisor.images.pruning import disk_size
 from anchor_supervisor.images.reference import parse
 from anchor_supervisor.images.store import Store
-from anchor_supervisor.images.store_layout import disk_size
 from image_store import (
     add_image,
     assert_only,

@@ -27,7 +27,7 @@ from image_store import (
     unsynced,
 )
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 KILLED = -9
 ALARMED = -14

@@ -224,4 +224,4 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
-TestStoreAgainstAModel = pytest.mark.root(Machine.TestCase)
+TestStoreAgainstAModel = pytest.mark.root(pytest.mark.native(Machine.TestCase))
