@@ -15,6 +15,7 @@ from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.rootfs import tree_copy
 from anchor_supervisor.rootfs.overlay import merge_layers
 from anchor_supervisor.rootfs.tree_copy import copy_layers, copy_tree
+from waiting import SLOWNESS
 
 pytestmark = pytest.mark.root
 
@@ -239,7 +240,7 @@ def seen(top: Path) -> dict[str, tuple[object, ...]]:
 
 
 @given(st.lists(layer(), min_size=2, max_size=4))
-@settings(max_examples=40)
+@settings(max_examples=40 if SLOWNESS == 1 else 10)
 @example(
     [
         ({"a": None}, frozenset()),
