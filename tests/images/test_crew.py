@@ -17,6 +17,11 @@ def never() -> None:
     raise AssertionError("stopped")
 
 
+def alive(*names: str) -> list[str]:
+    """Threads of these names that are still there."""
+    return [thread.name for thread in threading.enumerate() if thread.name in names]
+
+
 def test_every_item_takes_every_stage() -> None:
     """In the order of the stages, whatever the order of the items."""
     seen: dict[int, list[str]] = {number: [] for number in range(20)}
@@ -24,10 +29,9 @@ def test_every_item_takes_every_stage() -> None:
         Stage[int]("first", 3, lambda number: seen[number].append("first")),
         Stage[int]("second", 2, lambda number: seen[number].append("second")),
     )
-    before = threading.active_count()
     carry_out(range(20), stages, never)
     assert all(steps == ["first", "second"] for steps in seen.values())
-    assert threading.active_count() == before
+    assert not alive("first", "second")
 
 
 def test_nothing_to_do() -> None:
@@ -60,10 +64,9 @@ def test_the_first_failure_is_everybodys() -> None:
             raise AssertionError("never stopped")
         raise Stopped
 
-    before = threading.active_count()
     with pytest.raises(ValueError, match="3"):
         carry_out(range(4), (Stage[int]("only", 4, act),), stopped.set)
-    assert threading.active_count() == before
+    assert not alive("only")
 
 
 def test_a_stopped_progress_stops_its_callers() -> None:
