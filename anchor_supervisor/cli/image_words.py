@@ -20,8 +20,13 @@ _EARLIEST: Final = 1970  # docker writes the year 1 where it knows no time
 
 
 def store() -> Store:
-    """Give the store of this machine."""
-    return Store(places.data_dir())
+    """Give the store of this machine. Raises HostError where it is not ours to look into."""
+    found = Store(places.data_dir())
+    for place in (found.data, found.layout.top):
+        if os.path.exists(place) and not os.access(place, os.X_OK):  # noqa: PTH110 - never raises
+            message = f"the images in `{found.data}` are another user's"
+            raise HostError(message, hint="run it again with sudo")
+    return found
 
 
 def require_root(what: str) -> None:

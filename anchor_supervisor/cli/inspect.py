@@ -13,7 +13,7 @@ from anchor_supervisor.cli.options import (
     print_json,
 )
 from anchor_supervisor.control.fleets import NoFleet
-from anchor_supervisor.errors import AnchorError, ControlError, FleetError
+from anchor_supervisor.errors import AnchorError, ControlError, FleetError, HostError
 
 EXAMPLES = """\
 A name that no container of the fleet has may be an image's.
@@ -50,12 +50,11 @@ def run(options: argparse.Namespace) -> int:
 def _image(name: str, why: AnchorError | None) -> dict[str, Any]:
     """Give an image's facts; where there is none either, say `why` there is no container."""
     from anchor_supervisor.cli.image_words import image_facts, store
-    from anchor_supervisor.errors import ImageError
     from anchor_supervisor.images.lookup import find
 
     try:
         found = find(store(), name)
-    except ImageError:
+    except HostError:
         if why is None or isinstance(why, NoFleet):
             raise
         raise why from None

@@ -43,9 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show, ask, remove, and say what was freed."""
+    from anchor_supervisor.build.sweep import sweep_dead_builds
     from anchor_supervisor.cli.image_words import freed, removal_facts, store
 
     place = store()
+    if not options.dry_run:
+        sweep_dead_builds()
     removals = _prune(place, everything=options.all, dry_run=True)
     if not options.json:
         _print_table(removals)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from anchor_supervisor.images.lookup import Found
     from anchor_supervisor.images.reference import Reference
-    from anchor_supervisor.images.store import Removal, Store
+    from anchor_supervisor.images.store import NamedImage, Removal, Store
 
 EXAMPLES = """\
 A name is taken away; with its last name goes the image, and every layer that no other image has.
@@ -58,9 +58,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _remove(place: Store, text: str, *, force: bool) -> list[dict[str, Any]]:
     """Remove what `text` means, or refuse before anything is done."""
-    from anchor_supervisor.images.lookup import find, same_id
+    from anchor_supervisor.errors import ImageError
+    from anchor_supervisor.images.lookup import find, find_damaged, same_id
 
-    found = find(place, text)
+    try:
+        found = find(place, text)
+    except ImageError:
+        damaged = find_damaged(place, text)
+        if damaged is None:
+            raise
+        return [_take_damaged(place, damaged)]
     if found.name is not None:
         names: tuple[Reference, ...] = (found.name,)
         meant: tuple[Found, ...] = (found,)
@@ -72,7 +79,10 @@ def _remove(place: Store, text: str, *, force: bool) -> list[dict[str, Any]]:
     for one in meant:
         if not force and set(one.names) <= set(names):
             _refuse_held(text, place.holders(one.image.digest))
-    return [_take_away(place, one, set(names)) for one in meant]
+    return [
+        _untagged(place, one.image.digest, [name for name in one.names if name in names])
+        for one in meant
+    ]
 
 
 def _several(text: str, names: tuple[Reference, ...]) -> AnchorError:
@@ -83,18 +93,25 @@ def _several(text: str, names: tuple[Reference, ...]) -> AnchorError:
     return ImageError(message, hint="say which, or take all of them away with `-f`")
 
 
-def _take_away(place: Store, one: Found, names: set[Reference]) -> dict[str, Any]:
+def _take_damaged(place: Store, damaged: NamedImage) -> dict[str, Any]:
+    """Remove what is of no use to anybody, under one of its names or without any."""
+    from anchor_supervisor.images import reference
+
+    names = () if damaged.name is None else (reference.parse(damaged.name),)
+    return _untagged(place, damaged.digest, names)
+
+
+def _untagged(place: Store, digest: str, names: Sequence[Reference]) -> dict[str, Any]:
+    """Take these names away, and with the last one the image."""
     from anchor_supervisor.cli.image_words import freed, removal_facts
     from anchor_supervisor.images.lookup import names_of
 
-    digest = one.image.digest
-    untagged = [name for name in one.names if name in names]
-    for name in untagged:
+    for name in names:
         place.untag(name)
     left = names_of(place, digest)
     removals: Sequence[Removal] = () if left else place.remove(digest)
     return {
-        "untagged": [name.familiar for name in untagged],
+        "untagged": [name.familiar for name in names],
         "names": [name.familiar for name in left],
         "digest": digest,
         "removed": [removal_facts(removal) for removal in removals],

@@ -11,7 +11,7 @@ from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import reference
 from anchor_supervisor.images.model import Image
 from anchor_supervisor.images.reference import Reference
-from anchor_supervisor.images.store import Store
+from anchor_supervisor.images.store import NamedImage, Store
 
 ID_DIGITS: Final = 12
 
@@ -33,6 +33,15 @@ def find(store: Store, text: str) -> Found:
         raise unknown(store, text)
     names = names_of(store, image.digest)
     return Found(image, _name_in(text, names), names)
+
+
+def find_damaged(store: Store, text: str) -> NamedImage | None:
+    """Find an image whose configuration cannot be read any more, by a name or its digest."""
+    try:
+        wanted = str(reference.parse(text))
+    except ImageError:
+        wanted = text
+    return next((line for line in store.images() if wanted in (line.name, line.digest)), None)
 
 
 def names_of(store: Store, digest: str) -> tuple[Reference, ...]:

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from anchor_program import Anchor, pretending
+from anchor_supervisor.cli import image_words
 from anchor_supervisor.cli.image_words import ago, time_of
 from anchor_supervisor.cli.render import now
+from anchor_supervisor.errors import HostError
 from anchor_supervisor.images.lookup import short_id
 from anchor_supervisor.images.model import OCI_CONFIG, Image
 from anchor_supervisor.images.store import Store
 from image_archives import as_json, config
-from image_store import add_image, assert_only, name, tagged, unsynced
+from image_store import add_image, assert_only, ended, in_child, name, tagged, unsynced
 
 pytestmark = pytest.mark.root
 
@@ -107,6 +109,10 @@ def test_a_damaged_image_hides_no_other(anchor: Anchor, store: Store, debian: Im
     done = anchor("images")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
     assert done.stderr.startswith("warning: blob `sha256:")
+    assert "is damaged" in refused(anchor, "history", "other")
+    removed = anchor("rmi", "other")
+    assert removed.stdout.startswith(f"untagged other:latest\nremoved {other.digest}, freed ")
+    assert anchor("images").stderr == ""
 
 
 def _with_history(store: Store, history: object) -> Image:
@@ -315,6 +321,22 @@ def test_inspect_without_a_fleet(anchor: Anchor, store: Store) -> None:
     image = tagged(store, "debian:11", 1)
     assert json.loads(anchor("inspect", "debian:11").stdout)["digest"] == image.digest
     assert "did you mean `debian:11`?" in refused(anchor, "inspect", "debian:1")
+
+
+def test_another_users_store(store: Store, debian: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may not look is told so, in words."""
+    monkeypatch.setenv("ANCHOR_DATA_DIR", str(store.data))
+    assert image_words.store() == store
+    for place in (store.data / "store", store.data):
+        place.chmod(0o700)
+
+        def look() -> None:
+            os.setresuid(65534, 65534, 65534)
+            with pytest.raises(HostError, match="are another user's") as caught:
+                image_words.store()
+            assert caught.value.hint == "run it again with sudo"
+
+        assert ended(in_child(look)) == 0
 
 
 @pytest.mark.parametrize(
