@@ -44,7 +44,7 @@ NOTHING_TO_RUN: Final = frozenset(
 
 TESTED_ELSEWHERE: Final = {
     "build/test_service.py": [
-        *("build/options.py", "build/sources.py", "build/stage.py", "build/workshop.py"),
+        *("build/options.py", "build/stage.py", "build/workshop.py"),
         "cli/build.py",
     ],
     "end_to_end/test_cp.py": [

@@ -185,13 +185,8 @@ def prune(store: Store, *, everything: bool = False, dry_run: bool = False) -> t
     removed = [*_prune_entries(cache, everything=everything, dry_run=dry_run)]
     if everything:
         removed += _prune_mounts(cache, dry_run=dry_run)
-    with contextlib.suppress(FileNotFoundError):
-        above = os.open(cache.path / "scratch", DIRECTORY_FLAGS)
-        try:
-            if not dry_run:
-                removed += [Removal("build", name, 0) for name in scratch.sweep(above)]
-        finally:
-            os.close(above)
+    dead = scratch.sweep_dead(cache.path / "scratch", dry_run=dry_run)
+    removed += [Removal("killed build", name, 0) for name in dead]
     return tuple(removed)
 
 

@@ -12,7 +12,7 @@ import secrets
 import stat
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -26,8 +26,7 @@ from anchor_supervisor.build.paths import Resolver
 from anchor_supervisor.build.run_mounts import Target
 from anchor_supervisor.build.scratch import Scratch
 from anchor_supervisor.build.workshop import PREFIX
-from anchor_supervisor.control.fleets import dead_fleets
-from anchor_supervisor.errors import BuildError, HostError
+from anchor_supervisor.errors import BuildError
 from anchor_supervisor.fleet.model import (
     Attachment,
     Container,
@@ -56,7 +55,6 @@ from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.life import Written
 from anchor_supervisor.runtime.service import Ending, Options, supervise
-from anchor_supervisor.runtime.sweep import sweep_fleet
 
 NAME: Final = "build"
 LAST_OUTPUT: Final = 4096  # bytes that are told again when a step fails
@@ -279,13 +277,3 @@ class _Listener:
                 kept -= len(self._kept.popleft())
             with suppress(OSError, ValueError):  # nobody reads what we show: the step goes on
                 self.reporter.output(data)
-
-
-def sweep_dead_builds() -> Sequence[str]:
-    """End what builds have left that were killed: nobody else knows their names."""
-    swept = []
-    for name in dead_fleets():
-        if name.startswith(PREFIX):
-            with suppress(HostError):  # it has only just begun, and has no socket yet
-                swept += sweep_fleet(name, volumes=True)
-    return swept

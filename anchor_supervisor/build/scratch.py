@@ -73,19 +73,25 @@ def _room(parent: Path) -> tuple[int, str, int]:
                 raise
 
 
-def sweep_dead(parent: Path) -> None:
-    """Remove what the dead have left in `parent`, and that where nothing is in it any more."""
+def sweep_dead(parent: Path, *, dry_run: bool = False) -> list[str]:
+    """Remove what the dead have left in `parent`, and that where nothing is in it any more.
+
+    Returns the names of what they had.
+    """
     with contextlib.suppress(FileNotFoundError):
         above = os.open(parent, DIRECTORY_FLAGS)
         try:
-            sweep(above)
+            removed = sweep(above, dry_run=dry_run)
         finally:
             os.close(above)
-        with contextlib.suppress(OSError):
-            parent.rmdir()
+        if not dry_run:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        return removed
+    return []
 
 
-def sweep(parent: int) -> list[str]:
+def sweep(parent: int, *, dry_run: bool = False) -> list[str]:
     """Remove the directories that nobody holds; return their names."""
     removed = []
     with os.scandir(parent) as entries:
@@ -96,7 +102,8 @@ def sweep(parent: int) -> list[str]:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if is_still(held, parent, name):
-                    remove_beneath(parent, name)
+                    if not dry_run:
+                        remove_beneath(parent, name)
                     removed.append(name)
             finally:
                 os.close(held)

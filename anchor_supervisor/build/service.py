@@ -19,16 +19,15 @@ from anchor_supervisor.build.cache import Cache
 from anchor_supervisor.build.fingerprint import FileDigests
 from anchor_supervisor.build.instructions import Dockerfile, From, Label
 from anchor_supervisor.build.options import BuildOptions, Quiet, Reporter
-from anchor_supervisor.build.scratch import scratch, sweep_dead
+from anchor_supervisor.build.scratch import scratch
 from anchor_supervisor.build.stage import LAYERED, Built, StageRun, needed
+from anchor_supervisor.build.sweep import sweep_dead_builds
 from anchor_supervisor.build.tree import Tree
-from anchor_supervisor.build.workshop import PREFIX, SECRETS, Workshop
-from anchor_supervisor.control.fleets import dead_fleets
-from anchor_supervisor.errors import BuildError
+from anchor_supervisor.build.workshop import Workshop
+from anchor_supervisor.errors import BuildError, HostError
 from anchor_supervisor.images.indexes import parse_platform
 from anchor_supervisor.images.model import Image, Layer, machine_platform
 from anchor_supervisor.images.store import Store
-from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.private import make_private
 
 __all__ = ["BuildOptions", "build"]
@@ -49,7 +48,10 @@ def build(
     ImageError or HostError for what else is missing, Interrupted where a signal ended a RUN.
     """
     reporter = reporter or Quiet()
-    _sweep()
+    if os.geteuid() != 0:
+        message = "images can only be built by root"
+        raise HostError(message, hint="run it again with sudo")
+    sweep_dead_builds()
     with ExitStack() as opened:
         root = sources.open_context(context)
         opened.callback(os.close, root)
@@ -80,15 +82,6 @@ def build(
         for reference in options.names:
             store.tag(reference, image.digest)
         return image
-
-
-def _sweep() -> None:
-    """Remove what killed builds have left."""
-    sweep_dead(places.run_dir() / SECRETS)
-    if any(name.startswith(PREFIX) for name in dead_fleets()):
-        from anchor_supervisor.build.command import sweep_dead_builds  # trio and all: seldom
-
-        sweep_dead_builds()
 
 
 def _labelled(configuration: Mapping[str, object], labels: Mapping[str, str]) -> dict[str, object]:
