@@ -85,7 +85,7 @@ class Workshop:
 
     def paths(self, layers: Sequence[Layer]) -> tuple[Path, ...]:
         """The layers' directories, the uppermost first."""
-        return tuple(self.store.layer_root(layer.diff_id) for layer in reversed(layers))
+        return self.store.stack(self.lease, [layer.diff_id for layer in layers])
 
     def root(self, layers: Sequence[Layer]) -> int | None:
         """All layers as one tree, to be looked at; None where there are none."""
