@@ -77,11 +77,20 @@ class Watch:
         """From here on this thread's steps are steps of this connection."""
         self._here.line = line
 
+    def allow(self, seconds: float) -> None:
+        """From here on each step of this thread's may take so long."""
+        self._here.limit = seconds
+
+    @property
+    def limit(self) -> float:
+        """Seconds that a step of this thread's may take."""
+        return float(getattr(self._here, "limit", self.patience))
+
     def step(self) -> None:
         """A step of this thread's connection begins."""
         line = self._line()
         if line is not None:
-            line.due = time.monotonic() + self.patience
+            line.due = time.monotonic() + self.limit
 
     def rest(self) -> None:
         """Nothing is expected of this thread's connection now."""
@@ -145,6 +154,10 @@ def watched(kind: Any, watch: Watch) -> Any:  # noqa: ANN401 - urllib3's two con
                 self.anchor_line.close()
             self.anchor_line = watch.connected(made)
             return made
+
+        def connect(self) -> None:
+            super().connect()
+            self.sock.settimeout(watch.patience)  # or sending would have to be as fast as this
 
         def request(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
             watch.use(self.anchor_line)

@@ -41,10 +41,14 @@ __all__ = ["Answer", "Body", "ConnectionFault", "Patience", "Stopped", "Transpor
 @final
 @frozen
 class Patience:
-    """How long to wait, in seconds, and how often to try again what a connection's fault ended."""
+    """How long to wait, in seconds, and how often to try again what a connection's fault ended.
+
+    `commit` is for the answer to what was sent, which a registry may first have to move about.
+    """
 
     connect: float = 10.0
     idle: float = 60.0
+    commit: float = 300.0
     tries: int = 6
     first_delay: float = 0.5
     longest_delay: float = 60.0
@@ -217,6 +221,8 @@ class Transport:
         parts = split_url(url)
         manager = self._manager(parts.scheme, parts.hostname or "", parts.netloc)
         host = parts.netloc.rpartition("@")[2]
+        limit = self.patience.idle if body is None else self.patience.commit
+        self.watch.allow(limit)
         response: urllib3.BaseHTTPResponse | None = None
         try:
             with _faults(host, self.watch, reached=host in self._reached):
@@ -234,7 +240,7 @@ class Transport:
                     retries=False,
                     preload_content=False,
                     decode_content=False,
-                    timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.idle),
+                    timeout=urllib3.Timeout(connect=self.patience.connect, read=limit),
                 )
         except BaseException:
             if response is not None:
@@ -336,9 +342,7 @@ class _faults:  # noqa: N801 - reads as the block it is
         if self._watch.stopped.is_set():
             raise Stopped from None
         if self._watch.was_late():
-            message = (
-                f"`{self._host}` is too slow: one step took more than {self._watch.patience:g} s"
-            )
+            message = f"`{self._host}` is too slow: one step took more than {self._watch.limit:g} s"
             raise ConnectionFault(message) from error
         if error is not None:
             raise explained(self._host, error, reached=self._reached) from error

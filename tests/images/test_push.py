@@ -14,6 +14,7 @@ from anchor_supervisor.images.pull import pull
 from anchor_supervisor.images.push import push
 from anchor_supervisor.images.reference import Reference, parse
 from anchor_supervisor.images.store import Store
+from anchor_supervisor.images.transport import Patience
 from fake_registry import Call, FakeRegistry, digest_of, fake_registry
 from image_store import assert_only
 from registries import docker_registry
@@ -144,6 +145,19 @@ def test_a_broken_upload_begins_again(fake: FakeRegistry, store: Store, image: I
     assert len(broken) == 1
     assert sum("trying again" in line for line in recorder.lines) == 1
     assert set(fake.blobs) >= {image.config_blob.digest, digest_of(layer(1, SIZE))}
+
+
+def test_a_registry_that_thinks_about_it(fake: FakeRegistry, store: Store, image: Image) -> None:
+    """What has been sent may take longer to be answered than anything else."""
+
+    def think(call: Call) -> bool:
+        if call.asked.method == "PUT" and digest_of(layer(1, SIZE)) in call.asked.path:
+            assert not call.registry.over.wait(1.5)
+        return False
+
+    fake.trick = think
+    push(image, at(fake), store, patience=Patience(idle=1, tries=3, first_delay=0.001))
+    assert len(fake.of(digest_of(layer(1, SIZE)), "PUT")) == 1
 
 
 @pytest.mark.parametrize(
