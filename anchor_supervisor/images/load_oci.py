@@ -151,6 +151,7 @@ def _copy_layer(files: Files, blob: Descriptor, diff_id: str, parts: Parts) -> N
         files.open(blob_name(blob.digest)) as file,
         parts.store.write_blob(parts.lease, blob) as writer,
     ):
+        words = "already here" if writer is None else "imported"
         if writer is not None:
             file.seek(writer.position)
             while piece := file.read(_CHUNK):
@@ -160,4 +161,4 @@ def _copy_layer(files: Files, blob: Descriptor, diff_id: str, parts: Parts) -> N
     parts.store.ensure_layer(
         parts.lease, blob, diff_id, limits=parts.limits, progress=parts.progress
     )
-    parts.progress.end(item, "imported")
+    parts.progress.end(item, words)

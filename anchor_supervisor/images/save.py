@@ -59,6 +59,7 @@ def save(
     with store.lease("save") as lease:
         lease.hold(*(one.image.digest for one in wanted))
         blobs = {blob.digest: blob for one in wanted for blob in _blobs(one.image)}
+        shown = {layer.blob.digest for one in wanted for layer in one.image.layers}
         with tarfile.open(
             fileobj=cast("IO[bytes]", _Sink(sink)),
             mode="w|",
@@ -68,7 +69,7 @@ def save(
             _add_directory(archive, "blobs")
             _add_directory(archive, "blobs/sha256")
             for digest in sorted(blobs):
-                _add_blob(archive, store, blobs[digest], progress)
+                _add_blob(archive, store, blobs[digest], progress if digest in shown else Silent())
             _add(archive, INDEX, json_bytes(_index(wanted)))
             _add(archive, MANIFEST, _list_bytes([_docker_entry(one) for one in wanted]))
             _add(archive, LAYOUT, json_bytes({"imageLayoutVersion": "1.0.0"}))
