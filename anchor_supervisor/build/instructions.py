@@ -18,7 +18,7 @@ Command: TypeAlias = tuple[str, ...] | str
 """The exec form (a tuple of arguments) or the shell form (text for the shell)."""
 
 _TABS: Final = re.compile(r"^\t+", re.MULTILINE)
-_LONE_HEREDOC: Final = re.compile(r"\d*<<-?[^<]*")
+_LONE_HEREDOC: Final = re.compile(r"\d*<<-?[^<\s]+")  # `<<EOF bash` is the input of bash
 
 
 @frozen(kw_only=True)

@@ -126,6 +126,9 @@ EOF
 RUN cat <<EOF > /piped
 a $NAME
 EOF
+RUN <<EOF cat > /input
+of a program
+EOF
 """
 
 
@@ -140,6 +143,7 @@ def test_heredocs(builder: Builder) -> None:
     assert builder.read(image, "texts/two") == "hello $NAME\n"
     assert builder.read(image, "shell") == "shell\nworld\n"
     assert builder.read(image, "piped") == "a world\n"
+    assert builder.read(image, "input") == "of a program\n"
     assert not [path for path in builder.tree(image) if path.startswith(".anchor")]
 
 
