@@ -15,7 +15,7 @@ from fake_registry import Call, FakeRegistry, Trick
 IMPATIENT: Final = Patience(connect=5, idle=5, tries=4, first_delay=0.001, longest_delay=2)
 """For servers that answer, rightly or wrongly."""
 
-HASTY: Final = Patience(connect=5, idle=1.5, tries=2, first_delay=0.001, longest_delay=2)
+HASTY: Final = Patience(connect=5, idle=1.0, tries=2, first_delay=0.001, longest_delay=2)
 """For servers that do not."""
 
 
