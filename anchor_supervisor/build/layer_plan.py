@@ -151,9 +151,10 @@ class LayerPlan:
             message = f"`/{shown(path)}` is a directory, and a file cannot replace it"
             raise BuildError(message)
         if is_directory and not there_is_directory:
-            what = "link" if status is not None and stat.S_ISLNK(status.st_mode) else "file"
+            is_link = status is not None and stat.S_ISLNK(status.st_mode)
+            what = "link" if is_link else "file"
             message = f"`/{shown(path)}` is a {what}, and a directory cannot replace it"
-            raise BuildError(message, hint="copy to where it leads, or remove it first")
+            raise BuildError(message, hint="copy to where it leads" if is_link else None)
 
     def _put_parents(self, path: str) -> None:
         parts = path.split("/")[:-1]

@@ -54,9 +54,12 @@ class Resolver:
     def resolve(self, path: str, *, follow: bool = True) -> Place:
         """Follow `path` to its end; `follow` False leaves a link alone that is the last of it.
 
-        Missing components stay as they are. Raises BuildError for a path through a file, and for
-        links without end.
+        Missing components stay as they are. Raises BuildError for a path through a file, for
+        links without end, and for what is no path.
         """
+        if "\0" in path:
+            message = f"`{shown(path)}` holds a NUL byte, and is no path"
+            raise BuildError(message)
         ahead = list(reversed(path.split("/")))
         done: list[str] = []
         links = 0

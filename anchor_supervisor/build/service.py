@@ -175,6 +175,9 @@ class _Build:
             return self._stage(other).layers
         if name == SCRATCH:
             return ()
+        if name.isdecimal() or self.dockerfile.find(name) is not None:
+            message = f"stage `{name}` is not before this one"
+            raise BuildError(message, hint=_names(self.dockerfile))
         return self._image(name, None).layers
 
     def _image(self, name: str, platform: str | None) -> Image:

@@ -58,10 +58,10 @@ def test_the_last_link_can_be_left_alone(resolver: Resolver) -> None:
     assert resolver.resolve("/absolute/.", follow=False).path == "absolute"
 
 
-@pytest.mark.parametrize("path", ["/loop", "/loop/x", "/a/b/file/x", "/a/b/file/../x"])
+@pytest.mark.parametrize("path", ["/loop", "/loop/x", "/a/b/file/x", "/a/b/file/../x", "/a\0b"])
 def test_what_leads_nowhere(resolver: Resolver, path: str) -> None:
-    """Links without end, and paths through a file."""
-    with pytest.raises(BuildError, match=rf"{MOST_LINKS} links|is not a directory"):
+    """Links without end, paths through a file, and what is no path."""
+    with pytest.raises(BuildError, match=rf"{MOST_LINKS} links|is not a directory|is no path"):
         resolver.resolve(path)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
+from anchor_supervisor.images.reference import parse
 from image_builder import Builder
 
 pytestmark = pytest.mark.root
@@ -212,6 +213,65 @@ def test_terminated_while_a_command_runs(builder: Builder) -> None:
     build.wait_for("| running")
     build.send(signal.SIGTERM)
     assert build.ended() == 143
+
+
+@pytest.mark.parametrize(
+    ("instruction", "words"),
+    [
+        ('RUN ["echo", "a\\u0000b"]', "embedded null byte"),
+        ('COPY ["a\\u0000b", "/x"]', "holds a NUL byte"),
+        ('COPY ["Dockerfile", "/x\\u0000"]', "holds a NUL byte"),
+        ('COPY ["a\\ud800b", "/x"]', "is not in the context"),
+        ("RUN --mount=type=tmpfs,target=/proc/x true", "which is the supervisor's to fill"),
+        ("COPY --chown=nobody Dockerfile /x", "no user `nobody`"),
+        ("COPY --from=9 a /x", "stage `9` is not before this one"),
+        ("COPY --from=own a /x", "stage `own` is not before this one"),
+        ("WORKDIR /etc/passwd", "is a file, and a directory cannot replace it"),
+        ("COPY Dockerfile /etc/passwd/x", "which is not a directory"),
+        ("COPY --chmod=rwx Dockerfile /x", "is not a mode"),
+        ("COPY [a /x", "is not a pattern"),
+    ],
+)
+def test_what_cannot_be_done(builder: Builder, instruction: str, words: str) -> None:
+    """Is said at its line; nothing of it is our mistake."""
+    context = builder.context(f"FROM base AS own\n{instruction}\n")
+    error = builder.refused(context)
+    assert "Dockerfile:2: " in error
+    assert words in error
+
+
+HOSTILE: Final = {
+    "architecture": "amd64",
+    "os": "linux",
+    "config": {
+        "Env": [1, "NO", "=x", "A=b", "B=\0"],
+        "WorkingDir": "../../..//etc\0",
+        "User": ["root"],
+        "Shell": "sh",
+        "OnBuild": ["RUN --network=host true", 7],
+        "Cmd": 8,
+    },
+    "history": [],
+}
+
+
+def test_a_base_image_with_a_hostile_configuration(builder: Builder) -> None:
+    """Wrong types count as missing, and what is left is refused in words."""
+    base = builder.store.find("base")
+    assert base is not None
+    settings: dict[str, Any] = {**HOSTILE["config"]}  # type: ignore[dict-item]
+    texts = {"OnBuild": "`--network=host`", "WorkingDir": "NUL", "Env": "null byte"}
+    for name in ("OnBuild", "WorkingDir", "Env", ""):
+        with builder.store.lease("test") as lease:
+            config = {**HOSTILE, "config": settings}
+            image = builder.store.make_image(lease, config, base.layers)
+            builder.store.tag(parse("hostile"), image.digest)
+        context = builder.context("FROM hostile\nRUN pwd\nWORKDIR x\nCOPY Dockerfile .\n")
+        if name:
+            assert texts[name] in builder.refused(context)
+            del settings[name]
+        else:
+            builder.image(context)
 
 
 def test_a_base_image_is_not_invented(builder: Builder) -> None:
