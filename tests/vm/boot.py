@@ -88,7 +88,7 @@ def build_disk(binds: Iterable[Path], shares: Iterable[Iterable[str]]) -> Path:
     listing = []
     for number, path in enumerate(binds):
         if path.is_dir():
-            ignore = _UNUSED if path == CHECKOUT else _without_site_packages
+            ignore = _unused_of_checkout if path == CHECKOUT else _without_site_packages
             shutil.copytree(path, stage / str(number), symlinks=True, ignore=ignore)
         else:
             shutil.copy2(path, stage / str(number))
@@ -103,6 +103,12 @@ def build_disk(binds: Iterable[Path], shares: Iterable[Iterable[str]]) -> Path:
     subprocess.run([mkfs or "mkfs.ext4", *features, str(disk), DISK_SIZE], check=True)
     shutil.rmtree(stage)
     return disk
+
+
+def _unused_of_checkout(folder: str, names: list[str]) -> set[str]:
+    """Of the folders called `build` only the one with build products is of no use."""
+    unused = _UNUSED(folder, names)
+    return unused if Path(folder) == CHECKOUT else unused - {"build"}
 
 
 def _without_site_packages(folder: str, names: list[str]) -> set[str]:
