@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from typing import Any, Final
 
 import pytest
 
 from anchor_supervisor.images.reference import parse
-from image_builder import Builder
+from image_builder import Builder, Rooted
 
 pytestmark = pytest.mark.root
 
@@ -159,6 +160,17 @@ def test_a_run_leaves_what_it_wrote_and_nothing_else(builder: Builder) -> None:
     after = builder.tree(builder.image(builder.context(dockerfile)))
     assert after.keys() - before.keys() == {"made"}
     assert {path: after[path] for path in before} == before
+
+
+def test_copies_keep_their_times(builder: Builder) -> None:
+    """To the nanosecond; a directory of the image that something is copied into keeps its own."""
+    context = builder.context("FROM base\nCOPY tree /etc/\n")
+    (context / "tree").mkdir()
+    (context / "tree/file").write_text("x")
+    os.utime(context / "tree/file", ns=(0, 1_234_567_890_123_456_789))
+    with Rooted(builder.store, builder.image(context)) as root:
+        assert (root / "etc/file").stat().st_mtime_ns == 1_234_567_890_123_456_789
+        assert (root / "etc").stat().st_mtime == 1_600_000_000
 
 
 def test_a_run_from_nothing(builder: Builder) -> None:
