@@ -113,11 +113,12 @@ def _supervise(
         own_mount_namespace()
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)
+        # Before the first word is logged: standard output is the containers' own.
+        listener = _open_screens(fleet, options, life)
         with interruptions.ending_the_block():
             site = life.enter_context(
                 open_site(fleet, options.layers, check_programs=options.check_programs)
             )
-        listener = _open_screens(fleet, options, life)
         for what in swept:
             log.warning("swept what a dead supervisor left", what=what)
         environment = dict(os.environ)
