@@ -22,7 +22,7 @@ RUN --mount=type=secret,id=token cat /run/secrets/token > /dev/null; rm /again
 COPY --from=base /bin /copied
 """
 SECRET: Final = "killed-and-still-not-stored"
-TIMES: Final = 12
+TIMES: Final = 8
 
 
 def test_killed_at_any_moment(builder: Builder) -> None:

@@ -38,6 +38,7 @@ CHANGES: Final[dict[str, Callable[[Path], object]]] = {
     "content": lambda place: (place / "file").write_text("FILE"),
     "mode": lambda place: (place / "file").chmod(0o600),
     "name": lambda place: (place / "file").rename(place / "other"),
+    "link": lambda place: ((place / "link").unlink(), (place / "link").symlink_to("x")),  # type: ignore[func-returns-value]
     "more": lambda place: (place / "empty").mkdir(),
     "kind": lambda place: ((place / "file").unlink(), (place / "file").mkdir()),  # type: ignore[func-returns-value]
 }
