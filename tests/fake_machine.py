@@ -13,7 +13,7 @@ from typing import final
 import trio
 from attrs import Factory, define, field, frozen
 
-from anchor_supervisor.errors import AnchorError, KernelError
+from anchor_supervisor.errors import AnchorError, HostError, KernelError
 from anchor_supervisor.fleet.model import InstanceId, Probe
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import ExitStatus
@@ -28,11 +28,13 @@ WELL = ProbeAnswer(ok=True, output="well")
 class Script:
     """How one run goes. Times in virtual seconds; `lasts` inf: until it is told to end.
 
-    `fails` is raised by the start instead, `breaks` by the wait. `deaf`: only a kill ends it.
+    `fails` is raised by the start instead, `breaks` by the wait. `gives_up`: a start that is
+    cancelled fails. `deaf`: only a kill ends it.
     """
 
     starting: float = 0.0
     fails: Exception | None = None
+    gives_up: bool = False
     lasts: float = math.inf
     ends: ExitStatus = DONE
     breaks: Exception | None = None
@@ -86,8 +88,8 @@ class FakeMachine:
     starts: dict[InstanceId, int] = Factory(dict)
     _pids: int = field(default=4000, init=False)
 
-    async def start(self, instance: InstanceId) -> FakeRun:
-        """Start a run by its script."""
+    async def start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> FakeRun:
+        """Start a run by its script; one that `fails` may do so because it was cancelled."""
         assert instance not in self.starting
         assert instance not in self.alive
         self.starts[instance] = self.starts.get(instance, 0) + 1
@@ -98,6 +100,8 @@ class FakeMachine:
         self.starting.remove(instance)
         if script.fails is not None:
             raise script.fails
+        if script.gives_up and cancelled():
+            raise HostError("cancelled")
         self._pids += 1
         self.alive[instance] = FakeRun(instance, script, self._pids, self.log)
         return self.alive[instance]

@@ -11,6 +11,7 @@ from typing import final
 from anchor_supervisor.fleet.model import Condition, Fleet, InstanceId, Kind, instances
 from anchor_supervisor.supervision.commands import (
     CancelProbe,
+    CancelSpawn,
     Command,
     FleetDone,
     FleetReady,
@@ -146,6 +147,8 @@ class World:
                 assert instance not in self.probing
                 assert number > self._numbers[instance]
                 self._numbers[instance] = self.probing[instance] = number
+            case CancelSpawn(instance=instance):
+                assert instance in self.spawning, "only a start under way can be given up"
             case CancelProbe(instance=instance):
                 del self.probing[instance]
             case FleetReady():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
@@ -40,13 +40,19 @@ class Stdio:
     terminal: bool = False
 
 
-def bring_up(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> HostRun:
+def bring_up(
+    site: Site,
+    holdings: Holdings,
+    stdio: Stdio | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> HostRun:
     """Start a run. `stdio` None: no input, and output into the instance's log.
 
-    Raises AnchorError; then nothing of the run is left.
+    `cancelled` is asked now and then while a root is copied. Raises AnchorError, also where it
+    was cancelled; then nothing of the run is left.
     """
     with ExitStack() as opened, ExitStack() as kept:
-        root = _root(site, holdings)
+        root = _root(site, holdings, cancelled)
         opened.callback(os.close, root)
         credentials = _credentials(holdings, root)
         if stdio is None:
@@ -108,7 +114,7 @@ def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> tuple[Child
     return spawn(steps, cgroup=holdings.cgroup_fd), 0
 
 
-def _root(site: Site, holdings: Holdings) -> int:
+def _root(site: Site, holdings: Holdings, cancelled: Callable[[], bool]) -> int:
     """Build the root; where `anchor cp` is at work in the writable layer, once that is done."""
     with writable_locked(holdings.writable):
         return strategies.assemble(
@@ -119,6 +125,7 @@ def _root(site: Site, holdings: Holdings) -> int:
             user_namespace=holdings.sandbox.user,
             read_only=holdings.container.read_only,
             fresh=holdings.container.volatile,
+            cancelled=cancelled,
         )
 
 

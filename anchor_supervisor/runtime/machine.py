@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import final
 
@@ -65,20 +66,27 @@ class HostMachine:
         """Carry the containers' output in this nursery."""
         self._nursery = nursery
 
-    async def start(self, instance: InstanceId) -> HostRun:
-        """Start a run of the instance; a failure is kept in `failures` until the next start."""
+    async def start(
+        self, instance: InstanceId, cancelled: Callable[[], bool] = lambda: False
+    ) -> HostRun:
+        """Start a run of the instance; a failure is kept in `failures` until the next start.
+
+        Only the copying of a root heeds `cancelled`: anything else takes milliseconds.
+        """
         self.failures.pop(instance, None)
         try:
-            return await self._start(instance)
+            return await self._start(instance, cancelled)
         except AnchorError as error:
             self.failures[instance] = error
             raise
 
-    async def _start(self, instance: InstanceId) -> HostRun:
+    async def _start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """Take what the instance holds where it has no holdings yet, and bring it up."""
         first = instance not in self._holdings
         try:
-            run = await trio.to_thread.run_sync(self._bring_up, instance, limiter=self._workers)
+            run = await trio.to_thread.run_sync(
+                self._bring_up, instance, cancelled, limiter=self._workers
+            )
         finally:
             if first and instance in self._holdings and self._nursery is not None:
                 pump = self._holdings[instance].pump
@@ -100,12 +108,12 @@ class HostMachine:
             await run.wait()
             raise failure
 
-    def _bring_up(self, instance: InstanceId) -> HostRun:
+    def _bring_up(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """In one visit to a worker thread, for each costs half a millisecond."""
         try:
             if instance not in self._holdings:
                 self._holdings[instance] = acquire(self.site, instance, self._heard)
-            return bring_up(self.site, self._holdings[instance], self.stdio)
+            return bring_up(self.site, self._holdings[instance], self.stdio, cancelled)
         except OSError as error:
             if isinstance(error, AnchorError):
                 raise

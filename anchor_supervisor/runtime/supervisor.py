@@ -8,6 +8,7 @@ place. The acting side is a `Machine`, given from outside.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol, final
@@ -54,8 +55,11 @@ class Run(Protocol):
 class Machine(Protocol):
     """The acting side: what the loop needs of the host."""
 
-    async def start(self, instance: InstanceId) -> Run:
-        """Start a run. Raises AnchorError, and then nothing of the run is left."""
+    async def start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> Run:
+        """Start a run. Raises AnchorError, and then nothing of the run is left.
+
+        Once `cancelled` is true, from whatever thread it is asked, the start may be given up.
+        """
         ...
 
     async def ended(self, instance: InstanceId) -> None:
@@ -97,6 +101,7 @@ class Supervisor:
     observer: Observer
     _outcome: Outcome | None = field(default=None, init=False)
     _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
+    _cancelled: dict[InstanceId, threading.Event] = field(factory=dict, init=False)
     _probes: dict[InstanceId, trio.CancelScope] = field(factory=dict, init=False)
     _changed: trio.Event = field(factory=trio.Event, init=False)
     _posted: int = field(default=0, init=False)
@@ -171,7 +176,10 @@ class Supervisor:
     def _perform(self, command: commands.Command, nursery: trio.Nursery) -> None:
         match command:
             case commands.Spawn(instance=instance):
+                self._cancelled[instance] = threading.Event()
                 nursery.start_soon(self._live, instance, name=f"live {instance}")
+            case commands.CancelSpawn(instance=instance):
+                self._cancelled[instance].set()
             case commands.Signal(instance=instance, signal=signal):
                 if instance in self._runs:
                     self._runs[instance].signal(signal)
@@ -190,7 +198,7 @@ class Supervisor:
     async def _live(self, instance: InstanceId) -> None:
         """One run of one instance. Whatever goes wrong here stays here."""
         try:
-            run = await self.machine.start(instance)
+            run = await self.machine.start(instance, self._cancelled[instance].is_set)
         except AnchorError as error:
             permanent = self.machine.permanent(error)
             self.post(events.SpawnFailed(instance, str(error), permanent=permanent))

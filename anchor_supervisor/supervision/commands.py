@@ -24,6 +24,17 @@ class Spawn:
 
 @final
 @frozen
+class CancelSpawn:
+    """Give up the start under way, where it can still be; it is answered as it would be anyhow.
+
+    A start that copies a large image takes minutes, which whoever wants it to stop need not wait.
+    """
+
+    instance: InstanceId
+
+
+@final
+@frozen
 class Signal:
     """Send the stop signal (a name without SIG) to the instance's main process."""
 
@@ -104,5 +115,14 @@ class FleetDone:
 
 
 Command = (
-    Spawn | Signal | Kill | RunProbe | CancelProbe | Report | FleetReady | FleetUnready | FleetDone
+    Spawn
+    | CancelSpawn
+    | Signal
+    | Kill
+    | RunProbe
+    | CancelProbe
+    | Report
+    | FleetReady
+    | FleetUnready
+    | FleetDone
 )

@@ -20,6 +20,7 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.supervision import words
 from anchor_supervisor.supervision.commands import (
     CancelProbe,
+    CancelSpawn,
     Command,
     Kill,
     Report,
@@ -292,6 +293,8 @@ class Instance:
         self._move(now, Trigger.STOP, why)
         if self.pid is not None:
             self._carry_out_stop(now)
+        else:
+            self._emit(CancelSpawn(self.id))
 
     def _redirect_stop(self, now: float, sequel: Sequel, why: str) -> None:
         """Let the stop that is under way lead elsewhere; how far it has gone stays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from anchor_supervisor.errors import FleetError, HostError, ImageError, NetworkE
 from anchor_supervisor.fleet.model import ExecProbe, InstanceId
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
+from anchor_supervisor.rootfs import strategies
 from anchor_supervisor.runtime import machine
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.holdings import Holdings
@@ -125,11 +127,13 @@ async def test_slow_starts_hold_up_neither_probes_nor_ends(
     """However many roots are being copied, who runs is asked in time, and unpublished."""
     go, begun = threading.Event(), threading.Semaphore(0)
 
-    def slow(site: Site, holdings: Holdings, stdio: Stdio | None = None) -> HostRun:
+    def slow(
+        site: Site, holdings: Holdings, stdio: Stdio | None, cancelled: Callable[[], bool]
+    ) -> HostRun:
         if holdings.instance.replica > 1:
             begun.release()
             go.wait()
-        return bring_up(site, holdings, stdio)
+        return bring_up(site, holdings, stdio, cancelled)
 
     monkeypatch.setattr(machine, "bring_up", slow)
     fleet = workshop.fleet(
@@ -146,3 +150,33 @@ async def test_slow_starts_hold_up_neither_probes_nor_ends(
                 await real.machine.ended(WEB)
         finally:
             go.set()
+
+
+@pytest.mark.root
+async def test_a_copy_under_way_is_given_up(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops a container need not wait for its root; nothing half-copied is left."""
+    begun, asked = threading.Event(), threading.Event()
+
+    def copied(*_: object) -> None:
+        begun.set()
+        assert asked.wait(DEADLINE)
+
+    monkeypatch.setattr(strategies, "copy_content", copied)
+    async with workshop.running(workshop.fleet('root = "copy"')) as real:
+        failures = []
+        async with trio.open_nursery() as nursery:
+
+            async def start() -> None:
+                with pytest.raises(HostError, match="cancelled") as caught:
+                    await real.machine.start(WEB, asked.is_set)
+                failures.append(caught.value)
+
+            nursery.start_soon(start)
+            await trio.to_thread.run_sync(begun.wait)
+            asked.set()
+        holdings = real.machine.holdings(WEB)
+        assert holdings is not None
+        assert not [path for path in holdings.writable.iterdir() if "root" in path.name]
+        assert not real.machine.permanent(failures[0])

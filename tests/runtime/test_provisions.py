@@ -107,7 +107,9 @@ def test_an_images_word_is_checked_like_the_files(
     with store.lease("test") as lease, pytest.raises((FleetError, UnfitHostError)) as caught:
         provisions(fleet, store, lease)
     assert complaint in str(caught.value)
-    assert caught.value.problems[0].line
+    error = caught.value
+    assert isinstance(error, (FleetError, UnfitHostError))
+    assert error.problems[0].line
 
 
 def test_a_name_that_is_none_is_told_without_looking() -> None:

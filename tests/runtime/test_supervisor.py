@@ -159,6 +159,24 @@ async def test_a_start_that_fails_is_tried_again(autojump_clock: MockClock) -> N
     assert "make the cgroup `web.1`: No space left on device" in reasons[State.BACKOFF]
 
 
+@pytest.mark.parametrize("gives_up", [True, False])
+async def test_a_start_is_told_that_nobody_wants_it(
+    autojump_clock: MockClock, gives_up: bool
+) -> None:
+    """Whether it heeds that or has come too far, the end is the same, and nothing runs."""
+    story = Story(a_fleet(Container("web", HOST)), always(Script(starting=5.0, gives_up=gives_up)))
+
+    async def stop() -> None:
+        await story.until(lambda: story.state(WEB) is State.STARTING)
+        story.supervisor.post(events.FleetStopRequested())
+
+    outcome = await story.play(stop)
+    assert outcome.exit_code == 0
+    assert story.state(WEB) is State.STOPPED
+    assert story.machine.alive == {}
+    assert (State.RUNNING in dict(story.told(WEB))) is False
+
+
 async def test_a_start_that_cannot_succeed_is_not_tried_again(autojump_clock: MockClock) -> None:
     """What the machine calls permanent ends in `failed`, whatever the policy says."""
     fleet = a_fleet(
@@ -347,6 +365,7 @@ scripts = st.builds(
     ),
     lasts=st.sampled_from([0.0, 0.2, 3.0, 50.0, float("inf")]),
     ends=exit_statuses,
+    gives_up=st.booleans(),
     breaks=st.sampled_from([None, None, None, None, ValueError("bug")]),
     deaf=st.booleans(),
     probe_takes=st.sampled_from([0.0, 0.4, 100.0]),

@@ -8,6 +8,7 @@ import pytest
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.supervision.commands import (
+    CancelSpawn,
     FleetDone,
     FleetReady,
     FleetUnready,
@@ -153,7 +154,7 @@ def test_fleet_stop_is_quiet_at_the_end() -> None:
     """After FleetDone nothing is armed, and nothing that is said has an effect."""
     play = Playbook(service("db"), service("web", {"db": "started"}))
     play.start()
-    assert play.tell(FleetStopRequested()) == []
+    assert play.tell(FleetStopRequested()) == [CancelSpawn(DB)]
     assert play.up("db") == [Signal(DB, "TERM")]
     assert play.exits("db", 0) == [FleetDone(0, "stopped on request")]
     assert play.core.phase is Phase.DONE
@@ -251,7 +252,7 @@ def test_job_blocked_by_a_stopped_one() -> None:
     """A job that waits for one that an operator stopped can never run: exit code 1."""
     play = Playbook(job("load"), job("check", {"load": "completed"}))
     play.start()
-    assert play.tell(StopRequested(LOAD)) == []
+    assert play.tell(StopRequested(LOAD)) == [CancelSpawn(LOAD)]
     unready, done = play.tell(SpawnFailed(LOAD, "no such file"))
     assert isinstance(unready, FleetUnready)
     assert done == FleetDone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anchor_supervisor.fleet.model import StopPolicy
-from anchor_supervisor.supervision.commands import Kill, Report, Signal, Spawn
+from anchor_supervisor.supervision.commands import CancelSpawn, Kill, Report, Signal, Spawn
 from anchor_supervisor.supervision.events import (
     Exited,
     FleetKillRequested,
@@ -99,7 +99,7 @@ def test_stop_of_what_is_starting() -> None:
     """A stop that comes during the spawn is carried out as soon as there is something to stop."""
     play = Playbook(service("web"))
     play.start()
-    assert play.tell(StopRequested(WEB)) == []
+    assert play.tell(StopRequested(WEB)) == [CancelSpawn(WEB)]
     assert play.state("web") is State.STOPPING
     assert play.core.next_deadline() is None
     assert play.up("web") == [Signal(WEB, "TERM")]
@@ -156,7 +156,7 @@ def test_restart_of_what_is_starting() -> None:
     """A restart that comes during the spawn stops what comes of it, and starts anew."""
     play = Playbook(service("web"))
     play.start()
-    assert play.tell(RestartRequested(WEB)) == []
+    assert play.tell(RestartRequested(WEB)) == [CancelSpawn(WEB)]
     assert play.up("web") == [Signal(WEB, "TERM")]
     assert play.exits("web", 0) == [Spawn(WEB, 1)]
 
@@ -220,7 +220,8 @@ def test_fleet_kill_is_at_once() -> None:
     play.up("a")
     play.up("b")
     play.tell(StopRequested(the("b")))
-    assert set(play.tell(FleetKillRequested())) == {Kill(the("a")), Kill(the("b"))}
+    killed = {Kill(the("a")), Kill(the("b")), CancelSpawn(the("c"))}
+    assert set(play.tell(FleetKillRequested())) == killed
     assert play.state("d") is State.STOPPED
     assert play.up("c") == [Kill(the("c"))]
     assert set(play.tell(FleetKillRequested())) == {Kill(the(name)) for name in "abc"}
