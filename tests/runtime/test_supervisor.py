@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 import pytest
 import trio
@@ -29,7 +28,8 @@ from anchor_supervisor.runtime.supervisor import Outcome, ProbeAnswer, Superviso
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, Phase, State
-from fake_machine import FakeMachine, Script
+from fake_machine import Script
+from story import Story, always
 from strategies import exit_statuses, fleets
 
 HOST = Image(ImageKind.HOST, "host")
@@ -41,46 +41,6 @@ PROBED = Health(TcpProbe(80), interval=10.0, timeout=3.0, retries=2)
 def a_fleet(*containers: Container) -> Fleet:
     """A fleet of these."""
     return Fleet("shop", {one.name: one for one in containers}, {})
-
-
-class Story:
-    """One supervisor over a fake machine, and all it commanded."""
-
-    def __init__(self, fleet: Fleet, scripts: Callable[[InstanceId, int], Script]) -> None:
-        self.machine = FakeMachine(scripts)
-        self.commands: list[commands.Command] = []
-        self.supervisor = Supervisor(Core(fleet), self.machine, self.commands.append)
-
-    async def until(self, good: Callable[[], bool]) -> None:
-        """Wait until it has come to that."""
-        while not good():
-            await self.supervisor.changed()
-
-    def state(self, instance: InstanceId) -> State:
-        """Where an instance is."""
-        return self.supervisor.core.snapshot(instance).state
-
-    def told(self, instance: InstanceId) -> list[tuple[State, str]]:
-        """Every state that was reported of an instance, with its reason."""
-        return [
-            (one.state, one.reason)
-            for one in self.commands
-            if isinstance(one, commands.Report) and one.instance == instance
-        ]
-
-    async def play(self, *scenes: Callable[[], object]) -> Outcome:
-        """Run until the fleet is done; each scene is an async function that plays beside it."""
-
-        async def background(nursery: trio.Nursery) -> None:
-            for scene in scenes:
-                nursery.start_soon(scene)  # type: ignore[arg-type]
-
-        return await self.supervisor.run(background)
-
-
-def always(script: Script) -> Callable[[InstanceId, int], Script]:
-    """The same script for everyone."""
-    return lambda _instance, _number: script
 
 
 async def test_dependents_come_after_and_go_before(autojump_clock: MockClock) -> None:
