@@ -28,7 +28,7 @@ from anchor_supervisor.runtime.supervisor import Outcome, ProbeAnswer, Superviso
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, Phase, State
-from fake_machine import Script
+from fake_machine import FakeMachine, Script
 from story import Story, always
 from strategies import exit_statuses, fleets
 
