@@ -23,7 +23,7 @@ ASYNC_RULES := ASYNC102,ASYNC103,ASYNC104,ASYNC111,ASYNC113,ASYNC119,ASYNC120,AS
 PRODUCT_PACKAGES := libnftables1
 TEST_PACKAGES := nftables iproute2 curl busybox-static xfsprogs btrfs-progs
 # Makers of images that nothing here wrote, and a registry.
-TEST_PACKAGES += skopeo umoci buildah crun debootstrap docker-registry apache2-utils
+TEST_PACKAGES += openssl skopeo umoci buildah crun debootstrap docker-registry apache2-utils
 VM_PACKAGES := qemu-system-x86 linux-image-amd64 kmod zstd e2fsprogs udev
 
 # Install the packages that are missing; read the package lists again only where that is not enough.
