@@ -8,7 +8,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from anchor_supervisor.images.unpack import Limits, Unpacked, unpack
+from anchor_supervisor.images.model import Limits
+from anchor_supervisor.images.unpack import Unpacked, unpack
 
 Member = tuple[tarfile.TarInfo, bytes]
 
@@ -48,11 +49,11 @@ def tar(*members: Member, form: int = tarfile.PAX_FORMAT) -> bytes:
     return file.getvalue()
 
 
-def unpacked_from(archive: bytes, root: Path, **limits: int) -> Unpacked:
+def unpacked_from(archive: bytes, root: Path, *, is_known: bool = False, **limits: int) -> Unpacked:
     """What unpacking says of it."""
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return unpack(io.BytesIO(archive), fd, Limits(**limits))
+        return unpack(io.BytesIO(archive), fd, Limits(**limits), is_known=is_known)
     finally:
         os.close(fd)
 

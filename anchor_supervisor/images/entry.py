@@ -9,13 +9,15 @@ import enum
 import os
 import re
 import struct
-import tarfile
 from collections.abc import Mapping
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from attrs import field, frozen
 
 from anchor_supervisor.errors import ImageError
+
+if TYPE_CHECKING:  # what reads no archive needs these names, and not all of tarfile
+    import tarfile
 
 Name = tuple[bytes, ...]
 

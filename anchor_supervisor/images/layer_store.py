@@ -22,7 +22,7 @@ from attrs import frozen
 from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.images.entry import Name
 from anchor_supervisor.images.leases import Lease
-from anchor_supervisor.images.model import hexadecimal
+from anchor_supervisor.images.model import Limits, hexadecimal
 from anchor_supervisor.images.store_layout import (
     UNPACKING,
     Layout,
@@ -34,7 +34,6 @@ from anchor_supervisor.images.store_layout import (
     remove_tree,
     told,
 )
-from anchor_supervisor.images.unpack import Limits, unpack
 from anchor_supervisor.kernel import libc
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
@@ -96,16 +95,20 @@ def unpack_layer(
     diff_id: str | None,
     limits: Limits,
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    is_known: bool = False,
 ) -> tuple[str, Facts]:
     """Unpack a layer unless it is here; `diff_id` None: it is named by what it turns out to be.
 
-    Raises ImageError where the unpacked bytes are not those of `diff_id`.
+    `is_known`: `diff_id` is an image's word, and not what somebody here has made of these bytes;
+    that they are those bytes says then that they are whole. Raises ImageError where the unpacked
+    bytes are not those of `diff_id`.
     """
     with claimed(layout, diff_id) as aside:
         if aside is None:
             return _found(layout, diff_id)
         counted = cast("BinaryIO", _Counted(source, advance))
-        actual, facts = _unpack_into(aside, counted, limits)
+        actual, facts = _unpack_into(aside, counted, limits, is_known=is_known)
         if diff_id not in (None, actual):
             message = f"the layer is not what its image says: its digest is `{actual}`"
             raise ImageError(message)
@@ -210,10 +213,15 @@ def _start_over(aside: Path) -> None:
     (aside / _ROOT).mkdir(mode=0o700)
 
 
-def _unpack_into(aside: Path, source: BinaryIO, limits: Limits) -> tuple[str, Facts]:
+def _unpack_into(
+    aside: Path, source: BinaryIO, limits: Limits, *, is_known: bool = False
+) -> tuple[str, Facts]:
+    # Not above: it brings every decompressor, and most starts of a fleet unpack nothing.
+    from anchor_supervisor.images.unpack import unpack
+
     root = os.open(aside / _ROOT, DIRECTORY_FLAGS)
     try:
-        done = unpack(source, root, limits)
+        done = unpack(source, root, limits, is_known=is_known)
     finally:
         os.close(root)
     return done.digest, Facts(done.size, done.entries, done.is_opaque, done.implied)

@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Final, Self, final
 
 from anchor_supervisor.errors import ImageError, SupervisionBug
+from anchor_supervisor.images.catalogue import short
 from anchor_supervisor.images.gzip_writer import GzipWriter
 from anchor_supervisor.images.leases import Lease
-from anchor_supervisor.images.model import OCI_LAYER_GZIP, Layer
+from anchor_supervisor.images.model import OCI_LAYER_GZIP, Layer, Limits
 from anchor_supervisor.images.progress import Progress
 from anchor_supervisor.images.store import Store
-from anchor_supervisor.images.unpack import Limits
 
 _BATCH: Final = 256 << 10
 
@@ -80,18 +80,28 @@ class LayerWriter:
         if len(self._batch) >= _BATCH:
             self._flush()
 
-    def finish(self) -> Layer:
-        """Store the blob, unpack it, and say what it is. Raises ImageError for a malformed tar."""
+    def finish(self, wanted: str | None = None) -> Layer:
+        """Store the blob, unpack it, and say what it is. Raises ImageError for a malformed tar.
+
+        `wanted` is the diff id that an image names: anything else is an error, and this the whole.
+        """
         if self._is_finished:
             raise SupervisionBug("a layer was finished twice")
         self._is_finished = True
         self._flush()
         self._gzip.finish()
         diff_id = f"sha256:{self._digest.hexdigest()}"
+        if wanted not in (None, diff_id):
+            item = short(str(wanted))
+            message = f"layer `{item}` is not what its image says: its digest is `{diff_id}`"
+            raise ImageError(message)
         self._lease.hold(diff_id)
         blob = self._blob.commit()
         return self._store.ensure_layer(
-            self._lease, blob, diff_id, limits=self._limits, progress=self._progress
+            *(self._lease, blob, diff_id),
+            is_own=wanted is None,
+            limits=self._limits,
+            progress=self._progress,
         )
 
     def _flush(self) -> None:

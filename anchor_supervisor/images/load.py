@@ -33,12 +33,11 @@ from anchor_supervisor.images.load_parts import (
     plain,
 )
 from anchor_supervisor.images.load_tar import TarFiles, members
-from anchor_supervisor.images.model import Image, Platform, machine_platform
+from anchor_supervisor.images.model import Image, Limits, Platform, machine_platform
 from anchor_supervisor.images.progress import Progress, Silent
 from anchor_supervisor.images.reference import Reference, parse
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.images.store_layout import told
-from anchor_supervisor.images.unpack import Limits
 
 STANDARD_INPUT: Final = Path("-")
 _CHUNK: Final = 1 << 20

@@ -21,12 +21,12 @@ from anchor_supervisor.images.model import (
     OCI_MANIFEST,
     Descriptor,
     Layer,
+    Limits,
     Platform,
     machine_platform,
 )
 from anchor_supervisor.images.progress import Progress
 from anchor_supervisor.images.store import Lease, Store
-from anchor_supervisor.images.unpack import Limits
 
 _MAGIC: Final = 16  # bytes that tell how a file is compressed
 _KEPT: Final = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
@@ -71,10 +71,7 @@ class Parts:
             self.progress.begin(item, "unpacking")
             layer = self.store.ensure_layer(self.lease, blob, diff_id, limits=self.limits)
         else:
-            layer = self._written(item, plain(file, self.limits))
-        if diff_id is not None and layer.diff_id != diff_id:
-            message = f"the archive's layer `{item}` does not have the digest its image names"
-            raise ImageError(message)
+            layer = self._written(item, plain(file, self.limits), diff_id)
         self.known[layer.diff_id] = layer
         self.progress.end(item, "imported")
         return layer
@@ -89,13 +86,13 @@ class Parts:
             return None
         return self.store.ensure_layer(self.lease, layer.blob, diff_id, limits=self.limits)
 
-    def _written(self, item: str, pieces: Iterable[bytes]) -> Layer:
+    def _written(self, item: str, pieces: Iterable[bytes], diff_id: str | None) -> Layer:
         with LayerWriter(self.store, self.lease, limits=self.limits) as writer:
             for piece in pieces:
                 writer.write(piece)
                 self.progress.advance(item, len(piece))
             self.progress.begin(item, "unpacking")
-            return writer.finish()
+            return writer.finish(diff_id)
 
     def small(self, media_type: str, content: bytes) -> Descriptor:
         """Store a small blob as it is."""

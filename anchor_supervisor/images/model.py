@@ -37,6 +37,15 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
+@final
+@frozen
+class Limits:
+    """What an archive may grow to: bytes of content and headers, and entries."""
+
+    size: int = 256 << 30
+    entries: int = 4_000_000
+
+
 def checked_digest(text: object) -> str:
     """Return a `sha256:<64 hex>` digest. Raises ImageError for anything else."""
     if isinstance(text, str) and _DIGEST.fullmatch(text):

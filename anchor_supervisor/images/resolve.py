@@ -11,8 +11,8 @@ from attrs import frozen
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.fleet.model import Image, ImageKind
 from anchor_supervisor.images import model
+from anchor_supervisor.images.model import Limits
 from anchor_supervisor.images.store import Lease, Store
-from anchor_supervisor.images.unpack import Limits
 from anchor_supervisor.rootfs.layers import HOST_ROOT, Layers
 
 

@@ -38,13 +38,13 @@ from anchor_supervisor.images.model import (
     Descriptor,
     Image,
     Layer,
+    Limits,
 )
 from anchor_supervisor.images.progress import Progress, Silent
 from anchor_supervisor.images.pruning import Removal
 from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.stack import stack
 from anchor_supervisor.images.store_layout import Layout, told
-from anchor_supervisor.images.unpack import Limits
 
 __all__ = ["BlobWriter", "Lease", "NamedImage", "NewBlob", "Removal", "Store"]
 
@@ -117,11 +117,14 @@ class Store:
         blob: Descriptor,
         diff_id: str | None,
         *,
+        is_own: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         progress: Progress | None = None,
     ) -> Layer:
         """Unpack a blob that is in the store, once; `diff_id` None: whatever it turns out to be.
 
+        `diff_id` is an image's word for what the whole layer is; `is_own`: it is only what these
+        bytes were found to be, and does not say that they are whole: their end marker has to.
         Tells `progress` that the blob is unpacked and how far that is; its end is the caller's to
         tell. Raises ImageError where the unpacked bytes are not those of `diff_id`.
         """
@@ -143,7 +146,8 @@ class Store:
             with told("read", path):
                 source = opened.enter_context(path.open("rb"))
             name, facts = layer_store.unpack_layer(
-                self.layout, lease, source, diff_id, limits, advance
+                *(self.layout, lease, source, diff_id, limits, advance),
+                is_known=diff_id is not None and not is_own,
             )
         return Layer(name, blob, facts.size)
 

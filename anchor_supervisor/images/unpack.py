@@ -21,6 +21,7 @@ from attrs import define, frozen
 from anchor_supervisor.errors import AnchorError, HostError, ImageError
 from anchor_supervisor.images.archive_stream import ArchiveStream
 from anchor_supervisor.images.entry import Entry, Kind, Name, entry_of, printable
+from anchor_supervisor.images.model import Limits
 from anchor_supervisor.images.tree_writer import Level, TreeWriter, is_mark
 
 _CHUNK: Final = 1 << 20
@@ -31,15 +32,6 @@ _HOSTS_FAULT: Final = (
     *(errno.EACCES, errno.EOPNOTSUPP, errno.ESTALE),
 )
 _DEVICES: Final = {Kind.CHARACTER_DEVICE: stat.S_IFCHR, Kind.BLOCK_DEVICE: stat.S_IFBLK}
-
-
-@final
-@frozen
-class Limits:
-    """What an archive may grow to: bytes of content and headers, and entries."""
-
-    size: int = 256 << 30
-    entries: int = 4_000_000
 
 
 @final
@@ -75,12 +67,20 @@ class _Unpacking:
     skipped: int = 0
 
 
-def unpack(archive: BinaryIO, root: int, limits: Limits = Limits()) -> Unpacked:
+def unpack(
+    archive: BinaryIO,
+    root: int,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    *,
+    is_known: bool = False,
+) -> Unpacked:
     """Unpack `archive` into the empty directory `root`, a descriptor opened for reading.
 
-    Owners are taken as the numbers in the archive. Raises ImageError for an archive that is
-    malformed, cut short, too large, or tries to reach outside; HostError where the disk is full.
-    What has been unpacked until then is the caller's to remove.
+    Owners are taken as the numbers in the archive. `is_known`: its digest is going to be compared
+    with one from elsewhere, so the file may end without an end marker, and within the padding of
+    its last block, as what `umoci insert` writes does (and nobody else minds). Raises ImageError
+    for an archive that is malformed, cut short, too large, or tries to reach outside; HostError
+    where the disk is full. What has been unpacked until then is the caller's to remove.
     """
     stream = ArchiveStream(archive, most=limits.size)
     try:
@@ -88,7 +88,7 @@ def unpack(archive: BinaryIO, root: int, limits: Limits = Limits()) -> Unpacked:
         try:
             unpacking = _Unpacking(tree, stream, (os.geteuid(), os.getegid()))
             os.fchmod(root, 0o755)  # unless the archive says otherwise
-            for entry in _entries(unpacking, limits):
+            for entry in _entries(unpacking, limits, is_known=is_known):
                 _unpack_entry(unpacking, entry)
             tree.finish()
         finally:
@@ -121,7 +121,7 @@ def _in_words(error: OSError) -> HostError:
     return HostError(message) if error.errno in _HOSTS_FAULT else ImageError(message)
 
 
-def _entries(unpacking: _Unpacking, limits: Limits) -> Iterator[Entry]:
+def _entries(unpacking: _Unpacking, limits: Limits, *, is_known: bool) -> Iterator[Entry]:
     """Every entry, checked, in the archive's order."""
     stream = unpacking.stream
     stream.begin_header()
@@ -135,6 +135,8 @@ def _entries(unpacking: _Unpacking, limits: Limits) -> Iterator[Entry]:
             info = archive.next()
         # tarfile lets what int(), struct and its own recursion raise on bad headers pass through.
         except (tarfile.TarError, ValueError, OverflowError, RecursionError, LookupError) as error:
+            if is_known and _ends_in_padding(stream, archive):
+                return
             message = f"the archive is malformed: {error}"
             raise ImageError(message) from error
         if info is None:
@@ -150,8 +152,19 @@ def _entries(unpacking: _Unpacking, limits: Limits) -> Iterator[Entry]:
         yield entry
         stream.begin_header()
     # tarfile takes garbage and a clean cut for the end; an honest archive ends with zeros (tar(5)).
-    if stream.last != bytes(tarfile.BLOCKSIZE):
+    if stream.last != bytes(tarfile.BLOCKSIZE) and not (is_known and not stream.last):
         raise ImageError("the archive is cut short or damaged: its end marker is missing")
+
+
+def _ends_in_padding(stream: ArchiveStream, archive: tarfile.TarFile | None) -> bool:
+    """Whether the file ended less than a block before the next header should have begun.
+
+    Or before its first byte: a layer of nothing at all. tarfile's `offset` is the next header's
+    place, and stays behind it while that header (with those that extend it) is read.
+    """
+    if archive is None:
+        return stream.tell() == 0
+    return not stream.last and 0 < archive.offset - stream.tell() < tarfile.BLOCKSIZE
 
 
 def _unpack_entry(unpacking: _Unpacking, entry: Entry) -> None:

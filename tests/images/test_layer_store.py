@@ -17,10 +17,10 @@ import pytest
 
 import archives
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.images import layer_store
-from anchor_supervisor.images.model import OCI_LAYER, OCI_LAYER_GZIP
+from anchor_supervisor.images import unpack as unpacking
+from anchor_supervisor.images.model import OCI_LAYER, OCI_LAYER_GZIP, Limits
 from anchor_supervisor.images.store import Lease, Store
-from anchor_supervisor.images.unpack import Limits, Unpacked, unpack
+from anchor_supervisor.images.unpack import Unpacked, unpack
 from image_store import (
     blob_descriptor,
     diff_id,
@@ -223,13 +223,13 @@ def test_an_archive_that_changes_meanwhile_is_refused(
     """What was digested must be what was unpacked; otherwise nothing stays."""
     real = unpack
 
-    def unpack_and_append(file: BinaryIO, root: int, limits: Limits) -> Unpacked:
-        result = real(file, root, limits)
+    def unpack_and_append(file: BinaryIO, root: int, limits: Limits, **known: bool) -> Unpacked:
+        result = real(file, root, limits, **known)
         with archive.open("ab") as more:
             more.write(bytes(512))
         return result
 
-    monkeypatch.setattr(layer_store, "unpack", unpack_and_append)
+    monkeypatch.setattr(unpacking, "unpack", unpack_and_append)
     with pytest.raises(ImageError, match="changed while it was read"):
         unpacked(store, archive)
     assert hexes(store, "layers") == hexes(store, "ingest") == set()
@@ -275,9 +275,9 @@ def test_two_processes_at_once_give_one_layer(archive: Path, store: Store) -> No
 STUCK = """
 import sys
 from pathlib import Path
-from anchor_supervisor.images import layer_store
+from anchor_supervisor.images import unpack as unpacking
 from anchor_supervisor.images.store import Store
-unpack = layer_store.unpack
+unpack = unpacking.unpack
 class Stuck:
     def __init__(self, file):
         self.file = file
@@ -287,7 +287,7 @@ class Stuck:
             print("stuck", flush=True)
             sys.stdin.read()
         return data
-layer_store.unpack = lambda file, *more: unpack(Stuck(file), *more)
+unpacking.unpack = lambda file, *more, **known: unpack(Stuck(file), *more, **known)
 store = Store(Path(sys.argv[2]))
 with store.lease("stuck") as lease:
     store.ensure_archive(lease, Path(sys.argv[1]))

@@ -12,10 +12,9 @@ import pytest
 from anchor_supervisor.errors import ImageError, SupervisionBug
 from anchor_supervisor.images.layer_writer import LayerWriter
 from anchor_supervisor.images.leases import Lease
-from anchor_supervisor.images.model import OCI_LAYER_GZIP, Layer
+from anchor_supervisor.images.model import OCI_LAYER_GZIP, Layer, Limits
 from anchor_supervisor.images.pack import pack_tree
 from anchor_supervisor.images.store import Store
-from anchor_supervisor.images.unpack import Limits
 from archives import directory, member, tar
 
 pytestmark = [pytest.mark.root, pytest.mark.native]

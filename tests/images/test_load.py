@@ -19,9 +19,8 @@ import pytest
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import load_parts
 from anchor_supervisor.images.load import STANDARD_INPUT, load, load_named
-from anchor_supervisor.images.model import OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Platform
+from anchor_supervisor.images.model import OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Limits, Platform
 from anchor_supervisor.images.store import Store
-from anchor_supervisor.images.unpack import Limits
 from archives import directory, member, tar
 from image_archives import Files, docker_old, listing, oci, tar_of, write_directory, write_tar
 from image_store import (

@@ -185,8 +185,8 @@ _DEEP = b"[" * 100_000
 
 HOSTILE: dict[str, tuple[Callable[[Files], Files], str]] = {
     "missing layer": (_without_first_layer, r"the archive has no `\w+/layer.tar`"),
-    "wrong layer": (_with_first_layer(layer_tar(9)), r"does not have the digest its image names"),
-    "layer is no tar": (_with_first_layer(b"x" * 999), r"malformed|not a tar|cut short"),
+    "wrong layer": (_with_first_layer(layer_tar(9)), r"is not what its image says"),
+    "layer is no tar": (_with_first_layer(b"x" * 999), r"is not what its image says"),
     "layer leads out": (_with_first_layer(link("../../../etc/passwd")), r"the archive has no `"),
     "layer is absolute": (_with_first_layer(link("/etc/passwd")), r"the archive has no `"),
     "layers in a circle": (_circle, r"`a` is a link that leads in circles"),
@@ -241,7 +241,7 @@ def test_the_second_image_is_bad(store: Store, tmp_path: Path) -> None:
     files = docker_old({"one:1": [1], "two:1": [2]})
     (last,) = [key for key in files if files[key] == layer_tar(2)]
     path = write_tar(tmp_path / "x.tar", {**files, last: layer_tar(3)})
-    with pytest.raises(ImageError, match="does not have the digest"):
+    with pytest.raises(ImageError, match="is not what its image says"):
         load(path, store, None)
     assert listing(store) == (set(), [])
 

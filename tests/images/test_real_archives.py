@@ -105,6 +105,19 @@ def test_what_umoci_writes(store: Store, made: Path) -> None:
     assert (root / "bin/busybox").read_bytes() == BUSYBOX.read_bytes()
 
 
+@pytest.mark.parametrize("form", ["oci", "docker-archive"])
+def test_what_umoci_inserts(store: Store, made: Path, tmp_path: Path, form: str) -> None:
+    """Such a layer ends with its last byte of content; the image's word for it says it is whole."""
+    shutil.copytree(made / "umoci", tmp_path / "inserted")
+    (tmp_path / "words").write_text("words\n")
+    ran("umoci", "insert", "--image", f"{tmp_path}/inserted:0.1", tmp_path / "words", "/words")
+    copy = f"{form}:{tmp_path}/copy:x:1"
+    ran("skopeo", "copy", "-q", f"oci:{tmp_path}/inserted:0.1", copy)
+    (loaded,) = load_named(tmp_path / "copy", store, None)
+    root = store.layer_root(loaded.image.layers[-1].diff_id)
+    assert (root / "words").read_text() == "words\n"
+
+
 def test_what_others_read(
     store: Store, made: Path, tmp_path: Path, buildah: tuple[str, ...]
 ) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterable
@@ -234,6 +235,33 @@ def test_garbage_between_entries_is_not_taken_for_the_end(root: Path) -> None:
     archive[1024 : 1024 + 512] = b"\xff" * 512
     with pytest.raises(ImageError, match="end marker"):
         unpacked_from(bytes(archive), root)
+
+
+@pytest.mark.parametrize("size", [512, 513, 700, 1023])
+def test_a_known_archive_may_end_with_its_last_content(root: Path, size: int) -> None:
+    """Without end marker and padding, where its digest is to be compared; and only there."""
+    content = os.urandom(size)
+    whole = tar(directory("d"), member("d/f", content))
+    padded = size + -size % 512
+    for end in {1024 + size, 1024 + padded - (size != padded), 1024 + padded}:
+        assert unpacked_from(whole[:end], root, is_known=True).entries == 2
+        assert (root / "d/f").read_bytes() == content
+        shutil.rmtree(root / "d")
+        with pytest.raises(ImageError, match=r"malformed|end marker"):
+            unpacked_from(whole[:end], root)
+    assert unpacked_from(b"", root, is_known=True).entries == 0
+
+
+def test_a_known_archive_is_not_cut_short(root: Path) -> None:
+    """Within a header, what extends one, or content, the end of the file is none of the archive."""
+    long = member("long" * 60, b"x" * 600)
+    whole = tar(member("a", b"x"), long)
+    headers = len(whole.rstrip(b"\0")) - 600
+    for cut in (*range(1024 + 1, headers, 61), headers, headers + 1, headers + 599):
+        shutil.rmtree(root)
+        root.mkdir()
+        with pytest.raises(ImageError):
+            unpacked_from(whole[:cut], root, is_known=True)
 
 
 def test_a_bomb_of_size_is_stopped(root: Path) -> None:
