@@ -36,6 +36,7 @@ NOTHING_TO_RUN: Final = frozenset(
         "control/shapes.py",
         "fleet/finding.py",
         "fleet/model.py",
+        "images/progress.py",
         "supervision/commands.py",
         "supervision/events.py",
     }
@@ -56,6 +57,7 @@ TESTED_ELSEWHERE: Final = {
     ],
     "end_to_end/test_crash.py": ["cli/down.py"],
     "end_to_end/test_foreground.py": ["runtime/life.py"],
+    "end_to_end/test_images.py": ["cli/provide.py"],
     "end_to_end/test_verbs.py": [
         *("cli/doctor.py", "cli/exec_.py", "cli/inspect.py", "cli/machine.py"),
     ],
