@@ -10,6 +10,7 @@ import contextlib
 import os
 import stat
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from typing import IO, BinaryIO, Final, cast, final
 
@@ -21,12 +22,13 @@ from anchor_supervisor.images.archive_stream import ArchiveStream
 from anchor_supervisor.images.entry import Entry, Kind, Name, entry_of, printable
 from anchor_supervisor.images.headers import Header
 from anchor_supervisor.images.node import Attributes, Node
-from anchor_supervisor.images.pack import pack_tree
+from anchor_supervisor.images.pack import ID_COUNT, NOBODY, pack_tree
 from anchor_supervisor.images.planting import Planter
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 
 LARGEST: Final = 1 << 50  # bytes of one archive; the disk ends before
 _CHUNK: Final = 1 << 20
+_IMPLIED_MODE: Final = 0o755  # of directories that an archive only has as parts of names
 
 Complain = Callable[[str], None]
 
@@ -60,8 +62,8 @@ def write_tar(
         name,
         kind,
         stat.S_IMODE(node.status.st_mode),
-        max(0, node.status.st_uid - first_id),
-        max(0, node.status.st_gid - first_id),
+        _inside(node.status.st_uid, first_id),
+        _inside(node.status.st_gid, first_id),
         size=node.status.st_size if kind == headers.FILE else 0,
         mtime_ns=node.status.st_mtime_ns,
         link=node.link_text() if kind == headers.SYMLINK else b"",
@@ -70,6 +72,12 @@ def write_tar(
     if kind == headers.FILE:
         _write_content(node, header.size, sink)
     sink(headers.END)
+
+
+def _inside(number: int, first_id: int) -> int:
+    """Number an owner as inside, as `pack_tree` does: one whom the container lacks is nobody."""
+    inside = number - first_id
+    return inside if not first_id or 0 <= inside < ID_COUNT else NOBODY
 
 
 def _write_content(node: Node, missing: int, sink: Callable[[bytes], object]) -> None:
@@ -183,13 +191,16 @@ def _walk(reading: _Reading, name: Name, *, make: bool) -> int:
     """Open the directory `name` beneath the top; the caller closes it."""
     directory = os.open(".", DIRECTORY_FLAGS, dir_fd=reading.top)
     try:
-        for component in name:
+        for depth, component in enumerate(name):
             if make:
-                below, _ = reading.planter.directory(directory, component)
+                below, made = reading.planter.directory(directory, component)
             else:
-                below = os.open(component, DIRECTORY_FLAGS, dir_fd=directory)
+                below, made = os.open(component, DIRECTORY_FLAGS, dir_fd=directory), False
             os.close(directory)
             directory = below
+            if made:  # the archive has not told of it, and may later
+                implied = Attributes(_IMPLIED_MODE, 0, 0, time.time_ns(), {})
+                reading.finishing[name[: depth + 1]] = (implied, True)
     except BaseException:
         os.close(directory)
         raise

@@ -20,10 +20,9 @@ from anchor_supervisor.images.node import NODE_FLAGS, Attributes, Node, names_in
 from anchor_supervisor.images.planting import Planter
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.rootfs.tree_copy import copy_content
 
 DEEPEST: Final = 400  # levels; two descriptors each, of the 1024 that a process usually has
-_CHUNK: Final = 4 << 20
-_NO_CLONE: Final = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_LINK: Final = (errno.ENOENT, errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTDIR)
 
 Complain = Callable[[str], None]
@@ -208,38 +207,4 @@ def _linked(copy: _Transfer, node: Node, parent: int, name: bytes, path: bytes) 
             raise
         copy.links[key] = path
         return False
-    return True
-
-
-def copy_content(source: int, target: int, size: int) -> None:
-    """Copy `size` bytes, and leave holes holes (lseek(2), SEEK_DATA)."""
-    position = 0
-    while position < size:
-        try:
-            start = os.lseek(source, position, os.SEEK_DATA)
-            end = min(os.lseek(source, start, os.SEEK_HOLE), size)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # nothing but a hole until the end
-                raise
-            break
-        if end <= start or not _copy_range(source, target, start, end):
-            break
-        position = end
-    os.ftruncate(target, size)
-
-
-def _copy_range(source: int, target: int, start: int, end: int) -> bool:
-    """copy_file_range(2) where it can, else through memory; False: the source became shorter."""
-    position = start
-    while position < end:
-        length = min(end - position, _CHUNK)
-        try:
-            done = os.copy_file_range(source, target, length, position, position)
-        except OSError as error:
-            if error.errno not in _NO_CLONE:
-                raise
-            done = os.pwrite(target, os.pread(source, length, position), position)
-        if done == 0:
-            return False
-        position += done
     return True

@@ -64,19 +64,24 @@ class _Copy:
     hidden: set[bytes] = field(factory=set)
 
 
-def copy_content(source: int, target: int) -> None:
-    """Copy the data between the holes (lseek(2), SEEK_DATA), and leave the holes holes."""
-    size = os.fstat(source).st_size
+def copy_content(source: int, target: int, size: int | None = None) -> None:
+    """Copy the data between the holes (lseek(2), SEEK_DATA), and leave the holes holes.
+
+    As many bytes as `size` says, or as there are now, whatever becomes of the source meanwhile:
+    what it grows by is left out, and what it loses is zeros.
+    """
+    size = os.fstat(source).st_size if size is None else size
     position = 0
     while position < size:
         try:
             start = os.lseek(source, position, os.SEEK_DATA)
+            end = min(os.lseek(source, start, os.SEEK_HOLE), size)
         except OSError as error:
             if error.errno != errno.ENXIO:  # nothing but a hole until the end
                 raise
             break
-        end = os.lseek(source, start, os.SEEK_HOLE)
-        _copy_range(source, target, start, end)
+        if end <= start or not _copy_range(source, target, start, end):
+            break
         position = end
     os.ftruncate(target, size)
 
@@ -250,8 +255,11 @@ def _copy_file(copy: _Copy, level: _Level, name: bytes) -> None:
         os.close(target)
 
 
-def _copy_range(source: int, target: int, start: int, end: int) -> None:
-    """copy_file_range(2), which shares blocks where the file system can; else through memory."""
+def _copy_range(source: int, target: int, start: int, end: int) -> bool:
+    """copy_file_range(2), which shares blocks where the file system can; else through memory.
+
+    False: the source has become shorter.
+    """
     position = start
     while position < end:
         length = min(end - position, _CHUNK)
@@ -261,9 +269,10 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
             if error.errno not in _NO_CLONE:
                 raise
             done = os.pwrite(target, os.pread(source, length, position), position)
-        if done == 0:  # the source became shorter while it was read
-            return
+        if done == 0:
+            return False
         position += done
+    return True
 
 
 def _copy_attributes(source: int, target: int) -> None:

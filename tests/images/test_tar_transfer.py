@@ -133,3 +133,32 @@ def test_a_broken_archive_is_an_error(source: Path, target: Path) -> None:
     for broken in (whole[:-1024], whole[: len(whole) // 2], b"hello" * 1000):
         with pytest.raises(ImageError):
             taken(broken, target)
+
+
+def test_directories_that_are_only_in_names_can_be_entered(target: Path) -> None:
+    """As mkdir makes them; what the archive says of one later is what counts."""
+    late = tarfile.TarInfo("a")
+    late.type, late.mode, late.mtime = tarfile.DIRTYPE, 0o711, 1000
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("a/b/c"))
+        tar.addfile(late)
+    assert taken(stream.getvalue(), target) == []
+    assert (target / "a/b").stat().st_mode & 0o7777 == 0o755
+    assert (target / "a").stat().st_mode & 0o7777 == 0o711
+    assert (target / "a").stat().st_mtime == 1000
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("owner", "told"), [(100_005, 5), (7, 65534), (200_000, 65534)])
+def test_owners_without_a_number_inside_are_nobody(source: Path, owner: int, told: int) -> None:
+    """Of a single file as of a tree: never the container's root."""
+    os.chown(source / "file", owner, owner)
+    written: list[bytes] = []
+    handle = os.open(source / "file", NODE_FLAGS)
+    try:
+        write_tar(Node.of(handle), b"file", written.append, first_id=100_000)
+    finally:
+        os.close(handle)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(written))) as tar:
+        assert (tar.getmember("file").uid, tar.getmember("file").gid) == (told, told)
