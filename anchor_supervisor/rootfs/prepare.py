@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,7 @@ def open_view(
     owner: tuple[int, int] = (0, 0),
     writable: Path | None = None,
     layers: Layers | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
     stack: contextlib.ExitStack,
 ) -> View:
     """Open all of it; every new descriptor in the result is closed by `stack`.
@@ -45,7 +46,7 @@ def open_view(
     the supervisor's to change, and a container must not fill the run directory through them.
     `owner` is the container's user and group, to whom a new volume belongs where the image, found
     by its `layers`, has nothing at the target. `writable` is the instance's directory, where its
-    anonymous volumes live.
+    anonymous volumes live. `cancelled` is asked now and then while a new volume is filled.
     `hidden` are directories of the supervisor that image `host` would show; they are masked there.
     Raises HostError, ImageError or FleetError, each naming what is wrong.
     """
@@ -63,6 +64,7 @@ def open_view(
                     owner=owner,
                     writable=writable,
                     layers=layers,
+                    cancelled=cancelled,
                 ),
                 stack,
             )

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
@@ -61,14 +62,20 @@ def anonymous_path(writable: Path, target: str) -> Path:
     return writable / "volumes" / name / CONTENT
 
 
-def make_content(path: Path, owner: tuple[int, int] = (0, 0), origin: Origin | None = None) -> None:
+def make_content(
+    path: Path,
+    owner: tuple[int, int] = (0, 0),
+    origin: Origin | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
     """Make the directory of a volume on its first use; one that has been used is left as it is.
 
     It begins as a copy of `origin`, with that directory's owner and mode; where the image has none,
     empty, with mode 0755, for `owner`. Ids are as the container numbers them, here as in layers:
     a volume is seen through the container's own mapping. The directories above are the
     supervisor's alone, so that nobody else on the machine reaches a set-id file in a volume
-    (CVE-2021-41091). Raises KernelError, and as `strategies.merged`.
+    (CVE-2021-41091). `cancelled` is asked now and then while a tree is copied. Raises KernelError,
+    and as `strategies.merged` and `tree_copy.copy_tree`.
     """
     try:
         make_private(path.parent)
@@ -77,7 +84,7 @@ def make_content(path: Path, owner: tuple[int, int] = (0, 0), origin: Origin | N
             stack.callback(os.close, parent)
             fcntl.flock(parent, fcntl.LOCK_EX)
             if _is_new(parent, path.name):
-                _make_aside(parent, owner, origin, stack)
+                _make_aside(parent, owner, origin, cancelled, stack)
                 # A directory replaces one that is empty, at once (rename(2)).
                 os.rename(_UNFINISHED, path.name, src_dir_fd=parent, dst_dir_fd=parent)
             with contextlib.suppress(FileNotFoundError):
@@ -105,7 +112,11 @@ def _is_new(parent: int, name: str) -> bool:
 
 
 def _make_aside(
-    parent: int, owner: tuple[int, int], origin: Origin | None, stack: contextlib.ExitStack
+    parent: int,
+    owner: tuple[int, int],
+    origin: Origin | None,
+    cancelled: Callable[[], bool],
+    stack: contextlib.ExitStack,
 ) -> None:
     remove_beneath(parent, _UNFINISHED)
     os.mkdir(_UNFINISHED, 0o700, dir_fd=parent)
@@ -117,7 +128,7 @@ def _make_aside(
         os.fchmod(target, 0o755)
         return
     try:
-        copy_tree(source, target)
+        copy_tree(source, target, cancelled=cancelled)
         # A volume outlives the machine's next power cut, whose victims are names without content.
         libc.library_call("syncfs", target)
     except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -43,18 +44,25 @@ def prepare(
     owner: tuple[int, int] = (0, 0),
     writable: Path | None = None,
     layers: Layers | None = None,
+    make: bool = True,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> MountedVolume:
     """Prepare one volume; the caller closes `fd`, which is None for tmpfs.
 
     `user_namespace` None: ids are the machine's. `writable` is the instance's own directory, where
-    anonymous volumes are; from `layers` comes what a new volume begins with. Raises HostError that
-    names a bind source or a subpath which is missing, or a source which cannot be idmapped.
+    anonymous volumes are; from `layers` comes what a new volume begins with. Without `make` none is
+    made: only a start knows what is in a new one, and whose it is. `cancelled` is asked now and
+    then while a new one is filled. Raises HostError that names a
+    bind source or a subpath which is missing, or a source which cannot be idmapped.
     """
     if volume.kind is VolumeKind.TMPFS:
         return MountedVolume(volume)
     source = _source(volume, data, fleet, writable)
     if volume.kind is not VolumeKind.BIND:
-        _make(volume, source, owner, layers)
+        if make:
+            _make(volume, source, owner, layers, cancelled)
+        elif not source.exists():
+            raise HostError("no container has used it yet", hint="its first start makes it")
     handle = open_source(volume, source)
     try:
         directory = stat.S_ISDIR(os.fstat(handle).st_mode)
@@ -97,11 +105,17 @@ def _source(volume: Volume, data: Path, fleet: str, writable: Path | None) -> Pa
     return Path(volume.source)
 
 
-def _make(volume: Volume, path: Path, owner: tuple[int, int], layers: Layers | None) -> None:
+def _make(
+    volume: Volume,
+    path: Path,
+    owner: tuple[int, int],
+    layers: Layers | None,
+    cancelled: Callable[[], bool],
+) -> None:
     """A new volume cannot have the subpath that is asked for, and is not made for that."""
     if volume.subpath is None:
         origin = Origin(layers, volume.target) if volume.copy and layers is not None else None
-        make_content(path, owner, origin)
+        make_content(path, owner, origin, cancelled)
     elif not path.exists():
         message = f"volume `{volume.source}` is new and has no `{volume.subpath}`"
         raise HostError(message, hint="a container that mounts the whole volume can make it")

@@ -68,6 +68,7 @@ def bring_up(
             owner=(credentials.uid, credentials.gid),
             writable=holdings.writable,
             layers=site.layers[holdings.container.name],
+            cancelled=cancelled,
             stack=opened,
         )
         process = container_process(

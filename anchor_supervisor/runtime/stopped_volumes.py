@@ -61,7 +61,10 @@ def _open(
     user_namespace: int | None,
     complain: Callable[[str], None],
 ) -> int | None:
-    """Open what the volume shows; None for one whose content ended with the run."""
+    """Open what the volume shows; None for one whose content ended with the run.
+
+    None is made: one made here would be empty, and would never get what the image has for it.
+    """
     try:
         return volumes.prepare(
             volume,
@@ -69,6 +72,7 @@ def _open(
             fleet=context["fleet"],
             user_namespace=user_namespace,
             writable=Path(context["writable"]),
+            make=False,
         ).fd
     except (AnchorError, OSError) as error:
         complain(f"the volume on `{volume.target}` cannot be reached: {error}")

@@ -250,3 +250,28 @@ def archive_of(name: str) -> bytes:
     more.size = 1 << 30
     head = info.tobuf() + name.encode().ljust(512, b"\0") + more.tobuf()
     return head + bytes(1 << 20)
+
+
+def test_a_copy_never_takes_a_new_volumes_content(console: Console, rootfs: Path) -> None:
+    """Where no start has come as far as its volumes, none is made: the image's would be lost."""
+    fleet = console.write(
+        "new.toml",
+        f"""
+[containers.web]
+image = "{rootfs}"
+networks = "none"
+command = "sleep 1000"
+user = "nobody-knows"
+volumes = ["fresh:/srv"]
+[volumes.fresh]
+""",
+    )
+    assert console.supervise("--detach", fleet).code != 0
+    try:
+        (console.directory / "file").write_text("x")
+        said = console.anchor("-p", "new", "cp", "file", "web:/srv/file")
+        assert said.code == 3
+        assert "the volume on `/srv` cannot be reached: no container has used it yet" in said.err
+        assert console.anchor("volume", "ls", "--json", "-f", fleet).json() == []
+    finally:
+        console.down(fleet)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anchor_supervisor.errors import KernelError
+from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.rootfs import volume_content
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import remove_writable
@@ -125,7 +125,7 @@ def test_of_two_at_once_one_copies_and_the_other_waits(
     copying, go_on = threading.Event(), threading.Event()
     copies = []
 
-    def slow(source: int, target: int) -> None:
+    def slow(source: int, target: int, **_: object) -> None:
         copies.append(target)
         copying.set()
         assert go_on.wait(30)
@@ -158,7 +158,7 @@ def test_a_copy_that_was_cut_short_is_made_again(
     fill(image)
     (content.parent / ".data-new/half").mkdir(parents=True)
 
-    def full(_source: int, _target: int) -> None:
+    def full(_source: int, _target: int, **_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patched:
@@ -187,3 +187,13 @@ def test_an_instances_own_volumes_are_apart(data_dir: Path) -> None:
         make_content(path)
     assert anonymous_path(data_dir / "web.1", "/a") in paths
     remove_writable(data_dir / "web.1")
+
+
+def test_the_filling_can_be_cancelled(image: Path, content: Path) -> None:
+    """A fleet that ends does not wait for a large one; the next start begins anew."""
+    fill(image)
+    with pytest.raises(HostError, match="cancelled"):
+        make_content(content, (0, 0), Origin(Layers((image,), "x"), "/data"), lambda: True)
+    assert os.listdir(content.parent) == []
+    make(content, image)
+    assert (content / "sub/file").read_text() == "from the image"
