@@ -213,6 +213,7 @@ class FakeFleet:
             "state": each["state"],
             "pid": each["pid"],
             "start_time": 1,
+            "hold": None,
             "image": "host",
             "image_kind": "host",
             "digest": "host",

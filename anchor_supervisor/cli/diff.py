@@ -15,6 +15,7 @@ from anchor_supervisor.cli.options import (
     print_json,
 )
 from anchor_supervisor.images.changes import ADDED, CHANGED, DELETED, Change
+from anchor_supervisor.kernel.process import raise_open_files
 from anchor_supervisor.runtime.container_changes import container_changes
 
 COLOURS: Final = {ADDED: "32", CHANGED: "33", DELETED: "31"}
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Print a line for each change."""
     client = fleet_client(options)
     context = client.get(f"/v1/containers/{quote(options.name, safe='')}/root")
+    raise_open_files()  # a tree takes three descriptors a level
     found = container_changes(context)
     if options.json:
         print_json([_shown(change) for change in found])

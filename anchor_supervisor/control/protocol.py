@@ -8,7 +8,7 @@
     GET  /v1/containers/NAME/why                [Why], one for each replica meant
     GET  /v1/containers/NAME/exec-context       ExecContext
     GET  /v1/containers/NAME/root               RootContext
-    GET  /v1/containers/NAME/hold               Held, a line; frozen until the client hangs up
+    GET  /v1/containers/NAME/hold               Held, a line; until the client hangs up, or 600 s
     GET  /v1/logs?name=&tail=&since=&follow=1&previous=1    LogLine, a line of JSON each
     POST /v1/containers/NAME/VERB  {signal, wait}           [ContainerRow], as they are afterwards
     POST /v1/down                  {volumes}                DownResult

@@ -172,7 +172,8 @@ class ExecContext(TypedDict):
 class RootContext(TypedDict):
     """What `cp`, `diff` and `commit` need of an instance's root, whether it runs or not.
 
-    `pid` and `start_time` (clock ticks since boot) are those of a run that goes on. `layers` are
+    `pid` and `start_time` (clock ticks since boot) are those of a run that goes on. `hold` is the
+    number of the hold that keeps it still: another one later, and it has moved. `layers` are
     directories, the uppermost first; `first_id` is the host's number for the container's 0, and
     `ids` how many it has (null: all). What a `volatile` one has written its next start forgets.
     `mount_points` are what anchor may have made in the root to mount on.
@@ -184,6 +185,7 @@ class RootContext(TypedDict):
     state: str
     pid: int | None
     start_time: int | None
+    hold: int | None
     image: str
     image_kind: str
     digest: str

@@ -24,7 +24,7 @@ ADDED: Final = "A"
 CHANGED: Final = "C"
 DELETED: Final = "D"
 
-DEEPEST: Final = 400  # levels; two descriptors and two frames each
+DEEPEST: Final = 400  # levels; three descriptors and two frames each
 _OPAQUE: Final = "trusted.overlay.opaque"
 _CHUNK: Final = 1 << 20
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import final
 
@@ -20,7 +20,7 @@ from anchor_supervisor.images.progress import Progress
 from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.rootfs import strategies
 from anchor_supervisor.runtime.container_changes import is_upper, open_written
-from anchor_supervisor.runtime.container_root import RUNNING, context_layers
+from anchor_supervisor.runtime.container_root import CHANGING, RUNNING, context_layers
 from anchor_supervisor.runtime.writable_lock import writable_locked
 
 Hold = Callable[[], AbstractContextManager[object]]
@@ -102,6 +102,7 @@ def _written_layer(
         with ExitStack() as still:
             if context["state"] in RUNNING:
                 still.enter_context(hold())
+                still.enter_context(_unmoved(ask))
             else:
                 _hold_stopped(context, ask, still)
             tree = open_written(context)
@@ -114,6 +115,19 @@ def _written_layer(
         return writer.finish()
 
 
+@contextmanager
+def _unmoved(ask: Callable[[], RootContext]) -> Iterator[None]:
+    """Refuse what was read while the container went on: it ended, or was held for too long.
+
+    Without a hold nothing was promised. The number is asked for inside of the hold, both times.
+    """
+    before = ask()
+    yield
+    if before["hold"] is not None and ask()["hold"] != before["hold"]:
+        message = f"`{before['name']}` did not stay still: it has ended, or this took too long"
+        raise ControlError(message, hint="try again; `--no-pause` takes it as it is, moving")
+
+
 def _hold_stopped(context: RootContext, ask: Callable[[], RootContext], still: ExitStack) -> None:
     """Let no start begin meanwhile."""
     try:
@@ -121,7 +135,8 @@ def _hold_stopped(context: RootContext, ask: Callable[[], RootContext], still: E
     except FileNotFoundError:
         message = f"the writable layer of `{context['name']}` is gone: its fleet is ending"
         raise ControlError(message) from None
-    if ask()["pid"] is not None:
+    again = ask()  # between its root and its process a start does not hold the lock
+    if again["pid"] is not None or again["state"] in RUNNING or again["state"] == CHANGING:
         message = f"`{context['name']}` has just been started"
         raise ControlError(message, hint="try again")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from anchor_supervisor.control.shapes import RootContext
-from anchor_supervisor.errors import KernelError
+from anchor_supervisor.errors import AnchorError, KernelError
 from anchor_supervisor.fleet.model import RootStrategy
 from anchor_supervisor.images.changes import Change, changes
 from anchor_supervisor.rootfs import strategies
@@ -33,13 +33,19 @@ def container_changes(context: RootContext) -> list[Change]:
         image = strategies.merged(context_layers(context))
         opened.callback(os.close, image)
         upper = is_upper(context)
-        return changes(
-            tree,
-            image,
-            upper=upper,
-            first_id=context["first_id"] if upper else 0,
-            own=map(os.fsencode, context["mount_points"]),
-        )
+        try:
+            return changes(
+                tree,
+                image,
+                upper=upper,
+                first_id=context["first_id"] if upper else 0,
+                own=map(os.fsencode, context["mount_points"]),
+            )
+        except OSError as error:
+            if isinstance(error, AnchorError):
+                raise
+            # A disk that cannot be read, a depth that takes more descriptors than we may have.
+            raise KernelError(error.errno or 0, "compare", context["name"]) from error
 
 
 def is_upper(context: RootContext) -> bool:

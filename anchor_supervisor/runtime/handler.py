@@ -22,7 +22,7 @@ from anchor_supervisor.control.shapes import (
     Why,
 )
 from anchor_supervisor.fleet.model import InstanceId
-from anchor_supervisor.runtime import logs
+from anchor_supervisor.runtime import hold, logs
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.runtime.views import Views, inspect_view
@@ -129,14 +129,17 @@ class FleetHandler:
         return self.machine.root_context(instance, self.supervisor.core.snapshot(instance).state)
 
     async def hold(self, name: str) -> AsyncGenerator[Held, None]:
-        """Freeze the instance and say so; thaw it when the one who asked has gone."""
+        """Freeze the instance and say so; thaw it when the one who asked has gone, or takes long.
+
+        One who is stopped is still connected, and must not keep others still for ever.
+        """
         instance = self._resolve(name)[0]
         if self.supervisor.core.snapshot(instance).state is not State.RUNNING:
             message = f"`{name}` is not running"
             raise Refused(message, hint=f"`anchor why {name}` says why")
         async with self.machine.held(instance):
             yield Held(name=str(instance), held=True)
-            await trio.sleep_forever()
+            await trio.sleep(hold.MOST)
 
     def follow_logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         """Yield log records of the instances asked for."""

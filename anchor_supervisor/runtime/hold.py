@@ -1,13 +1,15 @@
 """Containers kept still while somebody looks at their files, and never for longer.
 
-The freezing is the supervisor's, for the length of a request: whoever asked may be killed, and the
-container must not stay frozen. Its next run must not begin frozen either.
+The freezing is the supervisor's, for the length of a request: whoever asked may be killed or be
+stopped itself, and the container must not stay frozen. Its next run must not begin frozen either.
+Each hold has a number: who sees the same one before and after was looking at what stood still.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Final, final
 
@@ -21,6 +23,7 @@ from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
 
 LONGEST: Final = 5.0  # seconds until every process has stopped; one that waits for a disk may not
+MOST: Final = 600.0  # seconds that anybody is kept still for
 
 
 @final
@@ -29,6 +32,7 @@ class _Hold:
     """One frozen instance, and how many want it so."""
 
     cgroup: Cgroup
+    number: int
     holders: int = 0
     over: trio.Event = field(factory=trio.Event)
 
@@ -39,6 +43,7 @@ class Holds:
     """Which instances are held. Everything here is done on the loop's own thread."""
 
     _holds: dict[InstanceId, _Hold] = field(factory=dict, init=False)
+    _numbers: Iterator[int] = field(factory=lambda: itertools.count(1), init=False)
 
     @asynccontextmanager
     async def held(self, instance: InstanceId, cgroup: Cgroup) -> AsyncIterator[None]:
@@ -46,7 +51,9 @@ class Holds:
 
         Raises Refused where some process does not stop in time; then all go on.
         """
-        hold = self._holds.setdefault(instance, _Hold(cgroup))
+        hold = self._holds.get(instance)
+        if hold is None:
+            hold = self._holds[instance] = _Hold(cgroup, next(self._numbers))
         hold.holders += 1
         try:
             cgroup.freeze(frozen=True)
@@ -60,6 +67,11 @@ class Holds:
     def holds(self, instance: InstanceId) -> bool:
         """Whether somebody holds the instance."""
         return instance in self._holds
+
+    def number(self, instance: InstanceId) -> int | None:
+        """The number of the hold that the instance is in, and that no other has had."""
+        hold = self._holds.get(instance)
+        return None if hold is None else hold.number
 
     async def over(self, instance: InstanceId) -> None:
         """Return once nobody holds the instance."""

@@ -193,7 +193,8 @@ class HostMachine:
             message = f"`{instance}` has not been started yet, so it has no root"
             raise Refused(message, hint=f"`anchor why {instance}` says what it waits for")
         layers = self.site.layers[instance.container]
-        return root_facts(self.site, holdings, layers, self._runs.get(instance), state)
+        run, hold = self._runs.get(instance), self._holds.number(instance)
+        return root_facts(self.site, holdings, layers, run, state, hold)
 
     def held(self, instance: InstanceId) -> AbstractAsyncContextManager[None]:
         """Keep every process of the instance still for a block's length, or until its run ends."""

@@ -16,7 +16,12 @@ from anchor_supervisor.supervision.states import State
 
 
 def root_facts(
-    site: Site, holdings: Holdings, layers: Layers, run: HostRun | None, state: State
+    site: Site,
+    holdings: Holdings,
+    layers: Layers,
+    run: HostRun | None,
+    state: State,
+    hold: int | None,
 ) -> RootContext:
     """Tell it as it is at this moment; a run that has not been reaped keeps its pid its own."""
     container = holdings.container
@@ -27,6 +32,7 @@ def root_facts(
         state=state.value,
         pid=identity.pid if identity else None,
         start_time=identity.start_time if identity else None,
+        hold=hold,
         image=container.image.reference,
         image_kind=container.image.kind.value,
         digest=layers.digest,

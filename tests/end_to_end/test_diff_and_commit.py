@@ -223,3 +223,27 @@ def test_what_cannot_be_an_image_is_refused(console: Console, shop: Path, host_i
         assert (said.code, "the machine's own root" in said.err) == (3, True)
     finally:
         console.down(host)
+
+
+def test_what_has_moved_is_not_committed(console: Console, shop: Path) -> None:
+    """A held container can be killed, and its next run writes: half of each would be no image."""
+    script = "dd if=/dev/urandom of=/srv/large bs=1M count=64 2>/dev/null"
+    assert console.anchor("exec", "web", "sh", "-c", script).code == 0
+    group = Cgroup(console.cgroup_of(shop, "web"))
+    committing = console.start_anchor("-p", "shop", "commit", "web", "never")
+    eventually(group.frozen, what="the container is held still")
+    assert console.anchor("kill", "web").code == 0
+    assert committing.ended() == 1
+    assert "`web.1` did not stay still" in committing.text()
+    assert "never" not in json.dumps(console.anchor("images", "--json").json())
+
+
+def test_a_deep_tree_needs_no_more_than_there_is(console: Console, shop: Path) -> None:
+    """Nothing that a container makes ends in our own mistake: here, few descriptors."""
+    script = "i=0; while [ $i -lt 150 ]; do mkdir d; cd d; i=$((i+1)); done"
+    assert console.anchor("exec", "web", "sh", "-c", f"cd /srv; {script}").code == 0
+    few = console.anchor("diff", "web", wrapped=("prlimit", "--nofile=200:200"))
+    assert few.code == 3
+    assert "compare `web.1`: Too many open files" in few.err
+    enough = console.anchor("diff", "web", wrapped=("prlimit", "--nofile=200:4096"))
+    assert (enough.code, enough.out.count("/d\n")) == (0, 150)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 from trio.testing import MockClock
 
 from anchor_supervisor.control.handler import ActOptions, LogQuery
@@ -24,6 +25,7 @@ from anchor_supervisor.fleet.model import (
     RestartPolicy,
     RestartWhen,
 )
+from anchor_supervisor.runtime import hold
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
@@ -51,6 +53,16 @@ class Facts:
     """As much of a machine as a handler asks for."""
 
     site: Site
+    still: set[str] = field(factory=set)
+
+    @asynccontextmanager
+    async def held(self, instance: InstanceId) -> AsyncIterator[None]:
+        """Note who is held, and for how long."""
+        self.still.add(str(instance))
+        try:
+            yield
+        finally:
+            self.still.discard(str(instance))
 
     def facts(self, instance: InstanceId) -> dict[str, object]:
         """Nothing but its name."""
@@ -76,8 +88,9 @@ class Shop:
         self.fleet = Fleet("shop", {one.name: one for one in containers}, {}, file="shop.toml")
         self.machine = FakeMachine(script)
         self.supervisor = Supervisor(Core(self.fleet), self.machine, lambda _: None)
-        facts = cast("HostMachine", Facts(Site(self.fleet)))
-        self.handler = FleetHandler(self.supervisor, facts, self._views, 0.0)
+        self.facts = Facts(Site(self.fleet))
+        machine = cast("HostMachine", self.facts)
+        self.handler = FleetHandler(self.supervisor, machine, self._views, 0.0)
 
     def _views(self) -> Views:
         clock = Clock(trio.current_time(), 1_767_323_045.0)
@@ -236,5 +249,21 @@ async def test_an_exec_needs_something_that_runs(autojump_clock: MockClock) -> N
         assert (root["name"], root["state"]) == ("web.1", "stopped")
         with pytest.raises(Refused):
             await anext(made.handler.hold("web"))
+
+    await made.play(operator)
+
+
+async def test_nobody_is_held_for_ever(autojump_clock: MockClock) -> None:
+    """One who asked and was stopped himself is connected still; the container goes on."""
+    made = shop()
+
+    async def operator() -> None:
+        lines = made.handler.hold("web")
+        assert (await anext(lines))["held"]
+        assert "web.1" in made.facts.still
+        before = trio.current_time()
+        assert [line async for line in lines] == []
+        assert trio.current_time() - before == hold.MOST
+        assert "web.1" not in made.facts.still
 
     await made.play(operator)

@@ -11,6 +11,7 @@ from anchor_supervisor.fleet.model import ExecProbe
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.runtime import hold
 from anchor_supervisor.runtime.run import HostRun
+from anchor_supervisor.supervision.states import State
 from real_fleet import WEB, Workshop, sh
 from waiting import DEADLINE
 
@@ -116,5 +117,25 @@ async def test_what_does_not_stop_is_let_go(
             async with real.machine.held(WEB):
                 pass
         assert run.holdings.cgroup.read("cgroup.freeze") in ("0", "0\n")
+        run.signal("KILL")
+        await run.wait()
+
+
+async def test_a_hold_has_its_own_number(workshop: Workshop) -> None:
+    """The same for as long as nothing has moved, and another one after that."""
+    async with workshop.running(workshop.fleet()) as real:
+        run = await real.start()
+
+        def number() -> int | None:
+            return real.machine.root_context(WEB, State.RUNNING)["hold"]
+
+        assert number() is None
+        async with real.machine.held(WEB):
+            first = number()
+            async with real.machine.held(WEB):
+                assert number() == first
+        assert number() is None
+        async with real.machine.held(WEB):
+            assert number() not in {None, first}
         run.signal("KILL")
         await run.wait()
