@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,3 +195,55 @@ def test_a_fleet_builds_its_images(imported: Console) -> None:
     assert "Dockerfile:2" in said.err
     assert "7" in said.err
     assert json.loads(imported.anchor("images", "--json").out)
+
+
+KEPT: Final = """
+[containers.web]
+image = "greeting:1"
+[containers.copied]
+image = "greeting:1"
+root = "copy"
+"""
+
+
+def test_a_killed_fleet_keeps_its_images_while_its_containers_live(imported: Console) -> None:
+    """Their layers are their roots: a prune takes none until they are swept, and then all."""
+    file = imported.write("shop.toml", KEPT)
+    running = imported.start(file)
+    running.wait_for("hello web")
+    rows = imported.row_when(file, "web.1", lambda row: row["health"] == "healthy", what="it is up")
+    before = imported.anchor("images", "--json").json()
+    running.send(signal.SIGKILL)
+    assert running.ended() == -signal.SIGKILL
+    assert imported.anchor("prune", "--all", "--force", "--json").json()["removed"] == []
+    assert imported.anchor("images", "--json").json() == before
+    root = Path(f"/proc/{rows['pid']}/root")
+    assert (root / "srv/later").read_text() == "later\n"
+    # The next start sweeps the old containers, and its own lease holds the same.
+    assert imported.anchor("up", "-f", file).code == 0
+    assert not root.exists()
+    assert imported.anchor("prune", "--all", "--force", "--json").json()["removed"] == []
+    imported.down(file)
+    assert imported.anchor("prune", "--all", "--force").code == 0
+    assert imported.anchor("images", "--json").json() == []
+    assert blobs_and_layers(imported) == []
+
+
+def test_a_swept_fleet_holds_nothing(imported: Console) -> None:
+    """`anchor down` of a killed one ends its containers, and with them what they held."""
+    file = imported.write("shop.toml", KEPT)
+    running = imported.start(file)
+    running.wait_for("hello web")
+    running.send(signal.SIGKILL)
+    running.ended()
+    assert "was not running" in imported.down(file).out
+    assert imported.anchor("prune", "--all", "--force").code == 0
+    assert blobs_and_layers(imported) == []
+
+
+def blobs_and_layers(console: Console) -> list[str]:
+    """What there is of content in the store."""
+    store = console.data_dir / "store"
+    kinds = [path for path in store.iterdir() if path.name in {"blobs", "layers", "ingest"}]
+    assert len(kinds) >= 2
+    return [str(path) for kind in kinds for path in kind.rglob("*") if path.parent != kind]
