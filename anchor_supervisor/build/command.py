@@ -121,6 +121,7 @@ def run_command(
             quiet=True,
             output=False,
             stdio=Stdio(listener.null, listener.writer, listener.writer),
+            stops_at_once=True,  # at SIGINT a shell waits for its child, which never gets it
             forget_logs=True,
             check_programs=False,  # execve says it better
             layers={NAME: Layers(layers, f"sha256:{name}")},

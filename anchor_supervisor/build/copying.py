@@ -15,7 +15,7 @@ from typing import Final, final
 from attrs import evolve, field, frozen
 
 from anchor_supervisor.build import modes
-from anchor_supervisor.build.layer_plan import Item, LayerPlan, item_of
+from anchor_supervisor.build.layer_plan import WHITEOUT, Item, LayerPlan, item_of
 from anchor_supervisor.build.paths import Place, shown
 from anchor_supervisor.build.scratch import Scratch
 from anchor_supervisor.build.selection import Source
@@ -24,7 +24,8 @@ from anchor_supervisor.errors import BuildError, ImageError
 from anchor_supervisor.images import headers
 from anchor_supervisor.images.archive_stream import ArchiveStream
 from anchor_supervisor.images.headers import Header
-from anchor_supervisor.images.unpack import Limits, unpack
+from anchor_supervisor.images.model import Limits
+from anchor_supervisor.images.unpack import unpack
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 from anchor_supervisor.rootfs.users import lookup
 
@@ -173,10 +174,18 @@ def _archive(
         opened.callback(os.close, root)
         begun = os.fstat(root).st_mtime_ns
         try:
-            unpack(file, root, wishes.limits)
+            done = unpack(file, root, wishes.limits)
         except ImageError as error:
             message = f"`{shown(source.node.path)}`: {error.message}"
             raise ImageError(message, hint=error.hint) from error
+    if done.marks:
+        # They are names like any other here; but no layer can say so, and to remove what they
+        # name is not what was asked for.
+        message = (
+            f"`{shown(source.node.path)}` has names in it that begin with `{WHITEOUT}`, "
+            "which mean removals in an image"
+        )
+        raise BuildError(message, hint="leave them out of the archive, or unpack it in a `RUN`")
     return Tree(root, "the archive", keeps_owners=True), begun
 
 

@@ -62,9 +62,9 @@ class Life:
 
     `interruptions` knows of a stop signal that came before the loop. `watchdog` is an interval in
     seconds, or None. `alone`: the fleet is one command in the foreground. Signals go to it as they
-    are, and only the second SIGINT or SIGTERM stops it; its transitions are not told, since its
-    exit code tells. `full_names`: say `web.1`, which a machine can rely on, where a person reads
-    `web`. `asked` is the first SIGINT or SIGTERM that came.
+    are, and only the second SIGINT or SIGTERM stops it, or the first where `stops_at_once`; its
+    transitions are not told, since its exit code tells. `full_names`: say `web.1`, which a machine
+    can rely on, where a person reads `web`. `asked` is the first SIGINT or SIGTERM that came.
     """
 
     machine: HostMachine
@@ -74,6 +74,7 @@ class Life:
     interruptions: Interruptions
     watchdog: float | None = None
     alone: bool = False
+    stops_at_once: bool = False
     full_names: bool = False
     written: Callable[[Written], None] | None = None
     asked: int | None = field(default=None, init=False)
@@ -138,7 +139,7 @@ class Life:
             asked = self.interruptions.asked is not None
             if asked:
                 self._stop()
-            forwarded = asked
+            forwarded = asked or self.stops_at_once
             async for number in arriving:
                 if number in STOP_SIGNALS:
                     self.asked = self.asked or number

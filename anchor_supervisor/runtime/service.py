@@ -48,10 +48,11 @@ class Options:
 
     `quiet`: only warnings. `output`: show what containers print. `stdio`: give the containers
     these descriptors instead of logging what they print, and pass our signals on to them (for one
-    container, in the foreground). `forget_logs`: remove the log directory at the end.
-    `check_programs`: refuse the fleet where an image lacks a container's program. `layers`: these
-    directories are the containers' images, whatever the fleet says. `written` is shown what the
-    containers have written once the fleet is done, from a worker thread.
+    container, in the foreground); `stops_at_once`: but SIGINT and SIGTERM stop it. `forget_logs`:
+    remove the log directory at the end. `check_programs`: refuse the fleet where an image lacks a
+    container's program. `layers`: these directories are the containers' images, whatever the fleet
+    says. `written` is shown what the containers have written once the fleet is done, from a worker
+    thread.
     """
 
     quiet: bool = False
@@ -59,6 +60,7 @@ class Options:
     log_format: LogFormat | None = None
     color: bool | None = None
     stdio: Stdio | None = None
+    stops_at_once: bool = False
     forget_logs: bool = False
     check_programs: bool = True
     layers: Mapping[str, Layers] | None = None
@@ -131,6 +133,7 @@ def _supervise(
             interruptions,
             watchdog_interval(environment),
             alone=options.stdio is not None,
+            stops_at_once=options.stops_at_once,
             full_names=options.log_format is LogFormat.JSON,
             written=options.written,
         )

@@ -168,3 +168,12 @@ def test_owners_by_name(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no user `nobody`"):
         owner_of("nobody", root)
     os.close(root)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", [".wh.a", "d/.wh.a", ".wh..wh..opq", "d/.wh..wh..opq"])
+def test_an_archive_removes_nothing(tree: Tree, tmp_path: Path, name: str) -> None:
+    """What would mean a removal in a layer is none in an archive, and cannot be in an image."""
+    (tmp_path / "context/a.tar").write_bytes(tar(member("a", b"x"), member(name, b"")))
+    with pytest.raises(BuildError, match=r"`a\.tar` has names in it that begin with `\.wh\.`"):
+        copied(tree, tmp_path, "/to/", "a.tar", unpack=True)
