@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anchor_supervisor.cli.build_words import output
 from anchor_supervisor.cli.options import add_json_option, print_json
-from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.errors import AnchorError, HostError
 from anchor_supervisor.observability import places
 
 if TYPE_CHECKING:
@@ -86,9 +86,19 @@ def run(options: argparse.Namespace) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     if options.iidfile is not None:
-        Path(options.iidfile).write_text(image.digest)
+        _write_digest(image.digest, options.iidfile)
     _print(image, wanted, as_json=options.json, quiet=options.quiet)
     return 0
+
+
+def _write_digest(digest: str, file: str) -> None:
+    """Write `--iidfile`. Raises HostError; the image is there, so it says which one that is."""
+    try:
+        Path(file).write_text(digest)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte
+        reason = error.strerror if isinstance(error, OSError) else error
+        message = f"`--iidfile {file}` cannot be written: {reason}"
+        raise HostError(message, hint=f"the image is built all the same: `{digest}`") from error
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
@@ -112,8 +122,8 @@ def _print(image: Image, wanted: BuildOptions, *, as_json: bool, quiet: bool) ->
         )
         return
     print(image.digest)
-    for name in () if quiet else names:
-        print(name)
+    for known in () if quiet else wanted.names:
+        print(known.familiar)
 
 
 def _options(options: argparse.Namespace) -> BuildOptions:
@@ -129,7 +139,7 @@ def _options(options: argparse.Namespace) -> BuildOptions:
         text=sys.stdin.read() if from_input else None,
         target=options.target,
         arguments=_pairs(options.build_arg, "--build-arg", os.environ),
-        labels=_pairs(options.label, "--label", {}),
+        labels=_pairs(options.label, "--label", None),
         secrets=dict(_secret(text) for text in options.secret),
         platform=None if options.platform is None else parse_platform(options.platform),
         cache=not options.no_cache,
@@ -138,15 +148,18 @@ def _options(options: argparse.Namespace) -> BuildOptions:
     )
 
 
-def _pairs(texts: Sequence[str], option: str, ours: Mapping[str, str]) -> dict[str, str]:
-    """Read `K=V`; `K` alone takes the value that K has here, and is left out where it has none."""
+def _pairs(texts: Sequence[str], option: str, ours: Mapping[str, str] | None) -> dict[str, str]:
+    """Read `K=V`; `K` alone takes the value that K has here, and is left out where it has none.
+
+    `ours` None: nothing here has values for them, and `K` alone is K with an empty one.
+    """
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name:
             message = f"`{option} {text}` is not `K=V`"
             raise WrongUse(message)
-        if equals:
+        if equals or ours is None:
             pairs[name] = value
         elif name in ours:
             pairs[name] = ours[name]

@@ -18,8 +18,9 @@ from urllib.parse import quote
 
 from attrs import frozen
 
+from anchor_supervisor.cli.descriptors import OutputFailed
 from anchor_supervisor.cli.options import add_fleet_options, fleet_client
-from anchor_supervisor.cli.problems import OutputFailed, warn
+from anchor_supervisor.cli.problems import warn
 from anchor_supervisor.control.shapes import RootContext
 from anchor_supervisor.errors import AnchorError, ControlError
 from anchor_supervisor.images.endpoints import (

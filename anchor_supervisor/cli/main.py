@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from anchor_supervisor import __version__
-from anchor_supervisor.cli.descriptors import open_standard_descriptors
+from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
 from anchor_supervisor.cli.options import help_formatter
 from anchor_supervisor.cli.problems import guarded
 from anchor_supervisor.errors import AnchorError
@@ -73,6 +73,7 @@ class WrongUse(AnchorError):  # noqa: N818 - it is what it is
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `anchor`; return its exit code."""
     open_standard_descriptors()
+    tell_faults_of_output()
     return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 

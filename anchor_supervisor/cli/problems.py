@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from anchor_supervisor import __version__
+from anchor_supervisor.cli.descriptors import OutputFailed
 from anchor_supervisor.errors import AnchorError, FleetError, Problem, UnfitHostError
 from anchor_supervisor.observability.terminal import neutral_text, wants_color
 
@@ -116,10 +117,6 @@ def _say(label: str, message: str, colour: str, *, color: bool) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{head} {shown}\n")
         sys.stderr.flush()
-
-
-class OutputFailed(OSError):  # noqa: N818 - it is what happened
-    """Standard output did not take what we wrote (a full disk, say)."""
 
 
 def _flush() -> None:

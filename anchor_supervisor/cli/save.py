@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from anchor_supervisor.cli.descriptors import blame_output
 from anchor_supervisor.cli.options import add_json_option, print_json
 from anchor_supervisor.errors import ImageError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer as Buffer
 
     from anchor_supervisor.images.save import Saved
     from anchor_supervisor.images.store import Store
@@ -50,13 +54,20 @@ def run(options: argparse.Namespace) -> int:
     wanted = _wanted(place, options.images)
     with bars(quiet=options.quiet) as progress:
         if to_output:
-            with os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as output:
+            with _Output(os.dup(sys.stdout.fileno()), "wb") as output:
                 save(wanted, place, cast("BinaryIO", output), progress=progress)
         else:
             save_file(wanted, place, Path(options.output), progress=progress)
     if options.json and not to_output:
         print_json([image_facts(one.image, one.names) for one in wanted])
     return 0
+
+
+class _Output(io.FileIO):
+    """Standard output as bytes, whose faults are its own and not the archive's."""
+
+    def write(self, data: Buffer) -> int | None:  # type: ignore[override] # None: would block
+        return blame_output(lambda: io.FileIO.write(self, data))
 
 
 def _wanted(place: Store, texts: list[str]) -> list[Saved]:

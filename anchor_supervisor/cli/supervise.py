@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import evolve
 
 from anchor_supervisor import __version__
-from anchor_supervisor.cli.descriptors import open_standard_descriptors
+from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
 from anchor_supervisor.cli.problems import guarded
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
 from anchor_supervisor.fleet.parse import load
@@ -121,6 +121,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `anchor-supervise`; return its exit code."""
     open_standard_descriptors()
+    tell_faults_of_output()
     arguments = _parser().parse_args(argv)
     return guarded(lambda: _run(arguments))
 

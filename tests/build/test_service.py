@@ -68,6 +68,25 @@ def test_the_answer_is_the_digest(builder: Builder) -> None:
     assert image.config["config"]["Labels"] == {"a": "b", "c": "d"}
 
 
+def test_names_are_shown_as_they_are_written(builder: Builder) -> None:
+    """As `anchor images` and `anchor import` show them."""
+    said = builder(builder.context("FROM base\n"), "-t", "one", "-t", "two:tag")
+    assert said.out.split()[1:] == ["one:latest", "two:tag"]
+
+
+def test_a_label_alone_is_an_empty_one(builder: Builder) -> None:
+    """As with docker; a build argument alone takes our variable, and a label has none."""
+    image = builder.image(builder.context("FROM base\n"), "--label", "HOME", "--label", "b=c")
+    assert image.config["config"]["Labels"] == {"HOME": "", "b": "c"}
+
+
+def test_a_digest_that_cannot_be_written_is_told(builder: Builder) -> None:
+    """The file is named, and the image that has been made is as well."""
+    error = builder.refused(builder.context("FROM base\n"), "--iidfile", "/no/such/file")
+    assert "`--iidfile /no/such/file` cannot be written: No such file or directory" in error
+    assert "hint: the image is built all the same: `sha256:" in error
+
+
 def test_the_dockerfile_may_come_from_elsewhere(builder: Builder) -> None:
     """`-f FILE`, and `-f -` for standard input; a missing one is named."""
     context = builder.context("FROM nowhere\n", input="x")
@@ -216,6 +235,15 @@ def test_interrupted_while_a_command_runs(builder: Builder) -> None:
     build.interrupt()
     assert build.ended() == 130
     assert builder.store.find("never") is None
+
+
+def test_interrupted_while_a_command_does_not_listen(builder: Builder) -> None:
+    """A shell that waits for its child, as dash and bash do at SIGINT, holds nobody up."""
+    context = builder.context("FROM base\nRUN trap : INT; echo running; sleep 1000; sleep 1000\n")
+    build = builder.console.start_anchor("build", context)
+    build.wait_for("| running")
+    build.interrupt()
+    assert build.ended() == 130
 
 
 def test_terminated_while_a_command_runs(builder: Builder) -> None:

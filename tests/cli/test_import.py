@@ -161,7 +161,7 @@ def test_save_without_room(anchor: Anchor, store: Store, data_dir: Path) -> None
     tagged(store, "a:1", 1)
     full = anchor.shell("{anchor} save -q a:1 > /dev/full")
     assert full.returncode != 0
-    assert "No space left on device" in full.stderr
+    assert full.stderr == "error: cannot write to standard output: No space left on device\n"
     missing = anchor("save", "a:1", "-o", "none/x.tar")
     assert missing.returncode == 3
     assert "write `none/x.tar`: No such file or directory" in missing.stderr

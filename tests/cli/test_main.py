@@ -116,6 +116,19 @@ def test_a_full_disk_is_an_error(anchor: Anchor, shop: object) -> None:
     assert result.stderr == "error: cannot write to standard output: No space left on device\n"
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_long_answer_to_a_full_disk_is_the_same_error(anchor: Anchor, unbuffered: str) -> None:
+    """Whether it fails at once or at the end, it is the disk's fault and not ours."""
+    words = f"PYTHONUNBUFFERED={unbuffered} {{anchor}} volume ls --json"
+    for number in range(100):
+        (anchor.place / f"data/volumes/shop/volume-{number}/data").mkdir(parents=True)
+    anchor.shell(f"ANCHOR_DATA_DIR=$PWD/data {words} > out")
+    assert (anchor.place / "out").stat().st_size > 8192
+    result = anchor.shell(f"ANCHOR_DATA_DIR=$PWD/data {words} > /dev/full")
+    assert result.stderr == "error: cannot write to standard output: No space left on device\n"
+    assert result.returncode == 1
+
+
 def test_the_version(anchor: Anchor) -> None:
     """`--version` says which program this is."""
     assert anchor("--version").stdout.startswith("anchor 0.")
