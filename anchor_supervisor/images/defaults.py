@@ -31,6 +31,10 @@ T = TypeVar("T")
 
 SHELL: Final = ("/bin/sh", "-c")  # config.md and docker's HEALTHCHECK: what CMD-SHELL is given to
 _SECOND: Final = 10**9  # nanoseconds
+_SHORTEST: Final = (
+    10**6
+)  # nanoseconds; docker takes no less, and a check for ever under way is a load
+_LARGEST: Final = 2**63 - 1  # Go's time.Duration and int
 # docker's own defaults, where the image gives none (Dockerfile reference, HEALTHCHECK).
 _INTERVAL: Final = 30.0
 _TIMEOUT: Final = 30.0
@@ -125,6 +129,11 @@ def _text(value: object, key: str) -> str:
     if "\0" in text:
         message = f"`{key}` of the configuration has a NUL character"
         raise ImageError(message)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can say half of a character (RFC 8259, 8.2)
+        message = f"`{key}` of the configuration is not text"
+        raise ImageError(message) from error
     return text
 
 
@@ -164,7 +173,10 @@ def _signal(text: str) -> str | None:
     if not name.isdecimal():
         return name or None
     try:
-        return signal.Signals(int(name)).name.removeprefix("SIG")
+        number = int(name)
+        if signal.SIGRTMIN < number < signal.SIGRTMAX:  # only the first and the last have a name
+            return f"RTMIN+{number - signal.SIGRTMIN}"
+        return signal.Signals(number).name.removeprefix("SIG")
     except ValueError as error:
         message = f"the configuration's stop signal `{text}` is no signal"
         raise ImageError(message) from error
@@ -182,18 +194,27 @@ def _health(given: dict[str, object] | None, shell: tuple[str, ...]) -> Health |
         case _:
             message = f"the configuration's health check has the unknown form `{test[0]:.40}`"
             raise ImageError(message)
-    retries = _typed(given.get("Retries"), int, "Healthcheck.Retries") or _RETRIES
     return Health(
         ExecProbe(command),
         interval=_seconds(given, "Interval") or _INTERVAL,
         timeout=_seconds(given, "Timeout") or _TIMEOUT,
-        retries=max(1, retries),
+        retries=max(1, _number(given, "Retries") or _RETRIES),
         start_period=_seconds(given, "StartPeriod"),
     )
 
 
 def _seconds(given: Mapping[str, object], key: str) -> float:
-    return max(0, _typed(given.get(key), int, f"Healthcheck.{key}") or 0) / _SECOND
+    """Take a time; 0 is as good as none, and so is nonsense."""
+    number = _number(given, key)
+    return number / _SECOND if number >= _SHORTEST else 0.0
+
+
+def _number(given: Mapping[str, object], key: str) -> int:
+    number = _typed(given.get(key), int, f"Healthcheck.{key}") or 0
+    if isinstance(number, bool) or abs(number) > _LARGEST:  # JSON's numbers have no end
+        message = f"`Healthcheck.{key}` of the configuration is no number of its kind"
+        raise ImageError(message)
+    return number
 
 
 def _labels(given: Mapping[object, object]) -> Mapping[str, str]:

@@ -124,6 +124,7 @@ def test_completing_is_done_once() -> None:
     [
         ({"Test": ["CMD-SHELL", "a | b"]}, ("/bin/sh", "-c", "a | b")),
         ({"Test": ["CMD", "a"], "Interval": -5, "Retries": -1}, ("a",)),
+        ({"Test": ["CMD", "a"], "Interval": 1, "Timeout": 999_999}, ("a",)),
     ],
 )
 def test_health_checks_of_every_form(health: Mapping[str, object], command: list[str]) -> None:
@@ -132,7 +133,7 @@ def test_health_checks_of_every_form(health: Mapping[str, object], command: list
     assert found is not None
     assert found.probe == ExecProbe(tuple(command))
     assert found.retries >= 1
-    assert found.interval == 30.0
+    assert (found.interval, found.timeout) == (30.0, 30.0)
 
 
 def test_the_images_own_shell_is_taken() -> None:
@@ -150,6 +151,7 @@ def test_nothing_said_is_nothing_changed() -> None:
         assert one == Defaults()
     assert said({"StopSignal": "9"}).stop_signal == "KILL"
     assert said({"StopSignal": "RTMIN+3"}).stop_signal == "RTMIN+3"
+    assert said({"StopSignal": "37"}).stop_signal == "RTMIN+3"
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,13 @@ def test_nothing_said_is_nothing_changed() -> None:
         {"Healthcheck": {"Test": ["SHELL", "x"]}},
         {"Healthcheck": {"Test": ["CMD"]}},
         {"Healthcheck": {"Test": ["CMD", "x"], "Interval": "5s"}},
+        {"Healthcheck": {"Test": ["CMD", "x"], "Interval": 10**400}},
+        {"Healthcheck": {"Test": ["CMD", "x"], "Timeout": -(2**63) - 1}},
+        {"Healthcheck": {"Test": ["CMD", "x"], "Retries": 10**400}},
+        {"Healthcheck": {"Test": ["CMD", "x"], "StartPeriod": True}},
+        {"Env": ["A=\ud800"]},
+        {"Labels": {"\udfff": "b"}},
+        {"WorkingDir": "/\ud83d"},
         {"Volumes": ["/data"]},
         {"Labels": {"a": 1}},
     ],
