@@ -57,7 +57,6 @@ TESTED_ELSEWHERE: Final = {
     ],
     "end_to_end/test_crash.py": ["cli/down.py"],
     "end_to_end/test_foreground.py": ["runtime/life.py"],
-    "end_to_end/test_images.py": ["cli/provide.py"],
     "end_to_end/test_verbs.py": [
         *("cli/doctor.py", "cli/exec_.py", "cli/inspect.py", "cli/machine.py"),
     ],

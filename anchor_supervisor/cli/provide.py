@@ -5,7 +5,7 @@ Here and not in the supervisor, because a person is waiting and wants to see how
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,17 +39,37 @@ def provided(
     if wrong:
         raise UnfitHostError(wrong)
     store = Store(places.data_dir())
-    done: dict[str, Image | None] = {}
+    providers = _providers(named)
     with store.lease(f"start of {fleet.name}") as lease:
 
         def provide(container: Container) -> None:
-            name = container.image.reference
-            if container.image.kind is ImageKind.STORE and name not in done:
-                done[name] = _provide(container, store, build=build, quiet=quiet, insecure=insecure)
-                _hold(lease, done[name])
+            if container is providers.get(container.image.reference):
+                _hold(
+                    lease, _provide(container, store, build=build, quiet=quiet, insecure=insecure)
+                )
 
         each_image(fleet, provide)
         yield
+
+
+def _providers(named: Iterable[Container]) -> dict[str, Container]:
+    """Say for each image whose word counts: who builds it, then who always pulls it, then others.
+
+    What one container builds must not be pulled for another that is only written before it:
+    somebody else may have something of that name.
+    """
+    found: dict[str, Container] = {}
+    for one in named:
+        best = found.setdefault(one.image.reference, one)
+        if _weight(one) > _weight(best):
+            found[one.image.reference] = one
+    return found
+
+
+def _weight(container: Container) -> int:
+    if container.build is not None:
+        return len(Pull)
+    return (Pull.NEVER, Pull.MISSING, Pull.ALWAYS).index(container.pull)
 
 
 def _hold(lease: Lease, image: Image | None) -> None:
