@@ -1,8 +1,8 @@
 """The overlay strategy: read-only layers beneath, a writable directory of the container above.
 
 The layers are idmapped, so they stay owned by the image's own ids on disk. The upper directory is
-not, and belongs to the container's root: overlayfs makes files there with the ids of whoever made
-them, and through a mapping the mounter itself would have none.
+not, and has the machine's numbers of the container's ids: overlayfs makes files there with the ids
+of whoever made them, and through a mapping the mounter itself would have none.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ def assemble_overlay(
     make_private(writable)
     with contextlib.ExitStack() as stack:
         lowers = _clones(layers, user_namespace, stack)
-        mode = os.stat(layers[0]).st_mode & 0o7777
+        top = os.stat(layers[0])
         directory = os.open(writable, DIRECTORY_FLAGS)
         stack.callback(os.close, directory)
-        _make_upper(directory, owner=0 if ids is None else ids.first, mode=mode)
+        owner = _outside(top.st_uid, ids), _outside(top.st_gid, ids)
+        _make_upper(directory, owner=owner, mode=top.st_mode & 0o7777)
         # A volatile overlay leaves a mark that forbids its next mount (overlayfs.rst).
         remove_beneath(directory, "work")
         os.mkdir("work", 0o700, dir_fd=directory)
@@ -115,7 +116,14 @@ def _clones(
     return lowers
 
 
-def _make_upper(directory: int, *, owner: int, mode: int) -> None:
+def _outside(number: int, ids: IdRange | None) -> int:
+    """The machine's number for an id of the image; one that the container lacks is its root's."""
+    if ids is None:
+        return number
+    return ids.first + (number if number < ids.count else 0)
+
+
+def _make_upper(directory: int, *, owner: tuple[int, int], mode: int) -> None:
     """Make the upper directory, whose attributes become the root's; one that is there is kept.
 
     Made aside and renamed, so that one with the wrong owner is never found.
@@ -125,7 +133,7 @@ def _make_upper(directory: int, *, owner: int, mode: int) -> None:
         return
     remove_beneath(directory, _UNFINISHED)
     os.mkdir(_UNFINISHED, 0o700, dir_fd=directory)
-    os.chown(_UNFINISHED, owner, owner, dir_fd=directory)
+    os.chown(_UNFINISHED, *owner, dir_fd=directory)
     os.chmod(_UNFINISHED, mode, dir_fd=directory)
     os.rename(_UNFINISHED, "upper", src_dir_fd=directory, dst_dir_fd=directory)
 

@@ -306,3 +306,26 @@ def test_no_mount_and_no_descriptor_is_left(
             assert look()[0] == before[0]
             assert root.is_dir()
     assert look() == before
+
+
+@pytest.mark.parametrize("strategy", [RootStrategy.OVERLAY, RootStrategy.COPY, RootStrategy.BIND])
+def test_the_top_directory_is_whose_the_image_says(
+    strategy: RootStrategy, image: Path, writable: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """Owner, group and mode of `/` itself, as of what is in it."""
+    os.chown(image, 7, 8)
+    image.chmod(0o2750)
+    with root_of(strategy, image, writable, ids, sandbox) as root:
+        status = root.stat()
+        assert (status.st_uid, status.st_gid) == (ids.first + 7, ids.first + 8)
+        assert status.st_mode & 0o7777 == 0o2750
+
+
+def test_an_owner_that_the_container_lacks_is_its_root(
+    image: Path, writable: Path, ids: IdRange, sandbox: Sandbox
+) -> None:
+    """Nobody else's id gets into a writable layer."""
+    os.chown(image, ids.count, 1)
+    with root_of(RootStrategy.OVERLAY, image, writable, ids, sandbox):
+        status = (writable / "upper").stat()
+        assert (status.st_uid, status.st_gid) == (ids.first, ids.first + 1)
