@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from anchor_supervisor.cli import render
@@ -15,8 +15,9 @@ from anchor_supervisor.cli.options import (
     paint_for_output,
     print_json,
 )
+from anchor_supervisor.cli.problems import warn
 from anchor_supervisor.control.fleets import find_fleet, running_fleets
-from anchor_supervisor.errors import AnchorError, HostError
+from anchor_supervisor.errors import AnchorError, HostError, KernelError
 from anchor_supervisor.observability import places
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what was asked."""
+    from anchor_supervisor.kernel.process import raise_open_files
+
+    raise_open_files()  # a size takes a descriptor for each level of the deepest directory
     return int(options.act(options))
 
 
@@ -117,8 +121,6 @@ def _remove(options: argparse.Namespace) -> int:
 
 def _prune(options: argparse.Namespace) -> int:
     """Show, ask, remove, and say what was freed. A fleet that starts meanwhile keeps its own."""
-    from anchor_supervisor.rootfs.volume_store import remove_volume
-
     idle = [volume for volume in _chosen(options) if not _is_used(volume.fleet)]
     rows = [_facts(volume) for volume in idle]
     freed = sum(row["size"] for row in rows)
@@ -127,15 +129,31 @@ def _prune(options: argparse.Namespace) -> int:
     if not options.dry_run and rows:
         if not options.force and not _agreed(freed):
             return 1
-        for volume in idle:
-            with _held(volume.fleet):
-                remove_volume(places.data_dir(), volume.fleet, volume.name)
+        gone = [_removed_if_idle(volume) for volume in idle]
+        rows = [row for row, is_gone in zip(rows, gone, strict=True) if is_gone]
+        freed = sum(row["size"] for row in rows)
     if options.json:
         print_json({"dry_run": options.dry_run, "removed": rows, "freed": freed})
     else:
         words = "would be freed" if options.dry_run else "freed"
         print(f"{render.size(freed)} {words}" if rows else "no volume of a fleet that does not run")
     return 0
+
+
+def _removed_if_idle(volume: StoredVolume) -> bool:
+    """Remove it, unless its fleet has been started since it was shown."""
+    from anchor_supervisor.rootfs.volume_store import remove_volume
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(_held(volume.fleet))
+        except KernelError:
+            raise
+        except HostError as error:
+            warn(f"kept `{volume.fleet}/{volume.name}`: {error}")
+            return False
+        remove_volume(places.data_dir(), volume.fleet, volume.name)
+    return True
 
 
 def _agreed(freed: int) -> bool:

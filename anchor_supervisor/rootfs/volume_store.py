@@ -132,16 +132,24 @@ def _listed(directory: int) -> list[str]:
 
 
 def volume_size(volume: StoredVolume) -> int:
-    """Bytes that its content takes on disk, a file of several names once. Changes are no error."""
+    """Bytes that its content takes on disk, a file of several names once. Changes are no error.
+
+    One that has just been removed has none. Raises KernelError.
+    """
     seen: set[tuple[int, int]] = set()
     total = 0
-    for status in _everything(volume.path):
-        key = (status.st_dev, status.st_ino)
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            if key in seen:
-                continue
-            seen.add(key)
-        total += status.st_blocks * 512
+    try:
+        for status in _everything(volume.path):
+            key = (status.st_dev, status.st_ino)
+            if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                if key in seen:
+                    continue
+                seen.add(key)
+            total += status.st_blocks * 512
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise KernelError(error.errno or 0, "read", str(volume.path)) from error
     return total
 
 

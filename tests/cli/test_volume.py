@@ -157,6 +157,37 @@ def test_on_a_terminal_the_answer_counts(
     assert len(left(volumes)) == count
 
 
+def test_a_fleet_that_starts_meanwhile_keeps_its_own(
+    anchor: Anchor, volumes: Path, run_dir: Path
+) -> None:
+    """While the question waits for its answer; the others' volumes go all the same."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        anchor.command("volume", "prune", "--json"),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=anchor.place,
+        env=dict(anchor.environment),
+    ) as pruning:
+        assert pruning.stdout is not None
+        assert pruning.stderr is not None
+        while not (asked := pruning.stderr.read(1)).startswith(b"]"):
+            assert asked
+        (run_dir / "blog").mkdir()
+        (run_dir / "blog/lock").touch()
+        os.write(ours, b"y\n")
+        answer, said = json.loads(pruning.stdout.read()), pruning.stderr.read().decode()
+    os.close(ours)
+    os.close(theirs)
+    assert pruning.returncode == 0
+    assert [row["fleet"] for row in answer["removed"]] == ["shop", "shop"]
+    assert "kept `blog/cache`" in said
+    assert left(volumes) == ["blog/cache"]
+    (run_dir / "blog/lock").unlink()
+    (run_dir / "blog").rmdir()
+
+
 def test_help_has_examples(anchor: Anchor) -> None:
     """For the verb, and options for each action."""
     result = anchor("volume", "--help")

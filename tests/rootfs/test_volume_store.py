@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -115,11 +117,20 @@ def test_a_size_is_what_the_disk_gives(data_dir: Path) -> None:
 
 
 def test_a_volume_that_cannot_be_looked_into_is_named(data_dir: Path) -> None:
-    """The errno stays."""
+    """The errno stays, such as that of a tree deeper than there are descriptors."""
     missing = StoredVolume("shop", "v", data_dir / "missing", 0.0, unused=False)
-    with pytest.raises(FileNotFoundError):
-        volume_size(missing)
-    (data_dir / "volumes/shop").mkdir(parents=True)
+    assert volume_size(missing) == 0  # removed since it was listed
+    volume = create_volume(data_dir, "shop", "deep")
+    volume.path.joinpath(*["d"] * 80).mkdir(parents=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        with pytest.raises(KernelError) as caught:
+            volume_size(volume)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.errno == errno.EMFILE
+    assert str(volume.path) in caught.value.message
     (data_dir / "volumes/shop/v").touch()
     with pytest.raises(KernelError, match="make volume"):
         create_volume(data_dir, "shop", "v")
