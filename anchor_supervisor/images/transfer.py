@@ -75,6 +75,7 @@ def transfer(
             if name is None:
                 _enter(copy, node, os.open(".", DIRECTORY_FLAGS, dir_fd=parent), b"", made=False)
             elif not node.is_directory:
+                _refuse_kind(node, path)
                 _copy_leaf(copy, node, parent, name, path)
             else:
                 _enter_named(copy, node, parent, name, path)
@@ -180,6 +181,13 @@ def _copy_leaf(copy: _Transfer, node: Node, parent: int, name: bytes, path: byte
             copy.planter.fifo(parent, name, node.attributes())
         case _:
             copy.complain(f"left out `{printable(path)}`: {kind_words(node.kind)} is not copied")
+
+
+def _refuse_kind(node: Node, path: bytes) -> None:
+    """What was named itself is not left out in silence."""
+    if node.kind not in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO):
+        message = f"cannot copy `{printable(path)}`: {kind_words(node.kind)} is not copied"
+        raise HostError(message)
 
 
 def kind_words(kind: int) -> str:
