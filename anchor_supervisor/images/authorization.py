@@ -33,6 +33,7 @@ from anchor_supervisor.images.transport import (
 _LARGEST: Final = 1 << 20  # bytes of a token service's answer
 _CLIENT: Final = "anchor-supervise"
 _SHORTEST: Final = 60  # seconds a token holds that does not say (token.md)
+_LONGEST: Final = 24 * 3600  # seconds that a token is believed to hold: JSON's numbers have no end
 _EARLY: Final = 5  # seconds before its end that a token is not used any more
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
@@ -121,7 +122,7 @@ class Authorization:
             }
             token: _Token | None
             if "bearer" in challenges:
-                token = self._bearer(challenges["bearer"])
+                token = self._bearer(challenges["bearer"], answer.url)
             elif "basic" in challenges:
                 token = self._basic(answer)
             else:
@@ -141,11 +142,17 @@ class Authorization:
         self._check_private(answer.url, "registry")
         return _Token(_basic_header(who), float("inf"))
 
-    def _bearer(self, challenge: Challenge) -> _Token:
+    def _bearer(self, challenge: Challenge, asked_by: str) -> _Token:
         realm = challenge.parameters.get("realm", "")
         parts = split_url(realm)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
             message = f"registry `{self._registry}` names no token service: `{realm:.200}`"
+            raise NetworkError(message)
+        if is_loopback(parts.hostname) and not is_loopback(split_url(asked_by).hostname or ""):
+            message = (
+                f"registry `{self._registry}` names this machine as its token service: "
+                f"`{realm:.200}`"
+            )
             raise NetworkError(message)
         self._check_private(realm, "token service")
         scope = challenge.parameters.get("scope") or self._scope
@@ -181,7 +188,7 @@ class Authorization:
         seconds = document.get("expires_in")
         if not isinstance(seconds, int | float) or not seconds >= _SHORTEST:
             seconds = _SHORTEST
-        return _Token(f"Bearer {text}", time.monotonic() + seconds - _EARLY)
+        return _Token(f"Bearer {text}", time.monotonic() + min(seconds, _LONGEST) - _EARLY)
 
     def _check_private(self, url: str, what: str) -> None:
         parts = urlsplit(url)

@@ -33,6 +33,7 @@ from anchor_supervisor.images.hang_up import Stopped, Watch, watched
 
 CHUNK: Final = 256 << 10
 _AT_ONCE: Final = 8  # connections kept a host
+_LONGEST_NUMBER: Final = 18  # digits of a length
 _STATUS_TEXT: Final = 64 << 10  # bytes of an error's text that are read
 
 __all__ = ["Answer", "Body", "ConnectionFault", "Patience", "Stopped", "Transport", "is_loopback"]
@@ -143,7 +144,9 @@ class Answer:
     def length(self) -> int | None:
         """The length that the head claims; None where it does not say."""
         text = self.header("Content-Length")
-        return int(text) if text is not None and text.isdecimal() else None
+        if text is None or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+            return None  # int() refuses thousands of digits
+        return int(text)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body as it arrives. Raises ConnectionFault where it ends early."""

@@ -8,7 +8,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import ImageError, NetworkError
-from anchor_supervisor.images.authorization import Challenge, parse_challenges
+from anchor_supervisor.images.authorization import Authorization, Challenge, parse_challenges
 from anchor_supervisor.images.pull import pull
 from anchor_supervisor.images.push import push
 from anchor_supervisor.images.store import Store
@@ -195,6 +195,34 @@ def test_realms_that_are_not_asked(
     guard(fake, service, Tokens(realm or "-"))
     with pytest.raises(NetworkError, match=words):
         pull(at(fake), store, patience=IMPATIENT)
+
+
+@final
+class Refusal:
+    """A 401 of a registry elsewhere."""
+
+    url = "https://registry.example/v2/"
+
+    def headers(self, _: str) -> list[str]:
+        """Lead to a service of the machine that asks."""
+        return ['Bearer realm="http://127.0.0.1:9/private"']
+
+
+def test_a_registry_elsewhere_does_not_lead_to_this_machine() -> None:
+    """What listens here alone trusts whoever can reach it; no realm makes us its messenger."""
+    known: list[None] = []
+    asking = Authorization(cast("Any", None), "registry.example", "x", lambda: known.append(None))
+    with pytest.raises(NetworkError, match="names this machine as its token service"):
+        asking.satisfy(cast("Any", Refusal()), None)
+
+
+@REAL
+def test_a_token_for_ever(fake: FakeRegistry, service: FakeRegistry, store: Store) -> None:
+    """JSON has numbers that no clock can be set to."""
+    fake.add_image()
+    guard(fake, service, Tokens(expires_in=10**400))
+    pull(at(fake), store, patience=IMPATIENT)
+    assert len(service.asked) == 1
 
 
 @REAL

@@ -17,7 +17,7 @@ from anchor_supervisor.images.store import Store
 from fake_registry import Call, FakeRegistry, digest_of
 from image_store import assert_only, die_after, ended, hexes, in_child
 from registries import docker_registry
-from registry_kit import IMPATIENT, Recorder, as_it_is, at, layer
+from registry_kit import IMPATIENT, Recorder, as_it_is, at, layer, on
 
 pytestmark = [pytest.mark.root, pytest.mark.native]  # the same code on any kernel
 
@@ -91,6 +91,15 @@ def test_a_server_that_always_breaks(big: FakeRegistry, store: Store, ranges: bo
     assert refused.value.message.startswith(f"cannot pull `{big.address}/shop:1`: ")
     assert len(dropper.asked) == IMPATIENT.tries
     assert not list(store.images())
+
+
+@pytest.mark.parametrize("part", ["blobs/", "manifests/"])
+def test_a_length_of_thousands_of_digits(fake: FakeRegistry, store: Store, part: str) -> None:
+    """Is no length; what comes is counted, and nothing but an error of ours comes out."""
+    fake.add_image()
+    fake.trick = on(part, lambda call: call.head(200, length=None, Content_Length="9" * 5000))
+    with pytest.raises((NetworkError, ImageError), match="cannot pull"):
+        pull(at(fake), store, patience=IMPATIENT)
 
 
 def test_the_next_pull_goes_on(big: FakeRegistry, store: Store) -> None:
