@@ -59,4 +59,6 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
     """Print one JSON document."""
     import json
 
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    # Half a character (RFC 8259, 8.2) has no encoding; Python's escape for it is JSON's as well.
+    print(text.encode(errors="backslashreplace").decode())

@@ -17,7 +17,8 @@ from anchor_supervisor.cli.image_words import ago, time_of
 from anchor_supervisor.cli.render import now
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.images.lookup import short_id
-from anchor_supervisor.images.model import OCI_CONFIG, Image
+from anchor_supervisor.images.manifests import manifest_json
+from anchor_supervisor.images.model import OCI_CONFIG, OCI_MANIFEST, Image
 from anchor_supervisor.images.store import Store
 from image_archives import as_json, config
 from image_store import add_image, assert_only, ended, in_child, name, tagged, unsynced
@@ -355,3 +356,18 @@ def test_times_that_images_claim(value: object, read: str | None) -> None:
     """Anything but a time after 1970 is no time."""
     assert time_of(value) == read
     assert ago(time_of(value), now()).endswith("-" if read is None else " ago")
+
+
+def test_half_a_character_is_shown_as_the_image_has_it(anchor: Anchor, store: Store) -> None:
+    """JSON can say what no encoding can; scripts get it as it was written."""
+    with store.lease("test") as lease:
+        base = add_image(store, lease, 1)
+        said = {"history": [{"created_by": "x\ud800"}], "config": {"Labels": {"a": "\ud800"}}}
+        content = {**json.loads(config(1)), **said}
+        blob = store.add_blob(lease, OCI_CONFIG, json.dumps(content).encode())
+        manifest = manifest_json(blob, base.layers)
+        image = store.add_image(lease, store.add_blob(lease, OCI_MANIFEST, manifest))
+        store.tag(name("half:1"), image.digest)
+    [row] = json.loads(anchor("history", "--json", "half:1").stdout)
+    assert row["created_by"] == "x\ud800"
+    assert '"a": "\\ud800"' in anchor("inspect", "half:1").stdout
