@@ -51,7 +51,7 @@ def _lock(directory: int, writable: Path, patience: float) -> None:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up:
-                message = f"`anchor cp` has been using `{writable}` for {patience:g} s"
+                message = f"a copy or commit has been using `{writable}` for {patience:g} s"
                 raise HostError(message, hint="end that command; the lock ends with it") from None
             time.sleep(_LOOK)
         else:
