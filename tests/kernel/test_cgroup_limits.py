@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -119,7 +120,10 @@ def test_a_child_born_beyond_its_memory_never_takes_the_supervisor_along(
         try:
             child = spawn.spawn(plan, cgroup=directory, share_memory=share_memory)
         except spawn.SpawnError as error:
-            assert error.errno in (12, 125)  # noqa: PT017 - both ways of dying are right
+            # Refused its memory, killed for it, or still begging at the deadline, where the processor
+            # is slow: the killer passes over whoever shares our memory, so the child only retries.
+            ends = (errno.ENOMEM, errno.ECANCELED, errno.ETIMEDOUT)
+            assert error.errno in ends  # noqa: PT017 - every way of dying is right
         else:
             pidfd.send_signal(child.pidfd, 9)
             assert wait(child) == pidfd.Ending(signal=9)
