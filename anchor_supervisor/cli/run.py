@@ -158,7 +158,7 @@ def _literal(value: Any) -> Any:  # noqa: ANN401 - tables of anything
 
 def _image(image: str) -> str:
     """What the store has not got and exists here is meant as a path, also without `./`."""
-    if image.startswith(("/", "./", "../")) or not Path(image).exists():
+    if not image or image.startswith(("/", "./", "../")) or not Path(image).exists():
         return image
     try:
         found = Store(places.data_dir()).find(image)

@@ -12,6 +12,7 @@ from typing import Final, final
 
 from attrs import frozen
 
+from anchor_supervisor.errors import HostError, UnfitHostError
 from anchor_supervisor.fleet.model import (
     Container,
     Fleet,
@@ -35,7 +36,7 @@ from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.holdings import host_name
-from anchor_supervisor.runtime.provisions import provisions
+from anchor_supervisor.runtime.provisions import image_problem, provisions
 from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
 
 NONE: Final = -1  # where a real start has a descriptor
@@ -68,11 +69,25 @@ def explain(fleet: Fleet) -> FleetPlan:
     Raises FleetError or HostError as a start would.
     """
     preflight.look(fleet).refuse()
+    _require_images(fleet)
     private_mount_namespace()
     store = Store(places.data_dir())
     with store.lease(f"plan of {fleet.name}") as lease:
         found = provisions(fleet, store, lease)
         return _explain(found.fleet, found.layers)
+
+
+def _require_images(fleet: Fleet) -> None:
+    """Refuse what cannot be planned: an image says of its containers what nobody knows without."""
+    problems = []
+    for container in preflight.absent_images(fleet).values():
+        name = container.image.reference
+        hint = f"`anchor build -t {name}`" if container.build else f"`anchor pull {name}`"
+        message = f"image `{name}` is not here yet, so nothing can be planned over it"
+        error = HostError(message, hint=f"{hint} first: a plan makes and brings nothing")
+        problems.append(image_problem(fleet, container, error))
+    if problems:
+        raise UnfitHostError(problems)
 
 
 def _explain(fleet: Fleet, layers: Mapping[str, Layers]) -> FleetPlan:

@@ -82,7 +82,7 @@ def look(fleet: Fleet) -> Findings:
     unfit: list[Problem] = []
     warnings: list[str] = []
     if not wrong:
-        unfit += _forbidden_pulls(fleet)
+        unfit += _unobtainable_images(fleet)
     for container in fleet.containers.values():
         wrong += _missing_sources(fleet, container)
         wrong += _missing_image(fleet, container)
@@ -215,14 +215,25 @@ def _missing_image(fleet: Fleet, container: Container) -> Iterator[Problem]:
         )
 
 
-def _forbidden_pulls(fleet: Fleet) -> Iterator[Problem]:
+def _unobtainable_images(fleet: Fleet) -> Iterator[Problem]:
+    """Look for images that are not here, and can be neither pulled nor built."""
     for name, container in absent_images(fleet).items():
-        if container.pull is Pull.NEVER and container.build is None:
+        reference = container.image.reference
+        if container.build is not None:
+            if not Path(container.build.context).is_dir():
+                yield _problem(
+                    fleet,
+                    f"containers.{name}.build",
+                    f"there is no directory `{container.build.context}` to build "
+                    f"image `{reference}` of",
+                    "`build` names the directory of the Dockerfile, from the fleet's file on",
+                )
+        elif container.pull is Pull.NEVER:
             yield _problem(
                 fleet,
                 f"containers.{name}.image",
-                f"image `{container.image.reference}` is not here, and is never to be pulled",
-                f"`anchor pull {container.image.reference}`, or `anchor import`",
+                f"image `{reference}` is not here, and is never to be pulled",
+                f"`anchor pull {reference}`, or `anchor import`",
             )
 
 

@@ -120,8 +120,8 @@ def test_a_child_born_beyond_its_memory_never_takes_the_supervisor_along(
         try:
             child = spawn.spawn(plan, cgroup=directory, share_memory=share_memory)
         except spawn.SpawnError as error:
-            # Refused its memory, killed for it, or still begging at the deadline, where the processor
-            # is slow: the killer passes over whoever shares our memory, so the child only retries.
+            # Refused its memory, killed for it, or still begging at the deadline, on a slow
+            # processor: the killer passes over whoever shares our memory, so the child retries.
             ends = (errno.ENOMEM, errno.ECANCELED, errno.ETIMEDOUT)
             assert error.errno in ends  # noqa: PT017 - every way of dying is right
         else:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from anchor_supervisor.errors import FleetError
+from anchor_supervisor.errors import FleetError, UnfitHostError
 from anchor_supervisor.fleet.model import Fleet, LimitsMode, instances
 from anchor_supervisor.fleet.parse import load
 from anchor_supervisor.kernel.spawn import Child, spawn
@@ -122,3 +122,14 @@ def test_planning_moves_to_a_mount_namespace_of_its_own(workshop: Workshop) -> N
         check=True, capture_output=True, text=True, timeout=60, cwd=CONFIGS[0].parents[1],
     )  # fmt: skip
     assert said.stdout == "True\n"
+
+
+def test_what_is_not_here_yet_cannot_be_planned(workshop: Workshop) -> None:
+    """Told at its line, with what brings it; a plan brings nothing."""
+    with pytest.raises(UnfitHostError) as caught:
+        explain.explain(workshop.fleet('image = "gone:1"'))
+    [problem] = caught.value.problems
+    assert "image `gone:1` is not here yet" in problem.message
+    assert problem.hint is not None
+    assert "anchor pull gone:1" in problem.hint
+    assert problem.line

@@ -92,6 +92,9 @@ def test_an_image_that_must_not_be_pulled_has_to_be_here(write: Write) -> None:
     assert "is not here" in problem.message
     assert placed(problem) == ("fleet.toml", 2)
     assert look(write(*lines)) == look(write(*lines, 'build = "."')) == Findings()
+    problem = only(look(write(*lines, 'build = "./nowhere"')).unfit)
+    assert "nowhere` to build image `postgres:16` of" in problem.message
+    assert placed(problem) == ("fleet.toml", 3)
     preflight.require_programs_on_disk(write(*lines))
 
 
