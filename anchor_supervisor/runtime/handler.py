@@ -138,7 +138,7 @@ class FleetHandler:
             message = f"`{name}` is not running"
             raise Refused(message, hint=f"`anchor why {name}` says why")
         async with self.machine.held(instance):
-            yield Held(name=str(instance), held=True)
+            yield Held(name=str(instance), held=True)  # noqa: ASYNC119 - the server closes it
             await trio.sleep(hold.MOST)
 
     def follow_logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:

@@ -38,6 +38,7 @@ class Screen:
         self.lines: list[str] = [""]
         self.row = self.column = 0
         self.raw = ""
+        self._later = b""
 
     def resize(self, columns: int, rows: int = 24) -> None:
         """Have another size."""
@@ -47,10 +48,11 @@ class Screen:
     def look(self) -> list[str]:
         """Carry out what has been written; give the lines."""
         os.write(self.stream.fileno(), _MARK)  # what was written comes out in the kernel's own time
-        data = b""
-        while not data.endswith(_MARK):
+        data = self._later
+        while _MARK not in data:
             data += os.read(self.main, 1 << 16)
-        text = data.replace(_MARK, b"").decode()
+        now, _, self._later = data.partition(_MARK)  # whoever draws goes on drawing
+        text = now.decode()
         self.raw += text
         at = 0
         while at < len(text):
