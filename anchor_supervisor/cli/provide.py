@@ -36,8 +36,9 @@ def provided(
         return
     preflight.require_root()
     wrong = wrong_names(fleet)
-    if wrong:
-        raise UnfitHostError(wrong)
+    problems = wrong or list(preflight.unobtainable_images(fleet))
+    if problems:
+        raise UnfitHostError(problems)
     store = Store(places.data_dir())
     providers = _providers(named)
     with store.lease(f"start of {fleet.name}") as lease:

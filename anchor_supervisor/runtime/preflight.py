@@ -82,7 +82,7 @@ def look(fleet: Fleet) -> Findings:
     unfit: list[Problem] = []
     warnings: list[str] = []
     if not wrong:
-        unfit += _unobtainable_images(fleet)
+        unfit += unobtainable_images(fleet)
     for container in fleet.containers.values():
         wrong += _missing_sources(fleet, container)
         wrong += _missing_image(fleet, container)
@@ -215,8 +215,9 @@ def _missing_image(fleet: Fleet, container: Container) -> Iterator[Problem]:
         )
 
 
-def _unobtainable_images(fleet: Fleet) -> Iterator[Problem]:
+def unobtainable_images(fleet: Fleet) -> Iterator[Problem]:
     """Look for images that are not here, and can be neither pulled nor built."""
+    built = {one.image for one in fleet.containers.values() if one.build is not None}
     for name, container in absent_images(fleet).items():
         reference = container.image.reference
         if container.build is not None:
@@ -228,7 +229,7 @@ def _unobtainable_images(fleet: Fleet) -> Iterator[Problem]:
                     f"image `{reference}` of",
                     "`build` names the directory of the Dockerfile, from the fleet's file on",
                 )
-        elif container.pull is Pull.NEVER:
+        elif container.pull is Pull.NEVER and container.image not in built:
             yield _problem(
                 fleet,
                 f"containers.{name}.image",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from anchor_supervisor.cli import provide
+from anchor_supervisor.errors import UnfitHostError
 from anchor_supervisor.fleet.model import Container
 from anchor_supervisor.images import pull
 from anchor_supervisor.images.model import Image
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.root
 MADE = """
 [containers.{}]
 image = "own:1"
-build = "context"
+build = "/etc"
 command = ["true"]
 """
 USED = """
@@ -59,13 +60,24 @@ def done(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (MADE.format("a") + USED.format("b", ""), ["build a"]),
         (MADE.format("a") + MADE.format("b"), ["build a"]),
         (USED.format("a", "") + USED.format("b", 'pull = "always"'), ["pull own:1"]),
-        (USED.format("a", 'pull = "never"') + USED.format("b", ""), ["pull own:1"]),
+        (USED.format("a", 'pull = "never"') + MADE.format("b"), ["build b"]),
     ],
 )
 def test_an_image_is_provided_once(text: str, expected: list[str], done: list[str]) -> None:
     """By whoever builds it: a name that is ours is never asked of a registry."""
     with provide.provided(read(text), quiet=True):
         assert done == expected
+
+
+def test_what_one_container_must_not_have_pulled_is_not_pulled_for_another(
+    done: list[str],
+) -> None:
+    """The fleet is refused at that container's line, before anything is brought."""
+    text = USED.format("a", "") + USED.format("b", 'pull = "never"')
+    with pytest.raises(UnfitHostError) as caught, provide.provided(read(text), quiet=True):
+        pass
+    assert caught.value.problems[0].key == "containers.b.image"
+    assert done == []
 
 
 def test_what_is_here_is_asked_about_where_one_container_wants_so(
