@@ -14,7 +14,7 @@ import trio
 from attrs import Factory, define, field, frozen
 
 from anchor_supervisor.errors import AnchorError, HostError, KernelError
-from anchor_supervisor.fleet.model import InstanceId, Probe
+from anchor_supervisor.fleet.model import Container, InstanceId, Probe
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import ExitStatus
 
@@ -86,6 +86,7 @@ class FakeMachine:
     alive: dict[InstanceId, FakeRun] = Factory(dict)
     starting: set[InstanceId] = Factory(set)
     starts: dict[InstanceId, int] = Factory(dict)
+    made_of: dict[InstanceId, Container] = Factory(dict)
     _pids: int = field(default=4000, init=False)
 
     async def start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> FakeRun:
@@ -129,6 +130,39 @@ class FakeMachine:
         if isinstance(script.probe, Exception):
             raise script.probe
         return script.probe
+
+    async def run_stop_command(self, instance: InstanceId, command: tuple[str, ...]) -> ProbeAnswer:
+        """Answer by the script of the present run, as for a probe."""
+        script = self.alive[instance].script
+        self.log.append(f"stop command {instance}: {' '.join(command)}")
+        await trio.sleep(script.probe_takes)
+        return WELL
+
+    async def drain(self, instance: InstanceId) -> None:
+        """Note it: it runs."""
+        assert instance in self.alive
+        self.log.append(f"drain {instance}")
+        await trio.lowlevel.checkpoint()
+
+    def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
+        """Note it: nothing of it runs."""
+        assert instance not in self.alive
+        assert instance not in self.starting
+        self.log.append(f"{'recreate' if fresh else 'reshape'} {instance}")
+        self.made_of[instance] = container
+
+    async def refresh(self, instance: InstanceId, container: Container) -> None:
+        """Note it: it runs."""
+        self.log.append(f"refresh {instance}")
+        self.made_of[instance] = container
+        await trio.lowlevel.checkpoint()
+
+    async def remove(self, instance: InstanceId) -> None:
+        """Note it: nothing of it runs."""
+        assert instance not in self.alive
+        self.log.append(f"remove {instance}")
+        self.made_of.pop(instance, None)
+        await trio.lowlevel.checkpoint()
 
     def permanent(self, error: AnchorError) -> bool:
         """Only what is not there stays so."""

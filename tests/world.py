@@ -13,14 +13,20 @@ from anchor_supervisor.supervision.commands import (
     CancelProbe,
     CancelSpawn,
     Command,
+    Drain,
     FleetDone,
     FleetReady,
     FleetUnready,
     Kill,
+    Refresh,
+    Remove,
     Report,
+    Reshape,
     RunProbe,
+    RunStopCommand,
     Signal,
     Spawn,
+    UpdateEnded,
 )
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.events import (
@@ -151,6 +157,8 @@ class World:
                 assert instance in self.spawning, "only a start under way can be given up"
             case CancelProbe(instance=instance):
                 del self.probing[instance]
+            case RunStopCommand() | Drain() | Reshape() | Refresh() | Remove() | UpdateEnded():
+                raise NotImplementedError
             case FleetReady():
                 self._say_once(FleetReady)
                 assert all(self._ready(instance) for instance in self.known)

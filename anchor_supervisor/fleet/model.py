@@ -6,6 +6,7 @@ file, a clock or the kernel.
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -51,10 +52,14 @@ class ImageKind(enum.StrEnum):
 @final
 @frozen
 class Image:
-    """`image = ...`: `reference` is the absolute path, or the name in the store, or `host`."""
+    """`image = ...`: `reference` is the absolute path, or the name in the store, or `host`.
+
+    `digest` says which content the reference led to when the fleet was completed; None before.
+    """
 
     kind: ImageKind
     reference: str
+    digest: str | None = None
 
 
 class Pull(enum.StrEnum):
@@ -100,6 +105,23 @@ class OnUnhealthy(enum.StrEnum):
     NONE = "none"
 
 
+class ReactionKind(enum.StrEnum):
+    """What a running container does when something it uses has changed."""
+
+    IGNORE = "ignore"
+    RESTART = "restart"
+    SIGNAL = "signal"
+
+
+@final
+@frozen
+class Reaction:
+    """`on_restart`, `on_change`: `signal` (a name without SIG) is set for SIGNAL alone."""
+
+    kind: ReactionKind = ReactionKind.IGNORE
+    signal: str | None = None
+
+
 class UserNamespace(enum.StrEnum):
     """`auto`: a private range of 65,536 ids; `host`: root inside is root outside."""
 
@@ -110,7 +132,12 @@ class UserNamespace(enum.StrEnum):
 @final
 @frozen
 class RestartPolicy:
-    """`restart = ...`. Durations in seconds; `max` None means without end."""
+    """`restart = ...`. Durations in seconds; `max` None means without end.
+
+    `on_exit_codes`, where given, are the only codes after which there is a restart;
+    `never_on_exit_codes` those after which there is none, whatever `when` says. An end by signal
+    N counts as code 128 + N. A run of at least `reset_after` is followed by a restart at once.
+    """
 
     when: RestartWhen = RestartWhen.ON_FAILURE
     delay: float = 0.1
@@ -120,6 +147,8 @@ class RestartPolicy:
     max: int | None = None
     window: float = 600.0
     reset_after: float = 10.0
+    on_exit_codes: frozenset[int] | None = None
+    never_on_exit_codes: frozenset[int] = frozenset()
 
 
 @final
@@ -147,7 +176,35 @@ class HttpProbe:
     path: str = "/"
 
 
-Probe = ExecProbe | TcpProbe | HttpProbe
+@final
+@frozen
+class LogProbe:
+    """Healthy once a line of the run's output matches this regular expression; asked once."""
+
+    pattern: str
+
+
+@final
+@frozen
+class NotifyProbe:
+    """Healthy once the container has sent READY=1 to its NOTIFY_SOCKET (sd_notify(3))."""
+
+
+Probe = ExecProbe | TcpProbe | HttpProbe | LogProbe | NotifyProbe
+
+
+@final
+@frozen
+class Startup:
+    """`startup = {...}`: asked until it succeeds, and only then is `health` asked.
+
+    Durations in seconds; after `retries` failures in a row the container is unhealthy.
+    """
+
+    probe: Probe
+    interval: float = 1.0
+    timeout: float = 5.0
+    retries: int = 30
 
 
 @final
@@ -168,12 +225,70 @@ class Health:
 class StopPolicy:
     """`stop = {...}`: `signal` without SIG, `grace` in seconds before the kill.
 
-    `declared` holds the keys that the file wrote: they win over the image's.
+    `declared` holds the keys that the file wrote: they win over the image's. `command` is run in
+    the container before the signal is sent, within the same `grace`.
     """
 
     signal: str = "TERM"
     grace: float = 10.0
     declared: frozenset[str] = frozenset()
+    command: tuple[str, ...] | None = None
+
+
+class Overlap(enum.StrEnum):
+    """What happens to a scheduled run whose time comes while the one before still runs."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    REPLACE = "replace"
+
+
+@final
+@frozen
+class Schedule:
+    """`schedule = {...}` of a job: exactly one of `every` (seconds) and `cron` (five fields).
+
+    `every` counts from the fleet's start, with a run at once; `cron` is read in `timezone`.
+    `catch_up`: a time that was missed because no supervisor ran is made up for at its start.
+    """
+
+    every: float | None = None
+    cron: str | None = None
+    timezone: dt.tzinfo = dt.UTC
+    overlap: Overlap = Overlap.SKIP
+    catch_up: bool = False
+
+
+class UpdateOrder(enum.StrEnum):
+    """Whether an update first stops an old replica, or first starts an additional new one."""
+
+    STOP_FIRST = "stop-first"
+    START_FIRST = "start-first"
+
+
+class OnUpdateFailure(enum.StrEnum):
+    """What becomes of an update when a new replica fails while it is watched."""
+
+    PAUSE = "pause"
+    ROLLBACK = "rollback"
+    CONTINUE = "continue"
+
+
+@final
+@frozen
+class UpdatePolicy:
+    """`update = {...}`: how a change that needs new runs is brought to the replicas.
+
+    `parallelism` replicas at a time; each must be ready, and stay so for `monitor` seconds, before
+    the next. A replica with published ports is led no new connections for `drain` seconds before
+    it is stopped, where another takes them meanwhile.
+    """
+
+    order: UpdateOrder = UpdateOrder.STOP_FIRST
+    parallelism: int = 1
+    monitor: float = 0.0
+    drain: float = 1.0
+    on_failure: OnUpdateFailure = OnUpdateFailure.PAUSE
 
 
 @final
@@ -219,7 +334,8 @@ class Volume:
 
     `size` in bytes, `mode`, `uid` and `gid` (as the container numbers them) are for tmpfs only,
     `propagation` for binds. `copy`: a new volume begins with what the image has at the target.
-    `subpath` is relative to the volume's root.
+    `subpath` is relative to the volume's root. `content` is the digest of a mounted file, or of
+    the files in a read-only directory, when the fleet was completed.
     """
 
     kind: VolumeKind
@@ -236,6 +352,30 @@ class Volume:
     copy: bool = True
     subpath: str | None = None
     propagation: Propagation = Propagation.PRIVATE
+    content: str | None = None
+
+
+class GrantKind(enum.StrEnum):
+    """A secret is never shown; a config is like it, and nothing to hide."""
+
+    SECRET = "secret"  # noqa: S105 - a word
+    CONFIG = "config"
+
+
+@final
+@frozen
+class Grant:
+    """One secret or config in one container: a file at `target`, on memory of the container's own.
+
+    `owner` is USER or USER:GROUP, looked up inside the root; None: the container's own user.
+    """
+
+    kind: GrantKind
+    name: str
+    target: str
+    content: bytes = field(repr=False)
+    mode: int = 0o400
+    owner: str | None = None
 
 
 @final
@@ -252,10 +392,14 @@ class Port:
 @final
 @frozen
 class Attachment:
-    """How a container sits on a network: more names for it, and a fixed address if one is asked."""
+    """How a container sits on a network: more names for it, and a fixed address if one is asked.
+
+    `network` is that network's own table, so that a change of it is one of the container.
+    """
 
     aliases: tuple[str, ...] = ()
     address: str | None = None
+    network: Network | None = None
 
 
 class NetworkMode(enum.StrEnum):
@@ -283,7 +427,8 @@ class Container:
     `entrypoint` and `command` are None where the file does not say: the image's own, or nothing.
     `health` None takes the image's health check, unless `image_health` is false. `volatile`: what
     the container writes is thrown away at each of its starts. `complete`: what its image of the
-    store says has been filled in.
+    store says has been filled in. `on_restart` maps a dependency to what happens when it restarts;
+    `on_change` is for the content of mounted files, secrets and configs. `max_runtime` in seconds.
     """
 
     name: str
@@ -322,6 +467,14 @@ class Container:
     masked_paths: bool = True
     labels: Mapping[str, str] = EMPTY
     complete: bool = False
+    startup: Startup | None = None
+    on_restart: Mapping[str, Reaction] = field(factory=lambda: MappingProxyType({}))
+    on_change: Reaction = Reaction(ReactionKind.RESTART)
+    max_runtime: float | None = None
+    schedule: Schedule | None = None
+    update: UpdatePolicy = UpdatePolicy()
+    grants: tuple[Grant, ...] = ()
+    profiles: tuple[str, ...] = ()
 
 
 @final
@@ -339,6 +492,8 @@ class Network:
 class Fleet:
     """A whole fleet file. Mappings keep the file's order.
 
+    `parallel`: at most so many containers start at a time; None: as many as may.
+
     `lines` maps a dotted key path to its 1-based line in `file`, for errors that are found later
     (a port in use, a missing image). `directory` is what relative paths were resolved against.
     """
@@ -348,6 +503,7 @@ class Fleet:
     networks: Mapping[str, Network]
     volumes: frozenset[str] = frozenset()
     limits: LimitsMode = LimitsMode.STRICT
+    parallel: int | None = None
     file: str | None = None
     directory: str = "/"
     lines: Mapping[str, int] = field(factory=lambda: MappingProxyType({}), repr=False, eq=False)

@@ -14,7 +14,16 @@ from attrs import define, field
 from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.control.shapes import ExecContext, RootContext
 from anchor_supervisor.errors import AnchorError, FleetError, ImageError, KernelError
-from anchor_supervisor.fleet.model import ExecProbe, HttpProbe, InstanceId, Probe, TcpProbe
+from anchor_supervisor.fleet.model import (
+    Container,
+    ExecProbe,
+    HttpProbe,
+    InstanceId,
+    LogProbe,
+    NotifyProbe,
+    Probe,
+    TcpProbe,
+)
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.hold import Holds
@@ -167,6 +176,29 @@ class HostMachine:
             case ExecProbe(command=argv):
                 run = self._runs[instance]
                 return await run_inside(run, argv, self.site.init, limiter=self._probers)
+            case LogProbe() | NotifyProbe():
+                raise NotImplementedError
+
+    async def run_stop_command(self, instance: InstanceId, command: tuple[str, ...]) -> ProbeAnswer:
+        """Run the command in the instance, as a probe is."""
+        run = self._runs[instance]
+        return await run_inside(run, command, self.site.init, limiter=self._probers)
+
+    async def drain(self, instance: InstanceId) -> None:
+        """Lead nothing new to the published ports of the instance."""
+        await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
+
+    def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
+        """Remember what the instance is made of from its next start on."""
+        raise NotImplementedError
+
+    async def refresh(self, instance: InstanceId, container: Container) -> None:
+        """Bring the limits and files of a running instance in line."""
+        raise NotImplementedError
+
+    async def remove(self, instance: InstanceId) -> None:
+        """Give back all that the instance holds."""
+        raise NotImplementedError
 
     def exec_context(self, instance: InstanceId) -> ExecContext:
         """What a new process of this running instance must be like."""

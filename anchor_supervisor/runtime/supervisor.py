@@ -11,19 +11,21 @@ import math
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol, final
+from typing import Protocol, TypeVarTuple, Unpack, final
 
 import structlog
 import trio
 from attrs import define, field, frozen
 
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import InstanceId, Probe
+from anchor_supervisor.fleet.model import Container, InstanceId, Probe
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus
 
 log = structlog.get_logger("supervisor")
+
+Ts = TypeVarTuple("Ts")
 
 
 @final
@@ -74,6 +76,29 @@ class Machine(Protocol):
         """Ask once whether the instance is healthy; cancelled at its time limit."""
         ...
 
+    async def run_stop_command(self, instance: InstanceId, command: tuple[str, ...]) -> ProbeAnswer:
+        """Run the command in the instance; cancelled at its time limit, it leaves nothing."""
+        ...
+
+    async def drain(self, instance: InstanceId) -> None:
+        """Lead nothing new to the published ports of a running instance. Raises AnchorError."""
+        ...
+
+    def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
+        """Remember what the instance is made of from its next start on; nothing of it runs.
+
+        `fresh`: that start first gives back what is held, and takes everything anew.
+        """
+        ...
+
+    async def refresh(self, instance: InstanceId, container: Container) -> None:
+        """Bring the limits and files of a running instance in line. Raises AnchorError."""
+        ...
+
+    async def remove(self, instance: InstanceId) -> None:
+        """Give back all that the instance holds; nothing of it runs. Raises AnchorError."""
+        ...
+
     def permanent(self, error: AnchorError) -> bool:
         """Whether trying the same start again cannot help."""
         ...
@@ -103,6 +128,7 @@ class Supervisor:
     _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
     _cancelled: dict[InstanceId, threading.Event] = field(factory=dict, init=False)
     _probes: dict[InstanceId, trio.CancelScope] = field(factory=dict, init=False)
+    _removals: dict[InstanceId, trio.Event] = field(factory=dict, init=False)
     _changed: trio.Event = field(factory=trio.Event, init=False)
     _posted: int = field(default=0, init=False)
     _handled: int = field(default=0, init=False)
@@ -190,13 +216,31 @@ class Supervisor:
             case commands.CancelProbe(instance=instance):
                 if instance in self._probes:
                     self._probes[instance].cancel()
+            case commands.RunStopCommand():
+                nursery.start_soon(self._stop_command, command, name=f"stop {command.instance}")
+            case commands.Drain(instance=instance):
+                nursery.start_soon(self._act, self.machine.drain, instance)
+            case commands.Reshape(instance=instance, container=container, fresh=fresh):
+                self.machine.reshape(instance, container, fresh=fresh)
+            case commands.Refresh():
+                nursery.start_soon(self._refresh, command, name=f"refresh {command.instance}")
+            case commands.Remove(instance=instance):
+                self._removals[instance] = trio.Event()
+                nursery.start_soon(self._remove, instance, name=f"remove {instance}")
             case commands.FleetDone(exit_code=exit_code, reason=reason):
                 self._outcome = Outcome(exit_code, reason)
-            case commands.Report() | commands.FleetReady() | commands.FleetUnready():
+            case (
+                commands.Report()
+                | commands.UpdateEnded()
+                | commands.FleetReady()
+                | commands.FleetUnready()
+            ):
                 pass  # the observer's business
 
     async def _live(self, instance: InstanceId) -> None:
         """One run of one instance. Whatever goes wrong here stays here."""
+        if instance in self._removals:  # an earlier one of that name is still being taken apart
+            await self._removals[instance].wait()
         try:
             run = await self.machine.start(instance, self._cancelled[instance].is_set)
         except AnchorError as error:
@@ -239,3 +283,43 @@ class Supervisor:
                     del self._probes[instance]
         if not scope.cancelled_caught:
             self.post(events.ProbeFinished(instance, command.number, answer.ok, answer.output))
+
+    async def _stop_command(self, command: commands.RunStopCommand) -> None:
+        """The `stop.command` of one instance, with its time limit."""
+        instance = command.instance
+        answer = ProbeAnswer(ok=False, output=f"no end within {command.timeout:g}s")
+        try:
+            with trio.move_on_after(command.timeout):
+                answer = await self.machine.run_stop_command(instance, command.command)
+        except AnchorError as error:
+            answer = ProbeAnswer(ok=False, output=str(error))
+        except Exception as bug:
+            log.exception("bug", container=str(instance))
+            answer = ProbeAnswer(ok=False, output=f"internal error: {bug!r}")
+        self.post(events.StopCommandFinished(instance, answer.ok, answer.output))
+
+    async def _refresh(self, command: commands.Refresh) -> None:
+        """Bring a running instance in line, and tell it by its signal."""
+        await self._act(self.machine.refresh, command.instance, command.container)
+        if command.signal is not None and command.instance in self._runs:
+            self._runs[command.instance].signal(command.signal)
+
+    async def _remove(self, instance: InstanceId) -> None:
+        try:
+            await self._act(self.machine.remove, instance)
+        finally:
+            self._removals.pop(instance).set()
+
+    async def _act(
+        self,
+        act: Callable[[InstanceId, Unpack[Ts]], Awaitable[None]],
+        instance: InstanceId,
+        *more: *Ts,
+    ) -> None:
+        """Do something whose failure is told, and changes nothing else."""
+        try:
+            await act(instance, *more)
+        except AnchorError as error:
+            log.warning("not everything could be done", container=str(instance), why=str(error))
+        except Exception:
+            log.exception("bug", container=str(instance))

@@ -25,6 +25,8 @@ from anchor_supervisor.fleet.model import (
     Fleet,
     HttpProbe,
     InstanceId,
+    LogProbe,
+    NotifyProbe,
     Probe,
     TcpProbe,
 )
@@ -181,6 +183,10 @@ def probe_words(probe: Probe) -> str:
             return f"tcp :{port}"
         case HttpProbe(port=port, path=path):
             return f"http :{port}{path}"
+        case LogProbe(pattern=pattern):
+            return f"log {pattern}"
+        case NotifyProbe():
+            return "notify"
 
 
 def port_rows(container: Container) -> list[PortRow]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 from typing import final
 
 from attrs import frozen
 
-from anchor_supervisor.fleet.model import InstanceId, Probe
+from anchor_supervisor.fleet.model import Container, InstanceId, Probe
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, State
 
 
@@ -52,6 +53,61 @@ class Kill:
 
 @final
 @frozen
+class RunStopCommand:
+    """Run `stop.command` in the instance; answer with StopCommandFinished within `timeout` seconds.
+
+    No answer is needed once the instance has exited.
+    """
+
+    instance: InstanceId
+    command: tuple[str, ...]
+    timeout: float
+
+
+@final
+@frozen
+class Drain:
+    """Lead nothing new to the instance's published ports: it is about to be stopped."""
+
+    instance: InstanceId
+
+
+@final
+@frozen
+class Reshape:
+    """From its next start on the instance is made of `container`. Only while nothing of it runs.
+
+    `fresh`: everything that it holds across its runs is given back first, and taken anew.
+    """
+
+    instance: InstanceId
+    container: Container
+    fresh: bool
+
+
+@final
+@frozen
+class Refresh:
+    """The instance runs, and is made of `container` from now on: its limits, its files.
+
+    `signal`, where given, is sent to its main process afterwards.
+    """
+
+    instance: InstanceId
+    container: Container
+    signal: str | None = None
+
+
+@final
+@frozen
+class Remove:
+    """The instance is no longer wanted and nothing of it runs: give back all that it holds."""
+
+    instance: InstanceId
+
+
+@final
+@frozen
 class RunProbe:
     """Probe the instance; answer with ProbeFinished and this number within `timeout` seconds."""
 
@@ -88,6 +144,25 @@ class Report:
     next_at: float | None = None
 
 
+class UpdateResult(enum.StrEnum):
+    """How an update of one container ended."""
+
+    DONE = "done"
+    PAUSED = "paused"
+    ROLLED_BACK = "rolled back"
+    SUPERSEDED = "superseded"
+
+
+@final
+@frozen
+class UpdateEnded:
+    """The replicas of a container have been brought to what the file says, or have not."""
+
+    container: str
+    result: UpdateResult
+    reason: str
+
+
 @final
 @frozen
 class FleetReady:
@@ -119,9 +194,15 @@ Command = (
     | CancelSpawn
     | Signal
     | Kill
+    | RunStopCommand
+    | Drain
+    | Reshape
+    | Refresh
+    | Remove
     | RunProbe
     | CancelProbe
     | Report
+    | UpdateEnded
     | FleetReady
     | FleetUnready
     | FleetDone

@@ -22,11 +22,14 @@ from anchor_supervisor.supervision.commands import (
     FleetReady,
     FleetUnready,
     Report,
+    UpdateEnded,
 )
 from anchor_supervisor.supervision.deadlines import Deadlines
 from anchor_supervisor.supervision.events import (
+    ClockSet,
     Event,
     Exited,
+    FleetChanged,
     FleetKillRequested,
     FleetStartRequested,
     FleetStopRequested,
@@ -35,6 +38,7 @@ from anchor_supervisor.supervision.events import (
     Spawned,
     SpawnFailed,
     StartRequested,
+    StopCommandFinished,
     StopRequested,
     Tick,
 )
@@ -122,7 +126,7 @@ class Core:
 
     def _take(self, event: Event, now: float) -> None:
         match event:
-            case Tick():
+            case Tick() | FleetChanged() | ClockSet() | StopCommandFinished():
                 pass
             case FleetStartRequested():
                 self._begin(now)
@@ -172,7 +176,7 @@ class Core:
         """Take a command from an instance, and remember whose neighbours must be looked at."""
         self._out.append(command)
         match command:
-            case FleetReady() | FleetUnready() | FleetDone():
+            case FleetReady() | FleetUnready() | FleetDone() | UpdateEnded():
                 pass
             case Report(instance=instance):
                 self._touched.add(instance)

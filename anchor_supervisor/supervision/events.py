@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import final
 
-from attrs import frozen
+from attrs import field, frozen
 
-from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.fleet.model import Fleet, InstanceId
 from anchor_supervisor.supervision.states import ExitStatus
 
 
 @final
 @frozen
 class FleetStartRequested:
-    """Bring everything up, as the dependencies allow."""
+    """Bring everything up, as the dependencies allow.
+
+    `wall_offset` is the wall clock's reading (seconds since the epoch) less the monotonic one's,
+    for schedules. `last_runs`: by container, the wall second at which a scheduled job last began,
+    under whatever supervisor.
+    """
+
+    wall_offset: float = 0.0
+    last_runs: Mapping[str, float] = field(factory=lambda: MappingProxyType({}))
 
 
 @final
@@ -26,6 +36,26 @@ class FleetStopRequested:
 @frozen
 class FleetKillRequested:
     """Stop everything at once, without grace or order."""
+
+
+@final
+@frozen
+class FleetChanged:
+    """The fleet is to be what this says, complete and checked; what differs tells what to do.
+
+    Containers that are new are started, that are gone are stopped and removed, that differ are
+    brought in line: at once where that is possible, else a few replicas at a time (`update`).
+    """
+
+    fleet: Fleet
+
+
+@final
+@frozen
+class ClockSet:
+    """The wall clock was set: what it is ahead of the monotonic one now, in seconds."""
+
+    wall_offset: float
 
 
 @final
@@ -99,6 +129,16 @@ class ProbeFinished:
 
 @final
 @frozen
+class StopCommandFinished:
+    """The `stop.command` of this instance has ended, or could not be run."""
+
+    instance: InstanceId
+    ok: bool
+    output: str
+
+
+@final
+@frozen
 class Tick:
     """Time has passed: sent at or after `Core.next_deadline()`."""
 
@@ -107,6 +147,8 @@ Event = (
     FleetStartRequested
     | FleetStopRequested
     | FleetKillRequested
+    | FleetChanged
+    | ClockSet
     | StartRequested
     | StopRequested
     | RestartRequested
@@ -114,5 +156,6 @@ Event = (
     | SpawnFailed
     | Exited
     | ProbeFinished
+    | StopCommandFinished
     | Tick
 )
