@@ -1,0 +1,74 @@
+/* What a benchmark starts: a program that says when it came to be, by CLOCK_MONOTONIC.
+ *
+ *     first [wait | crash MS | listen MS PORT | log MS]
+ *
+ * Its first system call reads the clock, its second writes the nanoseconds as a line to standard
+ * output. Then it ends; or waits for ever; or after MS milliseconds crashes (exit 1, a line with the
+ * time just before), listens on a TCP port, or writes the line `ready`, and waits. Static, so that
+ * no loader's time is measured and an image of it is one file.
+ */
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static void say(const char *text) {
+    if (write(1, text, strlen(text)) < 0) {
+        _exit(2);
+    }
+}
+
+static void say_now(const struct timespec *now) {
+    char line[32];
+    snprintf(line, sizeof line, "%lld\n", (long long)now->tv_sec * 1000000000LL + now->tv_nsec);
+    say(line);
+}
+
+static void sleep_for(const char *milliseconds) {
+    const long wanted = strtol(milliseconds, NULL, 10);
+    const struct timespec pause = {wanted / 1000, wanted % 1000 * 1000000L};
+    nanosleep(&pause, NULL);
+}
+
+static void listen_on(const char *port) {
+    const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons((unsigned short)strtoul(port, NULL, 10)),
+        .sin_addr.s_addr = htonl(INADDR_ANY),
+    };
+    if (server < 0 || bind(server, (const struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(server, 16) < 0) {
+        _exit(2);
+    }
+}
+
+int main(int argc, char **argv) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    say_now(&now);
+    if (argc < 2) {
+        return 0;
+    }
+    if (argc > 2) {
+        sleep_for(argv[2]);
+    }
+    if (strcmp(argv[1], "crash") == 0) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        say_now(&now);
+        return 1;
+    }
+    if (strcmp(argv[1], "listen") == 0 && argc > 3) {
+        listen_on(argv[3]);
+    } else if (strcmp(argv[1], "log") == 0) {
+        say("ready\n");
+    }
+    signal(SIGTERM, SIG_DFL);
+    for (;;) {
+        pause();
+    }
+}
