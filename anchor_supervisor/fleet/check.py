@@ -18,19 +18,12 @@ from anchor_supervisor.fleet.check_privileges import privilege_findings
 from anchor_supervisor.fleet.check_volumes import volume_findings
 from anchor_supervisor.fleet.finding import Finding
 from anchor_supervisor.fleet.model import Fleet
-from anchor_supervisor.fleet.places import nearest_line
 
 
 def problems(fleet: Fleet) -> list[Problem]:
     """Return everything wrong with the fleet, each with its place; empty where nothing is."""
     return [
-        Problem(
-            finding.message,
-            fleet.file,
-            nearest_line(fleet.lines, finding.key),
-            finding.key,
-            finding.hint,
-        )
+        Problem(finding.message, *fleet.place(finding.key), finding.hint)
         for finding in findings(fleet)
     ]
 

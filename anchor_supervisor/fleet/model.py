@@ -14,6 +14,7 @@ from typing import Final, final
 from attrs import field, frozen
 
 from anchor_supervisor.fleet.mount_model import Grant, GrantKind, Propagation, Volume, VolumeKind
+from anchor_supervisor.fleet.places import Place, nearest_place
 from anchor_supervisor.fleet.policy_model import (
     Condition,
     ExecProbe,
@@ -271,12 +272,13 @@ class Network:
 @final
 @frozen
 class Fleet:
-    """A whole fleet file. Mappings keep the file's order.
+    """A whole fleet, of one file or several. Mappings keep the files' order.
 
     `parallel`: at most so many containers start at a time; None: as many as may.
 
-    `lines` maps a dotted key path to its 1-based line in `file`, for errors that are found later
-    (a port in use, a missing image). `directory` is what relative paths were resolved against.
+    `files` are the absolute paths of the files that were named, and `profiles` what was chosen of
+    them: enough to read the fleet again. `file` is the first as it was named, `directory` the one
+    it is in. `places` says where each dotted key path is written.
     """
 
     name: str
@@ -287,7 +289,16 @@ class Fleet:
     parallel: int | None = None
     file: str | None = None
     directory: str = "/"
-    lines: Mapping[str, int] = field(factory=lambda: MappingProxyType({}), repr=False, eq=False)
+    files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(factory=lambda: MappingProxyType({}), repr=False, eq=False)
+
+    def place(self, key: str) -> Place:
+        """Say where a key is written, or the nearest that holds it.
+
+        For what is found later, a port in use or a missing image: ``Problem(message, *place)``.
+        """
+        return nearest_place(self.places, key, self.file)
 
 
 @final

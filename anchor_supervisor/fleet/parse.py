@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -24,7 +24,7 @@ from anchor_supervisor.fleet.container import DEFAULT_NETWORK, Surroundings, con
 from anchor_supervisor.fleet.env_file import parse_env
 from anchor_supervisor.fleet.interpolate import interpolate
 from anchor_supervisor.fleet.model import Container, Fleet, LimitsMode, Network
-from anchor_supervisor.fleet.places import join, key_lines
+from anchor_supervisor.fleet.places import Place, join, key_lines
 from anchor_supervisor.fleet.sheet import Sheet, Table, table_of
 from anchor_supervisor.fleet.wording import Mistake, show
 
@@ -43,19 +43,30 @@ _TOML_LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Fleet:
-    """Read a fleet file and check it. `environment` is for `${VAR}`, and wins over `.env`.
+    """Read a fleet file and check it, as `load_files` does."""
+    return load_files([path], environment, ())
 
-    Raises FleetError with every problem found.
+
+def load_files(
+    files: Sequence[Path], environment: Mapping[str, str], profiles: Sequence[str]
+) -> Fleet:
+    """Read the files of one fleet, and check it. Of what several say, the later one counts.
+
+    `environment` is for `${VAR}`, and wins over the `.env` beside each file. A container that has
+    profiles is in the fleet where one of them is among `profiles`, or where that has `*`. Raises
+    FleetError with every problem found.
     """
+    [path] = files
     directory = path.absolute().parent
     try:
         text = _read_text(path)
         dotenv = _dotenv(directory / ".env", environment)
     except Mistake as mistake:
         raise FleetError([Problem(mistake.message, str(path), hint=mistake.hint)]) from mistake
-    return loads(
+    fleet = loads(
         text, file=str(path), directory=str(directory), environment={**dotenv, **environment}
     )
+    return evolve(fleet, files=(str(path.absolute()),), profiles=tuple(profiles))
 
 
 def loads(text: str, *, file: str | None, directory: str, environment: Mapping[str, str]) -> Fleet:
@@ -129,7 +140,9 @@ def _fleet(sheet: Sheet, document: object, around: Surroundings) -> Fleet:
         limits=head.read("limits", values.choice(LimitsMode), LimitsMode.STRICT),
         file=sheet.file,
         directory=around.directory,
-        lines=MappingProxyType(dict(sheet.lines)),
+        places=MappingProxyType(
+            {key: Place(sheet.file, line, key) for key, line in sheet.lines.items()}
+        ),
     )
 
 

@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -28,6 +28,17 @@ _LAST_PART: Final = re.compile(r'(?:\[[0-9]+\]|\.?(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-
 
 LONGEST_PATH: Final = 512
 """Letters; what is deeper is found by what is around it. Memory grows as the square of depth."""
+
+
+class Place(NamedTuple):
+    """Where a key is written: the file as it was named, the 1-based line, its path in that file.
+
+    The order is that of a `Problem`, which takes one whole: ``Problem(message, *place, hint)``.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
 
 
 def join(path: str, key: str) -> str:
@@ -56,6 +67,17 @@ def around(path: str) -> Iterator[str]:
 def nearest_line(lines: Mapping[str, int], path: str) -> int | None:
     """Return the line of the path, or else of the closest table or list around it."""
     return next((lines[one] for one in (path, *around(path)) if one in lines), None)
+
+
+def nearest_place(places: Mapping[str, Place], path: str, file: str | None) -> Place:
+    """Return the place of the path, or else of the closest table or list around it.
+
+    What is beneath a place is named as it would be written there; `file` is for what has none.
+    """
+    for one in (path, *around(path)):
+        if (place := places.get(one)) is not None:
+            return place._replace(key=f"{place.key or ''}{path[len(one) :]}" or None)
+    return Place(file, None, path or None)
 
 
 def key_lines(text: str) -> dict[str, int]:

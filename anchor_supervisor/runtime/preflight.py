@@ -31,7 +31,6 @@ from anchor_supervisor.fleet.model import (
     RootStrategy,
     VolumeKind,
 )
-from anchor_supervisor.fleet.places import nearest_line
 from anchor_supervisor.images.resolve import resolve
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel import cgroup_limits
@@ -173,7 +172,7 @@ def _require(fleet: Fleet, layers: Mapping[str, Layers]) -> None:
 
 def _problem(fleet: Fleet, key: str, message: str, hint: str | None = None) -> Problem:
     """Put a problem at its line: its own, or that of the nearest key above it that has one."""
-    return Problem(message, fleet.file, nearest_line(fleet.lines, key), key, hint)
+    return Problem(message, *fleet.place(key), hint)
 
 
 def _missing_sources(fleet: Fleet, container: Container) -> Iterator[Problem]:

@@ -10,7 +10,6 @@ from attrs import evolve, frozen
 from anchor_supervisor.errors import AnchorError, FleetError, HostError, Problem, UnfitHostError
 from anchor_supervisor.fleet import check
 from anchor_supervisor.fleet.model import Container, Fleet, ImageKind
-from anchor_supervisor.fleet.places import nearest_line
 from anchor_supervisor.images import reference
 from anchor_supervisor.images.defaults import completed, defaults_of
 from anchor_supervisor.images.model import Image
@@ -83,7 +82,7 @@ def each_image(fleet: Fleet, act: Callable[[Container], T]) -> dict[str, T]:
 def image_problem(fleet: Fleet, container: Container, error: AnchorError) -> Problem:
     """Put what is wrong with an image at the line that names it."""
     key = f"containers.{container.name}.image"
-    return Problem(error.message, fleet.file, nearest_line(fleet.lines, key), key, error.hint)
+    return Problem(error.message, *fleet.place(key), error.hint)
 
 
 def wrong_names(fleet: Fleet) -> list[Problem]:

@@ -113,7 +113,7 @@ def test_the_rest_of_the_contract_is_read() -> None:
     assert fleet.networks["default"].subnet == "10.88.0.0/24"
     assert fleet.volumes == {"pgdata"}
     assert (
-        fleet.lines["containers.web.ports[1]"]
+        fleet.place("containers.web.ports[1]").line
         == kept.index('ports = ["8080:80", "0.0.0.0:443:443", "53:53/udp"]') + 1
     )
     assert problems(fleet) == []
