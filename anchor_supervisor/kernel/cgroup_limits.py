@@ -6,7 +6,7 @@ Values are as `fleet.toml` means them; the fleet model fits `LimitValues` withou
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -16,6 +16,18 @@ from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel.cgroup import Cgroup
 
 _PERIOD: Final = 100_000  # microseconds; the kernel's own default for cpu.max
+DEFAULTS: Final[Mapping[str, str]] = {
+    "memory.max": "max",
+    "memory.high": "max",
+    "memory.swap.max": "max",
+    "cpu.max": f"max {_PERIOD}",
+    "cpu.weight": "100",
+    "cpuset.cpus": "",
+    "pids.max": "max",
+    "io.weight": "default 100",
+}
+"""What a new group says of each file that `settings` can name (cgroup-v2.rst)."""
+
 _LEAST_QUOTA: Final = 1_000  # microseconds: kernel/sched/core.c, min_cfs_quota_period
 
 
@@ -109,20 +121,32 @@ def apply_limits(limits: LimitValues, group: Cgroup) -> tuple[str, ...]:
     """Write every limit that `group` has a file for; return the keys of those it has not.
 
     Where memory can be limited at all, an OOM kill takes the whole container: half a container is
-    worse than none, and the restart policy can only see a whole one end. Raises KernelError where
-    the kernel refuses a value.
+    worse than none, and the restart policy can only see a whole one end. Blocks while the kernel
+    reclaims what is above a new limit of memory. Raises KernelError for the first value that the
+    kernel refuses, once all the others are written.
     """
     if group.has("memory.oom.group"):
         group.write("memory.oom.group", "1")
-    absent = []
+    absent, refusals = [], []
     for item in settings(limits):
         try:
             group.write(item.file, item.value)
         except KernelError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            absent.append(item.key)
+            if error.errno == errno.ENOENT:
+                absent.append(item.key)
+            else:
+                refusals.append(error)
+    if refusals:
+        raise refusals[0]
     return tuple(absent)
+
+
+def lift_limits(limits: LimitValues, group: Cgroup) -> None:
+    """Take back every limit of `group` that `limits` does not have. Raises KernelError."""
+    kept = {item.file for item in settings(limits)}
+    for file, value in DEFAULTS.items():
+        if file not in kept and group.read(file) not in (None, value):
+            group.write(file, value or "\n")  # an empty write would never reach the kernel
 
 
 def enable_controllers(mount: Path, parent: Cgroup, wanted: Iterable[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ Pure: descriptors are only numbers here, and nothing is opened. The order is the
 2. The prepared root becomes the only root; from then on no path leads out.
 3. /proc, /sys and /dev are mounted, settings written and paths masked before anything that the
    image or the user chose is mounted: a volume can hide what we made, never bring back what we hid.
-4. Volumes and generated files, the shallow before the deep.
+4. Volumes, generated files, secrets and configs, the shallow before the deep.
 5. The root turns read-only last, since mount points may have to be made in it.
 """
 
@@ -20,7 +20,7 @@ from typing import Final, final
 from attrs import field, frozen
 
 from anchor_supervisor.errors import FleetError, Problem
-from anchor_supervisor.fleet.model import EMPTY, Volume, VolumeKind
+from anchor_supervisor.fleet.model import EMPTY, Grant, Volume, VolumeKind
 from anchor_supervisor.kernel.mount import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
@@ -104,6 +104,15 @@ class MountedVolume:
 
 @final
 @frozen
+class MountedGrant:
+    """A secret or a config, and its file as a detached mount."""
+
+    grant: Grant
+    fd: int
+
+
+@final
+@frozen
 class View:
     """All that was prepared for one start. The descriptors are detached mounts the caller owns.
 
@@ -119,6 +128,7 @@ class View:
     devices: Mapping[str, int]
     volumes: tuple[MountedVolume, ...] = ()
     etc: Mapping[str, int] = field(factory=dict)
+    grants: tuple[MountedGrant, ...] = ()
     sysfs: int | None = None
     read_only: bool = False
     masked_paths: bool = True
@@ -165,12 +175,12 @@ def mount_points(steps: Iterable[Step]) -> tuple[tuple[str, bool], ...]:
 
 
 def target_problem(target: str) -> str | None:
-    """Say why a volume must not be mounted on `target`; None where it may."""
+    """Say why nothing of the user's may be mounted on `target`; None where it may."""
     if not target.startswith("/") or "\0" in target or ".." in target.split("/"):
         return f"`{target}` is not an absolute path without `..`"
     clean = _clean(target)
     if clean == "/":
-        return "a volume cannot take the place of the whole root"
+        return "nothing can take the place of the whole root"
     for reserved in RESERVED:
         if _beneath(clean, reserved) and clean not in DEV_EXCEPTIONS:
             return f"`{target}` lies in `{reserved}`, which is the supervisor's to fill"
@@ -233,7 +243,10 @@ def _mask_steps(view: View) -> tuple[Step, ...]:
 
 
 def _chosen_steps(view: View) -> tuple[Step, ...]:
-    """Volumes and generated files, parents first; of two on one path the user's volume wins."""
+    """All that is mounted where the file says, parents first.
+
+    Of two on one path a volume wins over a generated file, and a secret or config over both.
+    """
     placed: dict[str, tuple[Step, ...]] = {
         target: (Attach(fd, target, "a generated file", directory=False),)
         for target, fd in view.etc.items()
@@ -241,10 +254,7 @@ def _chosen_steps(view: View) -> tuple[Step, ...]:
     slots = iter(range(FIRST_FREE_SLOT, SLOTS))
     for mounted in view.volumes:
         volume = mounted.volume
-        refused = target_problem(volume.target)
-        if refused is not None:
-            raise FleetError([Problem(refused, key="volumes")])
-        target = _clean(volume.target)
+        target = _allowed(volume.target, "volumes")
         if mounted.fd is not None:
             words = _volume_words(volume)
             placed[target] = (Attach(mounted.fd, target, words, mounted.directory),)
@@ -254,8 +264,26 @@ def _chosen_steps(view: View) -> tuple[Step, ...]:
             most = SLOTS - FIRST_FREE_SLOT
             raise FleetError([Problem(f"more than {most} tmpfs volumes", key="volumes")])
         placed[target] = _tmpfs_steps(volume, target, Slot(number))
+    for granted in view.grants:
+        target = _allowed(granted.grant.target, f"{granted.grant.kind}s")
+        words = _grant_words(granted.grant)
+        placed[target] = (Attach(granted.fd, target, words, directory=False),)
     by_depth = sorted(placed, key=lambda target: (target.count("/"), target))
     return tuple(step for target in by_depth for step in placed[target])
+
+
+def _allowed(target: str, key: str) -> str:
+    """Return the normalised target, where something of the user's may be mounted on it."""
+    refused = target_problem(target)
+    if refused is not None:
+        raise FleetError([Problem(refused, key=key)])
+    return _clean(target)
+
+
+def _grant_words(grant: Grant) -> str:
+    """Name it, and who may read it; never what is in it."""
+    owner = "" if grant.owner is None else f" of `{grant.owner}`"
+    return f"{grant.kind} `{grant.name}`{owner} with mode {grant.mode:04o}"
 
 
 def _volume_words(volume: Volume) -> str:

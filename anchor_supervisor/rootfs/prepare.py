@@ -15,6 +15,7 @@ from typing import Final
 from anchor_supervisor.fleet.model import Container, ImageKind, NetworkMode, RootStrategy
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.rootfs.devices import clone_device, clone_devices
+from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import DEVICES, MountedVolume, View, mount_points, root_steps
 from anchor_supervisor.rootfs.strategies import require_mount_points
@@ -32,6 +33,7 @@ def open_view(
     data: Path,
     etc: Mapping[str, Path],
     hidden: tuple[str, ...],
+    grants: GrantFiles | None = None,
     user_namespace: int | None,
     owner: tuple[int, int] = (0, 0),
     writable: Path | None = None,
@@ -44,9 +46,10 @@ def open_view(
     `root` is what `strategies.assemble` gave, and stays the caller's. `etc` maps targets such as
     `/etc/hosts` to the files of `files.write_files`, which the container sees read-only: they are
     the supervisor's to change, and a container must not fill the run directory through them.
-    `owner` is the container's user and group, to whom a new volume belongs where the image, found
-    by its `layers`, has nothing at the target. `writable` is the instance's directory, where its
-    anonymous volumes live. `cancelled` is asked now and then while a new volume is filled.
+    `grants` are the secrets and configs of this one start. `owner` is the container's user and
+    group, to whom a new volume belongs where the image, found by its `layers`, has nothing at the
+    target. `writable` is the instance's directory, where its anonymous volumes live. `cancelled`
+    is asked now and then while a new volume is filled.
     `hidden` are directories of the supervisor that image `host` would show; they are masked there.
     Raises HostError, ImageError or FleetError, each naming what is wrong.
     """
@@ -71,6 +74,7 @@ def open_view(
             for volume in container.volumes
         ),
         etc={target: _clone(path, stack) for target, path in etc.items()},
+        grants=() if grants is None else grants.mounts(stack),
         sysfs=_machine_sysfs(container, stack),
         read_only=container.read_only,
         masked_paths=container.masked_paths,

@@ -19,6 +19,7 @@ from attrs import frozen
 from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
 from anchor_supervisor.kernel.steps import Step
 from anchor_supervisor.rootfs import plan, strategies, users
+from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime.holdings import Holdings
@@ -51,6 +52,7 @@ def bring_up(
     `cancelled` is asked now and then while a root is copied. Raises AnchorError, also where it
     was cancelled; then nothing of the run is left.
     """
+    holdings.settle_limits(site.fleet.limits)
     with ExitStack() as opened, ExitStack() as kept:
         root = _root(site, holdings, cancelled)
         opened.callback(os.close, root)
@@ -64,6 +66,7 @@ def bring_up(
             data=site.data,
             etc=holdings.etc,
             hidden=site.hidden,
+            grants=_grants(holdings, root, credentials),
             user_namespace=holdings.sandbox.user,
             owner=(credentials.uid, credentials.gid),
             writable=holdings.writable,
@@ -134,6 +137,16 @@ def _credentials(holdings: Holdings, root: int) -> Credentials:
     if holdings.ids is None:
         return users.lookup(root, holdings.container.user)
     return users.lookup(root, holdings.container.user, id_count=holdings.ids.count)
+
+
+def _grants(holdings: Holdings, root: int, credentials: Credentials) -> GrantFiles | None:
+    """Write the secrets and configs of this run; the holdings keep them, to be rewritten."""
+    grants = holdings.container.grants
+    files = None
+    if grants:
+        files = GrantFiles(grants, root, (credentials.uid, credentials.gid), holdings.ids)
+    holdings.hold_grants(files)
+    return files
 
 
 def _logged(holdings: Holdings, credentials: Credentials, opened: ExitStack) -> Stdio:

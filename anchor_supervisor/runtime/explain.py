@@ -179,6 +179,7 @@ def _view(container: Container) -> plan.View:
             for volume in container.volumes
         ),
         etc=dict.fromkeys((files.HOSTS, files.HOSTNAME, files.RESOLV_CONF), NONE),
+        grants=tuple(plan.MountedGrant(grant, NONE) for grant in container.grants),
         sysfs=NONE if container.network_mode is NetworkMode.HOST else None,
         read_only=container.read_only,
         masked_paths=container.masked_paths,

@@ -7,15 +7,17 @@ address, the cgroup and the writable layer, and costs only a pid and a mount nam
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
-from attrs import define
+from attrs import define, field
 
 from anchor_supervisor.fleet.model import (
     Container,
     InstanceId,
+    Limits,
     LimitsMode,
     NetworkMode,
     UserNamespace,
@@ -25,9 +27,10 @@ from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.rootfs import files
+from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import remove_writable
-from anchor_supervisor.runtime.limits import apply_limits, end_cgroup
+from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cgroup
 from anchor_supervisor.runtime.output import Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
@@ -51,6 +54,9 @@ class Holdings:
     etc: dict[str, Path]
     cgroup_fd: int  # children are born in the cgroup through this descriptor
     _owned: ExitStack
+    _limits: Limits | None = None  # in force; None where that is not sure
+    _grants: GrantFiles | None = None  # of the last start
+    _changing: threading.Lock = field(factory=threading.Lock)
 
     def renew_cgroup(self, mode: LimitsMode) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
@@ -61,8 +67,44 @@ class Holdings:
         os.close(self.cgroup_fd)
         self.cgroup_fd = renewed
 
+    def settle_limits(self, mode: LimitsMode) -> None:
+        """Put the container's limits in force, where they are others than at the last start.
+
+        Raises as `change_limits`.
+        """
+        wanted = self.container.limits
+        if self._limits != wanted:
+            self._limits = None
+            change_limits(self.cgroup, wanted, mode)
+            self._limits = wanted
+
+    def hold_grants(self, files: GrantFiles | None) -> None:
+        """Keep the secrets and configs of the start under way in place of the last one's."""
+        with self._changing:
+            old, self._grants = self._grants, files
+            if old is not None:
+                old.close()
+            if files is not None:  # there may be newer content since they were written
+                files.rewrite(self.container.grants)
+
+    def refresh(self, container: Container, mode: LimitsMode) -> None:
+        """Make the instance be of `container` while it runs: its limits, its secrets and configs.
+
+        What else differs is for its next start. Blocking, for seconds where memory has to be
+        reclaimed. Raises as `change_limits` and `GrantFiles.rewrite`; then all else is done.
+        """
+        try:
+            with self._changing:
+                self.container = container
+                if self._grants is not None:
+                    self._grants.rewrite(container.grants)
+        finally:
+            self.settle_limits(mode)
+
     def release(self) -> None:
         """Give everything back, the last taken first."""
+        if self._grants is not None:
+            self._grants.close()
         os.close(self.cgroup_fd)
         self._owned.close()
 
@@ -112,6 +154,7 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
             etc,
             cgroup.open(),
             owned.pop_all(),
+            container.limits,
         )
 
 

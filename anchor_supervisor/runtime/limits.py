@@ -58,6 +58,20 @@ def apply_limits(cgroup: Cgroup, limits: Limits, mode: LimitsMode) -> None:
         raise HostError(message, hint='limits = "best-effort" in [fleet] only warns')
 
 
+def change_limits(cgroup: Cgroup, limits: Limits, mode: LimitsMode) -> None:
+    """Bring the limits of an instance's cgroup in line while it runs; one that is gone is lifted.
+
+    The controllers that they need are enabled, as far as the kernel has them. Memory above a new
+    limit is reclaimed, which may block for seconds, and where that is not enough the instance is
+    killed for it (cgroup-v2.rst, `memory.max`). Raises as `apply_limits`, and KernelError for a
+    value that the kernel refuses; what can be written is written all the same.
+    """
+    wanted = cgroup_limits.controllers_for(limits)
+    cgroup_limits.enable_controllers(find_mount(), Cgroup(cgroup.path.parent), wanted)
+    cgroup_limits.lift_limits(limits, cgroup)
+    apply_limits(cgroup, limits, mode)
+
+
 def oom_kills(cgroup: Cgroup) -> int:
     """How many processes of the group the kernel has killed for memory so far."""
     return cgroup.memory_events().oom_kill

@@ -44,7 +44,12 @@ def root_facts(
         writable=str(holdings.writable),
         first_id=holdings.ids.first if holdings.ids else 0,
         ids=holdings.ids.count if holdings.ids else None,
-        mount_points=[*RESERVED, *holdings.etc, *(volume.target for volume in container.volumes)],
+        mount_points=[
+            *RESERVED,
+            *holdings.etc,
+            *(volume.target for volume in container.volumes),
+            *(grant.target for grant in container.grants),
+        ],
         volumes=[asdict(volume) for volume in container.volumes],
         process=_process(container),
     )
