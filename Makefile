@@ -16,7 +16,7 @@ STAMPS := $(VENV)/stamps
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 C_SOURCES := $(wildcard anchor_supervisor/kernel/*.c anchor_supervisor/kernel/*.h)
-C_ALL := $(C_SOURCES) $(wildcard tests/kernel/*.c)
+C_ALL := $(C_SOURCES) $(wildcard tests/kernel/*.c bench/native/*.c)
 PYTHON_DIRS := anchor_supervisor tests configs bench docs
 ASYNC_RULES := ASYNC102,ASYNC103,ASYNC104,ASYNC111,ASYNC113,ASYNC119,ASYNC120,ASYNC121
 
@@ -115,7 +115,11 @@ fmt: setup-dev ## let the formatters have their way
 
 .PHONY: bench
 bench: setup ## the questions about speed, answered on this machine
-	$(BIN)/python bench/startup.py
+	$(BIN)/python -m pip install --quiet --group bench
+	for question in startup burst restart ready teardown idle memory commands peers; do \
+	  $(BIN)/python bench $$question --out bench/results; \
+	done
+	$(BIN)/python bench report bench/results
 
 .PHONY: clean
 clean: ## forget everything that was built or installed here

@@ -1,60 +1,64 @@
 """How long a container is away that crashed: from its last instruction to the next one's first.
 
 The policy is `always` with no delay, so all that is seen is what supervising costs: noticing the
-death, storing what was said, deciding, starting. Prints JSON lines. Run as root::
-
-    python bench/restart.py [--count 300] [--alive 20]
+death, storing what was said, deciding, starting.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
-from measure import own_directories, report, report_machine
+from floor import floor_samples
+from measure import Results
 from programs import command, first_image, said
 
 FLEET: Final = """
 [fleet]
-name = "crash"
+name = "{name}"
 [containers.one]
 image = "{image}"
 command = ["/first", "crash", "{alive}"]
 networks = {networks}
-restart = {{ when = "always", delay = "1ms", factor = 1.0, jitter = 0.0, max = {count} }}
+restart = {{ when = "always", delay = "0s", factor = 1.0, jitter = 0.0, max = {count} }}
 essential = true
 """
+NETWORKS: Final = {"net": '["default"]', "nonet": '"none"'}
 
 
-def bench(directory: Path, count: int, alive: int, networks: str) -> None:
-    """Let one container crash `count` times; it gives up by itself, and the fleet with it."""
-    file = directory / "crash.toml"
-    text = FLEET.format(image=first_image(directory), alive=alive, networks=networks, count=count)
-    file.write_text(text)
-    subprocess.run(command("supervise", "--quiet", str(file)), check=False, capture_output=True)
-    moments = [int(line) for line in said("crash", "one.1")]
-    begun, ended = moments[0::2], moments[1::2]
-    samples = [(next_ - last) / 1e9 for last, next_ in zip(ended, begun[1:], strict=False)]
-    report(f"crash to the next first instruction, no delay, networks = {networks}", samples)
-    for log in (directory / "logs" / "crash").rglob("*.log"):
-        log.unlink()
-
-
-def main() -> int:
-    """Run all of it."""
-    parser = argparse.ArgumentParser(description="Time restarts after a crash.")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be chosen."""
     parser.add_argument("--count", type=int, default=300, help="crashes")
     parser.add_argument("--alive", type=int, default=20, help="milliseconds between them")
-    options = parser.parse_args()
-    report_machine()
-    with own_directories() as directory:
-        for networks in ('["default"]', '"none"'):
-            bench(directory, options.count, options.alive, networks)
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def ask(options: argparse.Namespace, results: Results, directory: Path) -> None:
+    """Let one container crash; it gives up by itself, and the fleet with it."""
+    image = first_image(directory)
+    floors = floor_samples(image, directory, 100, 0.02, network=False)
+    floor = results.samples("C floor without network: first instruction", [a for a, _ in floors])
+    for name, networks in NETWORKS.items():
+        file = directory / f"crash-{name}.toml"
+        text = FLEET.format(
+            name=file.stem,
+            image=image,
+            alive=options.alive,
+            networks=networks,
+            count=options.count,
+        )
+        file.write_text(text)
+        # Exit code 1, since what is essential has given up: that is how it ends.
+        done = subprocess.run(
+            command("supervise", "--quiet", str(file)), check=False, capture_output=True, text=True
+        )
+        if done.returncode != 1:
+            raise RuntimeError(done.stderr)
+        moments = [int(line) for line in said(file.stem, "one.1")]
+        begun, ended = moments[0::2], moments[1::2]
+        samples = [(after - before) / 1e9 for before, after in zip(ended, begun[1:], strict=False)]
+        p50 = results.samples(
+            f"crash to the next first instruction, networks = {networks}", samples
+        )
+        results.figure(f"the same, to the floor without network, {name}", p50 / floor, "ratio")

@@ -1,12 +1,14 @@
 /* What a benchmark starts: a program that says when it came to be, by CLOCK_MONOTONIC.
  *
- *     first [wait | crash MS | listen MS PORT | log MS]
+ *     first [wait | crash MS | listen MS PORT | log MS | write FILE]
  *
  * Its first system call reads the clock, its second writes the nanoseconds as a line to standard
- * output. Then it ends; or waits for ever; or after MS milliseconds crashes (exit 1, a line with the
- * time just before), listens on a TCP port, or writes the line `ready`, and waits. Static, so that
- * no loader's time is measured and an image of it is one file.
+ * output. Then it ends; or waits for ever; or after MS milliseconds crashes (exit 1, a line with
+ * the time just before), listens on a TCP port, or writes the line `ready`, and waits. `write`
+ * opens FILE for writing, changes its first byte, and says how many nanoseconds that took. Static,
+ * so that no loader's time is measured and an image of it is one file.
  */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,25 +18,46 @@
 #include <time.h>
 #include <unistd.h>
 
-static void say(const char *text) {
+static void say(const char *text)
+{
     if (write(1, text, strlen(text)) < 0) {
         _exit(2);
     }
 }
 
-static void say_now(const struct timespec *now) {
+static long long nanoseconds(const struct timespec *moment)
+{
+    return (long long)moment->tv_sec * 1000000000LL + moment->tv_nsec;
+}
+
+static void say_number(long long number)
+{
     char line[32];
-    snprintf(line, sizeof line, "%lld\n", (long long)now->tv_sec * 1000000000LL + now->tv_nsec);
+    snprintf(line, sizeof line, "%lld\n", number);
     say(line);
 }
 
-static void sleep_for(const char *milliseconds) {
+static void change(const char *path)
+{
+    struct timespec before, after;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    const int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0 || pwrite(file, "x", 1, 0) != 1) {
+        _exit(2);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    say_number(nanoseconds(&after) - nanoseconds(&before));
+}
+
+static void sleep_for(const char *milliseconds)
+{
     const long wanted = strtol(milliseconds, NULL, 10);
     const struct timespec pause = {wanted / 1000, wanted % 1000 * 1000000L};
     nanosleep(&pause, NULL);
 }
 
-static void listen_on(const char *port) {
+static void listen_on(const char *port)
+{
     const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const struct sockaddr_in address = {
         .sin_family = AF_INET,
@@ -47,11 +70,16 @@ static void listen_on(const char *port) {
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    say_now(&now);
+    say_number(nanoseconds(&now));
     if (argc < 2) {
+        return 0;
+    }
+    if (argc > 2 && strcmp(argv[1], "write") == 0) {
+        change(argv[2]);
         return 0;
     }
     if (argc > 2) {
@@ -59,7 +87,7 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "crash") == 0) {
         clock_gettime(CLOCK_MONOTONIC, &now);
-        say_now(&now);
+        say_number(nanoseconds(&now));
         return 1;
     }
     if (strcmp(argv[1], "listen") == 0 && argc > 3) {

@@ -1,0 +1,153 @@
+"""Containers started in the benchmark's own process: the product's start path and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+import trio
+from attrs import frozen
+
+from anchor_supervisor.fleet.model import Fleet, InstanceId
+from anchor_supervisor.fleet.parse import loads
+from anchor_supervisor.observability import places
+from anchor_supervisor.rootfs import strategies
+from anchor_supervisor.runtime import bringup, holdings
+from anchor_supervisor.runtime.lock import fleet_lock
+from anchor_supervisor.runtime.machine import HostMachine
+from anchor_supervisor.runtime.site import Site, open_site
+from anchor_supervisor.runtime.sweep import sweep_locked
+from programs import said
+
+FLEET: Final = """
+[fleet]
+name = "{name}"
+limits = "best-effort"
+[containers.one]
+image = "{image}"
+root = "{root}"
+networks = {networks}
+command = {command}
+replicas = {count}
+limits = {{ pids = 512 }}
+restart = "no"
+"""
+
+PHASES: Final = {
+    "cgroup": (holdings, "apply_limits"),
+    "namespaces": (holdings, "create_sandbox"),
+    "network": (Site, "attach"),
+    "root": (strategies, "assemble"),
+    "view": (bringup, "open_view"),
+    "exec": (bringup, "spawn"),
+}
+"""Where the time of a start goes: functions of the product that are timed from outside."""
+
+
+@final
+@frozen
+class Start:
+    """One start, in seconds from the wish: command executed, first instruction, reaped."""
+
+    executed: float
+    first: float
+    reaped: float
+
+
+def fleet_of(
+    image: object,
+    count: int,
+    *,
+    root: str = "overlay",
+    network: bool = True,
+    command: Sequence[str] = ("/first",),
+    name: str = "bench",
+) -> Fleet:
+    """A fleet of replicas of one program."""
+    text = FLEET.format(
+        name=name,
+        image=image,
+        root=root,
+        networks='["default"]' if network else '"none"',
+        command=list(command),
+        count=count,
+    )
+    return loads(text, file=None, directory="/", environment={})
+
+
+@contextmanager
+def machine_of(fleet: Fleet) -> Iterator[HostMachine]:
+    """A machine for the fleet's containers; at the end nothing of them is left."""
+    with fleet_lock(places.fleet_run_dir(fleet.name), fleet.name):
+        try:
+            with open_site(fleet) as site:
+                machine = HostMachine(site, _nobody)
+                try:
+                    yield machine
+                finally:
+                    machine.release()
+        finally:
+            sweep_locked(fleet.name)
+
+
+async def start_and_reap(machine: HostMachine, instance: InstanceId) -> Start:
+    """Start `first`, which ends by itself, and see its end."""
+    begun = time.monotonic_ns()
+    run = await machine.start(instance)
+    executed = time.monotonic_ns()
+    await run.wait()
+    reaped = time.monotonic_ns()
+    first = int(said(machine.site.fleet.name, str(instance))[-1])
+    return Start(*((moment - begun) / 1e9 for moment in (executed, first, reaped)))
+
+
+async def start_each(
+    machine: HostMachine, several: Sequence[InstanceId], *, width: int = 1, gap: float = 0.0
+) -> list[Start]:
+    """Start all of them, `width` at a time; `gap` in seconds between those of one lane.
+
+    Back to back some of the kernel's costs hide behind the last one's.
+    """
+    starts: list[Start] = []
+    waiting = list(reversed(several))
+
+    async def lane() -> None:
+        while waiting:
+            starts.append(await start_and_reap(machine, waiting.pop()))
+            await trio.sleep(gap)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(width):
+            nursery.start_soon(lane)
+    return starts
+
+
+@contextmanager
+def phases() -> Iterator[dict[str, list[float]]]:
+    """Time the parts of every start within the block; seconds by phase."""
+    spent: dict[str, list[float]] = {name: [] for name in PHASES}
+    originals = {name: getattr(where, what) for name, (where, what) in PHASES.items()}
+    for name, (where, what) in PHASES.items():
+        setattr(where, what, _watched(originals[name], spent[name]))
+    try:
+        yield spent
+    finally:
+        for name, (where, what) in PHASES.items():
+            setattr(where, what, originals[name])
+
+
+def _watched(act: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    def watched(*positional: object, **named: object) -> object:
+        begun = time.perf_counter()
+        try:
+            return act(*positional, **named)
+        finally:
+            spent.append(time.perf_counter() - begun)
+
+    return watched
+
+
+def _nobody(_instance: InstanceId, _stream: str, _data: bytes) -> None:
+    """Nobody listens."""
