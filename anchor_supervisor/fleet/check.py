@@ -12,7 +12,9 @@ from anchor_supervisor.errors import Problem
 from anchor_supervisor.fleet.check_addresses import address_findings
 from anchor_supervisor.fleet.check_container import container_findings
 from anchor_supervisor.fleet.check_dependencies import dependency_findings
+from anchor_supervisor.fleet.check_grants import grant_findings
 from anchor_supervisor.fleet.check_names import name_findings
+from anchor_supervisor.fleet.check_policies import policy_findings
 from anchor_supervisor.fleet.check_ports import port_findings
 from anchor_supervisor.fleet.check_privileges import privilege_findings
 from anchor_supervisor.fleet.check_volumes import volume_findings
@@ -37,4 +39,6 @@ def findings(fleet: Fleet) -> Iterator[Finding]:
     yield from volume_findings(fleet)
     for container in fleet.containers.values():
         yield from container_findings(container)
+        yield from policy_findings(container)
+        yield from grant_findings(container)
         yield from privilege_findings(container)

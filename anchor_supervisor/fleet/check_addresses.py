@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Final
 
 from anchor_supervisor.fleet.finding import Finding, path_of
-from anchor_supervisor.fleet.model import Attachment, Container, Fleet
+from anchor_supervisor.fleet.model import Attachment, Container, Fleet, UpdateOrder
 from anchor_supervisor.fleet.wording import did_you_mean, show
 
 SMALLEST_PREFIX: Final = 8
@@ -78,7 +78,11 @@ def _overlaps(subnets: Mapping[str, IPv4Network]) -> Iterator[Finding]:
 def _capacity(fleet: Fleet, subnets: Mapping[str, IPv4Network]) -> Iterator[Finding]:
     wanted: Counter[str] = Counter()
     for container in fleet.containers.values():
-        wanted.update(dict.fromkeys(container.networks, container.replicas))
+        # As many at a time as an update may have beside those that it replaces.
+        surge = (
+            container.update.parallelism if container.update.order is UpdateOrder.START_FIRST else 0
+        )
+        wanted.update(dict.fromkeys(container.networks, container.replicas + surge))
     for name, subnet in subnets.items():
         needed = wanted[name]
         free = subnet.num_addresses - 3  # network, gateway, broadcast

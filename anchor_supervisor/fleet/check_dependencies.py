@@ -32,7 +32,8 @@ def _condition(key: str, condition: Condition, wanted: Container) -> Iterator[Fi
     # An image of the store may bring a health check; this is asked again once it is known.
     named = wanted.image.kind is ImageKind.STORE and not wanted.complete
     unknown = named and wanted.image_health
-    if condition is Condition.HEALTHY and wanted.health is None and not unknown:
+    probed = wanted.health is not None or wanted.startup is not None
+    if condition is Condition.HEALTHY and not probed and not unknown:
         is_job = wanted.kind is Kind.JOB
         yield Finding(
             key,

@@ -8,8 +8,8 @@ from typing import Final
 
 from anchor_supervisor.fleet.finding import Finding, path_of
 from anchor_supervisor.fleet.model import Container, NetworkMode, UserNamespace
-from anchor_supervisor.fleet.units import parse_id
-from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+from anchor_supervisor.fleet.users import foreign_ids, user_mistakes
+from anchor_supervisor.fleet.wording import did_you_mean, show
 
 CAPABILITIES: Final = (  # noqa: SIM905 - forty lines would say no more
     "ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN "
@@ -25,9 +25,6 @@ ULIMITS: Final = (  # noqa: SIM905 - as above
 ).split()
 """getrlimit(2), RLIMIT_* in lower case; `locks` has done nothing since Linux 2.4.25."""
 
-PRIVATE_IDS: Final = 65536
-"""Ids of a user namespace of the container's own."""
-
 # ipc_namespaces(7): what the ipc namespace has of its own.
 _IPC_SYSCTLS: Final = frozenset(
     f"kernel.{name}"
@@ -41,10 +38,6 @@ _SYSCTL_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)+")
 LEAST_OPEN_FILES: Final = 64
 _SYSCTL_VALUE: Final = re.compile(r"[0-9A-Za-z_.,:-]+(?:[ \t]+[0-9A-Za-z_.,:-]+)*")
 
-# passwd(5), and the `$` of machine accounts (useradd(8)).
-_USER_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
-_STARTS_AS_NUMBER: Final = re.compile(r"[-+]?\d")
-
 Findings = Iterator[Finding]
 
 
@@ -57,35 +50,17 @@ def privilege_findings(container: Container) -> Findings:
 
 
 def _user(container: Container) -> Findings:
-    """`1000:` and `:0` and a number that overflows have all meant root elsewhere.
-
-    CVE-2024-40635 (an id above 2**31 - 1), CVE-2026-30892 (a name read as a number).
-    """
     if container.user is None:
         return
     key = path_of("containers", container.name, "user")
-    parts = container.user.split(":")
-    if len(parts) > 2 or not all(parts):
-        hint = "`USER` or `USER:GROUP`, names or numbers"
-        yield Finding(key, f"{show(container.user)} is not a user", hint)
-        return
-    for part, what in zip(parts, ("user", "group"), strict=False):
-        if _STARTS_AS_NUMBER.match(part) is None:
-            if _USER_NAME.fullmatch(part) is None:
-                yield Finding(key, f"{show(part)} is not the name of a {what}")
-            continue
-        try:
-            number = parse_id(part)
-        except Mistake as mistake:
-            yield Finding(key, f"{what}: {mistake.message}", mistake.hint)
-            continue
-        if number >= PRIVATE_IDS and container.user_namespace is UserNamespace.AUTO:
-            yield Finding(
-                key,
-                f"{what} `{number}` is not among the {PRIVATE_IDS} ids of the container",
-                'a smaller number, or `user_namespace = "host"`',
-                because=(path_of("containers", container.name, "user_namespace"),),
-            )
+    mistakes = list(user_mistakes(container.user))
+    for mistake in mistakes:
+        yield Finding(key, mistake.message, mistake.hint)
+    if container.user_namespace is UserNamespace.AUTO and not mistakes:
+        hint = 'a smaller number, or `user_namespace = "host"`'
+        because = (path_of("containers", container.name, "user_namespace"),)
+        for message in foreign_ids(container.user):
+            yield Finding(key, message, hint, because)
 
 
 def _capabilities(container: Container) -> Findings:

@@ -47,7 +47,7 @@ def _targets(container: Container) -> Iterator[Finding]:
             yield _finding(container, index, f"target {shown} has `..` in it", f"`{target}`")
         elif target == "/":
             yield _finding(container, index, "the root itself cannot be a target", "see `image`")
-        elif target not in EXCEPTIONS and _is_the_kernels(target):
+        elif target not in EXCEPTIONS and is_the_kernels(target):
             yield _finding(
                 container, index, f"target {shown} is the kernel's, not a place for files"
             )
@@ -57,7 +57,8 @@ def _targets(container: Container) -> Iterator[Finding]:
         seen.setdefault(target, index)
 
 
-def _is_the_kernels(target: str) -> bool:
+def is_the_kernels(target: str) -> bool:
+    """Whether a clean path is at or beneath what only the kernel fills."""
     return any(target == place or target.startswith(f"{place}/") for place in KERNEL_PLACES)
 
 

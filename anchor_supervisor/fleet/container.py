@@ -4,55 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, final
+from typing import Final
 
-from attrs import frozen
-
-from anchor_supervisor.fleet import policies, schema, values
+from anchor_supervisor.fleet import grants, policies, probes, schedules, schema, values
+from anchor_supervisor.fleet.attachments import attachments
 from anchor_supervisor.fleet.env_file import parse_env
 from anchor_supervisor.fleet.model import (
-    Attachment,
     Build,
     Capabilities,
-    Condition,
     Container,
+    Grant,
     Health,
     Image,
     ImageKind,
     Kind,
-    Limits,
-    NetworkMode,
     Port,
     Pull,
+    Reaction,
+    ReactionKind,
     RestartPolicy,
     RootStrategy,
-    StopPolicy,
+    Schedule,
+    Startup,
     UserNamespace,
 )
 from anchor_supervisor.fleet.mounts import volume
 from anchor_supervisor.fleet.places import join
 from anchor_supervisor.fleet.ports import MOST_PORTS, ports
+from anchor_supervisor.fleet.reactions import dependencies, reaction
 from anchor_supervisor.fleet.sheet import Sheet, Table, entries, items
+from anchor_supervisor.fleet.surroundings import Surroundings
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
 
-DEFAULT_NETWORK: Final = "default"
 MOST_REPLICAS: Final = 1000
+SHORTEST_RUN: Final = 0.1  # seconds
 UNLIMITED: Final = -1
 """RLIM_INFINITY, as the standard library's `resource` has it."""
-
-
-@final
-@frozen
-class Surroundings:
-    """What a container's table means depends on: where it is, what is set, how files are read.
-
-    `read_text` raises Mistake where a file cannot be read. `fleet` is the fleet's name.
-    """
-
-    directory: str
-    environment: Mapping[str, str]
-    read_text: Callable[[str], str]
-    fleet: str = ""
 
 
 def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> Container:
@@ -61,7 +48,8 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
     if not {"image", "build"} & table.given and not sheet.blames(table.path):
         sheet.report(table.path, "`image` is missing", 'image = "host" needs no download')
     kind = table.read("kind", values.choice(Kind), Kind.SERVICE)
-    mode, networks = _networks(table)
+    mode, networks = attachments(table)
+    conditions, reactions = dependencies(sheet, table.at("depends_on"), table.get("depends_on", {}))
     security = Table(sheet, table.at("security"), table.get("security", {}), schema.SECURITY)
     return Container(
         name=name,
@@ -82,12 +70,12 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
         networks=networks,
         init=table.read("init", values.boolean, default=True),
         essential=table.read("essential", values.boolean, default=False),
-        limits=_limits(table),
+        limits=policies.limits(sheet, table.at("limits"), table.get("limits", {})),
         health=_health(table),
         image_health="health" not in table,
         restart=_restart(table, kind),
-        stop=_stop(table),
-        depends_on=_depends_on(table),
+        stop=policies.stop(sheet, table.at("stop"), table.get("stop", {})),
+        depends_on=conditions,
         ports=_ports(table),
         replicas=table.read("replicas", values.whole(1, MOST_REPLICAS), 1),
         hostname=table.read("hostname", values.filled_text, None),
@@ -101,17 +89,44 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
         no_new_privileges=security.read("no_new_privileges", values.boolean, default=True),
         masked_paths=security.read("masked_paths", _masked_paths, default=True),
         labels=table.entries("labels", values.plain),
+        startup=_startup(table),
+        on_restart=reactions,
+        on_change=table.read("on_change", reaction, Reaction(ReactionKind.RESTART)),
+        max_runtime=table.read("max_runtime", values.duration(SHORTEST_RUN), None),
+        schedule=_schedule(table, around),
+        update=policies.update(sheet, table.at("update"), table.get("update", {})),
+        grants=_grants(table, around),
     )
-
-
-def _limits(table: Table) -> Limits:
-    return policies.limits(table.sheet, table.at("limits"), table.get("limits", {}))
 
 
 def _health(table: Table) -> Health | None:
     if "health" not in table or table.get("health") == "none":
         return None
-    return policies.health(table.sheet, table.at("health"), table.get("health"))
+    return probes.health(table.sheet, table.at("health"), table.get("health"))
+
+
+def _startup(table: Table) -> Startup | None:
+    if "startup" not in table:
+        return None
+    return probes.startup(table.sheet, table.at("startup"), table.get("startup"))
+
+
+def _schedule(table: Table, around: Surroundings) -> Schedule | None:
+    if "schedule" not in table:
+        return None
+    path = table.at("schedule")
+    return schedules.schedule(table.sheet, path, table.get("schedule"), around.read_bytes)
+
+
+def _grants(table: Table, around: Surroundings) -> tuple[Grant, ...]:
+    """Read `secrets`, then `configs`."""
+    return tuple(
+        grant
+        for kind, key in grants.TABLES.items()
+        for grant in grants.grants(
+            table.sheet, table.at(key), kind, table.get(key, []), around.sources
+        )
+    )
 
 
 def _built(around: Surroundings, name: str) -> Image:
@@ -149,10 +164,6 @@ def _restart(table: Table, kind: Kind) -> RestartPolicy:
     if "restart" not in table:
         return policies.default_restart(kind)
     return policies.restart(table.sheet, table.at("restart"), table.get("restart"), kind)
-
-
-def _stop(table: Table) -> StopPolicy:
-    return policies.stop(table.sheet, table.at("stop"), table.get("stop", {}))
 
 
 def _environment(table: Table, around: Surroundings) -> Mapping[str, str]:
@@ -194,58 +205,6 @@ def _pair(value: object, environment: Mapping[str, str]) -> tuple[str, str]:
         message = f"variable {show(name)} is not set"
         raise Mistake(message, hint=f"`{name}=` for an empty one")
     return name, environment[name]
-
-
-def _networks(table: Table) -> tuple[NetworkMode, Mapping[str, Attachment]]:
-    """Read a list of names, a table of attachments, or the words `none` and `host`."""
-    sheet, path = table.sheet, table.at("networks")
-    given = table.get("networks", [DEFAULT_NETWORK])
-    match given:
-        case "none" | "host":
-            return NetworkMode(given), MappingProxyType({})
-        case str():
-            sheet.report(path, f"{show(given)} is none of `none`, `host`", f'a list: `["{given}"]`')
-            attached: dict[str, Attachment] = {}
-        case dict():
-            attached = {
-                name: _attachment(sheet, join(path, name), value) for name, value in given.items()
-            }
-        case _:
-            names = items(sheet, path, given, values.filled_text)
-            attached = dict.fromkeys(names, Attachment())
-            if len(attached) < len(names):
-                sheet.report(path, "a network is listed twice")
-    if not attached and not sheet.blames(path):
-        sheet.report(path, "no network is named", '`networks = "none"` is for loopback alone')
-    return NetworkMode.BRIDGE, MappingProxyType(attached)
-
-
-def _attachment(sheet: Sheet, path: str, value: object) -> Attachment:
-    table = Table(sheet, path, value, schema.ATTACHMENT)
-    return Attachment(
-        aliases=table.items("aliases", values.filled_text),
-        address=table.read("address", values.filled_text, None),
-    )
-
-
-def _depends_on(table: Table) -> Mapping[str, Condition]:
-    """Read a table of conditions, or a list of names, which need only be started."""
-    given = table.get("depends_on", {})
-    if isinstance(given, list):
-        names = items(table.sheet, table.at("depends_on"), given, values.filled_text)
-        if len(set(names)) < len(names):
-            table.sheet.report(table.at("depends_on"), "a container is listed twice")
-        return MappingProxyType(dict.fromkeys(names, Condition.STARTED))
-    return table.entries("depends_on", _condition)
-
-
-def _condition(value: object) -> Condition:
-    if isinstance(value, str) and value.startswith("service_"):
-        words = {"service_completed_successfully": "completed"}
-        hint = f"`{words.get(value, value.removeprefix('service_'))}`"
-        message = f"{show(value)} is a word of compose's"
-        raise Mistake(message, hint=hint)
-    return values.choice(Condition)(value)
 
 
 def _ports(table: Table) -> tuple[Port, ...]:

@@ -18,20 +18,23 @@ from typing import Final
 from attrs import evolve
 
 from anchor_supervisor.errors import FleetError, Problem
-from anchor_supervisor.fleet import schema, values
+from anchor_supervisor.fleet import grants, schema, values
+from anchor_supervisor.fleet.attachments import DEFAULT_NETWORK, attached
 from anchor_supervisor.fleet.check import findings
-from anchor_supervisor.fleet.container import DEFAULT_NETWORK, Surroundings, container
+from anchor_supervisor.fleet.container import container
 from anchor_supervisor.fleet.env_file import parse_env
 from anchor_supervisor.fleet.interpolate import interpolate
 from anchor_supervisor.fleet.model import Container, Fleet, LimitsMode, Network
 from anchor_supervisor.fleet.places import Place, join, key_lines
 from anchor_supervisor.fleet.sheet import Sheet, Table, table_of
+from anchor_supervisor.fleet.surroundings import Surroundings
 from anchor_supervisor.fleet.wording import Mistake, show
 
 LARGEST_FILE: Final = 1 << 20  # bytes; a fleet of a thousand containers takes about 200 KiB
 DEEPEST_KEY: Final = 32  # parts of a dotted key
 LONGEST_KEY: Final = 256  # letters of one part
 MOST_CONTAINERS: Final = 1000
+MOST_PARALLEL: Final = 1000
 
 # tomllib takes memory and time as the square of a dotted key's length, so we look first.
 _DEEP_KEY: Final = re.compile(
@@ -106,7 +109,7 @@ def structure(
     """Turn what tomllib returned into a checked fleet. Raises FleetError with every problem."""
     sheet = Sheet(file, lines)
     expanded = _expanded(sheet, "", dict(document), environment)
-    fleet = _fleet(sheet, expanded, Surroundings(directory, environment, _text_of))
+    fleet = _fleet(sheet, expanded, Surroundings(directory, environment, _text_of, _bytes_of))
     # What follows from something that could not be read is not told as well.
     news = [
         finding
@@ -131,13 +134,18 @@ def _fleet(sheet: Sheet, document: object, around: Surroundings) -> Fleet:
     root = Table(sheet, "", document, schema.DOCUMENT)
     head = Table(sheet, "fleet", root.get("fleet", {}), schema.FLEET)
     name = _name(sheet, head)
-    containers = _containers(sheet, root, evolve(around, fleet=name))
+    around = evolve(around, fleet=name, sources=grants.sources(sheet, root, around))
+    containers = _containers(sheet, root, around)
+    networks = _networks(sheet, root, containers)
     return Fleet(
         name=name,
-        containers=MappingProxyType(containers),
-        networks=MappingProxyType(_networks(sheet, root, containers)),
+        containers=MappingProxyType(
+            {name: attached(container, networks) for name, container in containers.items()}
+        ),
+        networks=MappingProxyType(networks),
         volumes=_volumes(sheet, root),
         limits=head.read("limits", values.choice(LimitsMode), LimitsMode.STRICT),
+        parallel=head.read("parallel", values.whole(1, MOST_PARALLEL), None),
         file=sheet.file,
         directory=around.directory,
         places=MappingProxyType(
@@ -248,8 +256,23 @@ def _text_of(path: str) -> str:
     return _read_text(Path(path))
 
 
+def _bytes_of(path: str) -> bytes:
+    return _read_bytes(Path(path))
+
+
 def _read_text(path: Path) -> str:
     """Read a plain UTF-8 file of bearable size. Raises Mistake."""
+    content = _read_bytes(path)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"{show(str(path))} is not UTF-8 text: line {line}"
+        raise Mistake(message) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Read a plain file of bearable size. Raises Mistake."""
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -270,12 +293,7 @@ def _read_text(path: Path) -> str:
     if len(content) > LARGEST_FILE:
         message = f"{show(str(path))} is larger than {LARGEST_FILE} bytes"
         raise Mistake(message)
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        message = f"{show(str(path))} is not UTF-8 text: line {line}"
-        raise Mistake(message) from error
+    return content
 
 
 def _content(descriptor: int) -> bytes:

@@ -1,4 +1,4 @@
-"""`limits`, `health`, `restart` and `stop`: how long, how often, how much."""
+"""`limits`, `restart`, `stop` and `update`: how long, how often, how much."""
 
 from __future__ import annotations
 
@@ -9,31 +9,26 @@ from attrs import fields_dict
 
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.model import (
-    ExecProbe,
-    Health,
-    HttpProbe,
     Kind,
     Limits,
-    OnUnhealthy,
-    Probe,
+    OnUpdateFailure,
     RestartPolicy,
     RestartWhen,
     StopPolicy,
-    TcpProbe,
+    UpdateOrder,
+    UpdatePolicy,
 )
-from anchor_supervisor.fleet.ports import port
 from anchor_supervisor.fleet.sheet import Sheet, Table
+from anchor_supervisor.fleet.signals import signal_name
 from anchor_supervisor.fleet.wording import Mistake, show
 
-PROBES: Final = ("exec", "tcp", "http", "log", "notify")
-SHORTEST_INTERVAL: Final = 0.01  # seconds; a probe costs about a millisecond
 SHORTEST_DELAY: Final = 0.001  # seconds
+LARGEST_CODE: Final = 255
+LONGEST_DRAIN: Final = 3600.0  # seconds
 MOST_CPUS: Final = 1024.0
 LARGEST_WEIGHT: Final = 10_000  # cgroup-v2.rst: cpu.weight, io.weight
 MOST_PIDS: Final = 4_194_304  # PID_MAX_LIMIT (proc_sys_kernel(5))
 
-# Visible ASCII but `#`, which never reaches a server. A line break would forge a header.
-_HTTP: Final = re.compile(r":([0-9]{1,5})(/[!-\"$-~]*)?")
 _CPUSET: Final = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*")
 
 
@@ -68,50 +63,6 @@ def _cpuset(value: object) -> str:
     return text
 
 
-def health(sheet: Sheet, path: str, value: object) -> Health | None:
-    """Read `health = {...}`: exactly one probe, and when it is asked."""
-    table = Table(sheet, path, value, schema.HEALTH)
-    given = [probe for probe in PROBES if probe in table]
-    probe = _probe(table)
-    if len(given) != 1 and not sheet.blames(path):
-        listed = " and ".join(f"`{probe}`" for probe in given) or "none"
-        sheet.report(path, f"exactly one probe is needed: {listed} given", "exec, tcp or http")
-    default = Health(TcpProbe(1))
-    times = values.duration(SHORTEST_INTERVAL)
-    checked = Health(
-        probe=probe or default.probe,
-        interval=table.read("interval", times, default.interval),
-        timeout=table.read("timeout", times, default.timeout),
-        retries=table.read("retries", values.whole(1, 1000), default.retries),
-        start_period=table.read("start_period", values.duration(), default.start_period),
-        on_failure=table.read("on_failure", values.choice(OnUnhealthy), default.on_failure),
-    )
-    return checked if probe is not None else None
-
-
-def _probe(table: Table) -> Probe | None:
-    exec_probe: Probe | None = table.read("exec", _exec, None)
-    tcp_probe: Probe | None = table.read("tcp", lambda value: TcpProbe(port(value)), None)
-    http_probe: Probe | None = table.read("http", _http, None)
-    return exec_probe or tcp_probe or http_probe
-
-
-def _exec(value: object) -> ExecProbe:
-    command = values.words(value)
-    if not command or not command[0]:
-        raise Mistake("the command is empty")
-    return ExecProbe(command)
-
-
-def _http(value: object) -> HttpProbe:
-    text = values.text(value)
-    found = _HTTP.fullmatch(text)
-    if found is None:
-        message = f"{show(text)} is not `:PORT/PATH`"
-        raise Mistake(message, hint="such as `:80/health`")
-    return HttpProbe(port(found.group(1)), found.group(2) or "/")
-
-
 def restart(sheet: Sheet, path: str, value: object, kind: Kind) -> RestartPolicy:
     """Read `restart = "..."` or its table. Services restart on failure, jobs not, unless told."""
     default = default_restart(kind)
@@ -119,8 +70,10 @@ def restart(sheet: Sheet, path: str, value: object, kind: Kind) -> RestartPolicy
         when = sheet.attempt(path, _when, value, default.when)
         return RestartPolicy(when=when)
     table = Table(sheet, path, value, schema.RESTART)
-    delay = table.read("delay", values.duration(SHORTEST_DELAY), default.delay)
+    # No delay at all is a wish; less than the clock can tell apart is a slip.
+    delay = table.read("delay", _delay, default.delay)
     highest = max(default.max_delay, delay)
+    only = frozenset(table.items("on_exit_codes", _exit_code))
     policy = RestartPolicy(
         when=table.read("when", _when, default.when),
         delay=delay,
@@ -130,15 +83,32 @@ def restart(sheet: Sheet, path: str, value: object, kind: Kind) -> RestartPolicy
         max=table.read("max", values.whole(1, 1_000_000), None),
         window=table.read("window", values.duration(SHORTEST_DELAY), default.window),
         reset_after=table.read("reset_after", values.duration(), default.reset_after),
+        on_exit_codes=only if "on_exit_codes" in table else None,
+        never_on_exit_codes=frozenset(table.items("never_on_exit_codes", _exit_code)),
     )
-    idle = sorted(table.given & schema.RESTART.keys() - {"when"})
-    if policy.when is RestartWhen.NO and idle and not sheet.blames(table.at("when")):
-        sheet.report(
-            table.at(idle[0]),
-            f"`{idle[0]}` has no meaning where nothing is restarted",
-            'add `when = "on-failure"`',
-        )
+    _idle(table, policy)
     return policy
+
+
+def _idle(table: Table, policy: RestartPolicy) -> None:
+    """Note the keys that nothing would ever ask for."""
+    idle = sorted(table.given & schema.RESTART.keys() - {"when"})
+    if policy.when is RestartWhen.NO and idle and not table.sheet.blames(table.at("when")):
+        message = f"`{idle[0]}` has no meaning where nothing is restarted"
+        table.sheet.report(table.at(idle[0]), message, 'add `when = "on-failure"`')
+        return
+    waits = [key for key in ("factor", "max_delay", "jitter") if key in table]
+    if policy.delay == 0 and waits and not table.sheet.blames(table.at("delay")):
+        message = f"`{waits[0]}` has no meaning where no `delay` is waited"
+        table.sheet.report(table.at(waits[0]), message, "leave it out")
+
+
+def _delay(value: object) -> float:
+    return 0.0 if values.duration()(value) == 0 else values.duration(SHORTEST_DELAY)(value)
+
+
+def _exit_code(value: object) -> int:
+    return values.whole(0, LARGEST_CODE)(value)
 
 
 def default_restart(kind: Kind) -> RestartPolicy:
@@ -166,11 +136,22 @@ def stop(sheet: Sheet, path: str, value: object) -> StopPolicy:
     table = Table(sheet, path, value, schema.STOP)
     default = StopPolicy()
     return StopPolicy(
-        signal=table.read("signal", _signal, default.signal),
+        signal=table.read("signal", signal_name, default.signal),
         grace=table.read("grace", values.duration(), default.grace),
         declared=table.given & frozenset({"signal", "grace"}),
+        command=table.read("command", values.program, None),
     )
 
 
-def _signal(value: object) -> str:
-    return values.filled_text(value).upper().removeprefix("SIG")
+def update(sheet: Sheet, path: str, value: object) -> UpdatePolicy:
+    """Read `update = {...}`."""
+    table = Table(sheet, path, value, schema.UPDATE)
+    default = UpdatePolicy()
+    failure = values.choice(OnUpdateFailure)
+    return UpdatePolicy(
+        order=table.read("order", values.choice(UpdateOrder), default.order),
+        parallelism=table.read("parallelism", values.whole(1, 1000), default.parallelism),
+        monitor=table.read("monitor", values.duration(), default.monitor),
+        drain=table.read("drain", values.duration(high=LONGEST_DRAIN), default.drain),
+        on_failure=table.read("on_failure", failure, default.on_failure),
+    )

@@ -36,7 +36,8 @@ DOCUMENT: Final[Section] = MappingProxyType(
         "containers": Key("table"),
         "networks": Key("table", "{}"),
         "volumes": Key("table", "{}"),
-        "secrets": _later("table"),
+        "secrets": Key("table", "{}"),
+        "configs": Key("table", "{}"),
     }
 )
 
@@ -44,6 +45,7 @@ FLEET: Final[Section] = MappingProxyType(
     {
         "name": Key("string"),
         "limits": Key("string", '"strict"'),
+        "parallel": Key("count"),
     }
 )
 
@@ -68,10 +70,14 @@ CONTAINER: Final[Section] = MappingProxyType(
         "essential": Key("boolean", "false"),
         "limits": Key("table", "{}"),
         "health": Key("table or string"),
+        "startup": Key("table"),
         "restart": Key("string or table", '"on-failure"'),
         "stop": Key("table", "{}"),
+        "max_runtime": Key("duration"),
+        "schedule": Key("table"),
         "depends_on": Key("table or list", "{}"),
         "replicas": Key("count", "1"),
+        "update": Key("table", "{}"),
         "ports": Key("list", "[]"),
         "hostname": Key("string"),
         "extra_hosts": Key("table", "{}"),
@@ -81,8 +87,9 @@ CONTAINER: Final[Section] = MappingProxyType(
         "user_namespace": Key("string", '"auto"'),
         "security": Key("table", "{}"),
         "labels": Key("table", "{}"),
-        "schedule": _later("table"),
-        "secrets": _later("list"),
+        "secrets": Key("list", "[]"),
+        "configs": Key("list", "[]"),
+        "on_change": Key("string", '"restart"'),
         "devices": _later("list"),
     }
 )
@@ -105,13 +112,26 @@ HEALTH: Final[Section] = MappingProxyType(
         "exec": Key("list or string"),
         "tcp": Key("count"),
         "http": Key("string"),
-        "log": _later("string"),
-        "notify": _later("boolean"),
+        "log": Key("string"),
+        "notify": Key("boolean"),
         "interval": Key("duration", '"30s"'),
         "timeout": Key("duration", '"5s"'),
         "retries": Key("count", "3"),
         "start_period": Key("duration", '"0s"'),
         "on_failure": Key("string", '"restart"'),
+    }
+)
+
+STARTUP: Final[Section] = MappingProxyType(
+    {
+        "exec": Key("list or string"),
+        "tcp": Key("count"),
+        "http": Key("string"),
+        "log": Key("string"),
+        "notify": Key("boolean"),
+        "interval": Key("duration", '"1s"'),
+        "timeout": Key("duration", '"5s"'),
+        "retries": Key("count", "30"),
     }
 )
 
@@ -125,6 +145,8 @@ RESTART: Final[Section] = MappingProxyType(
         "max": Key("count"),
         "window": Key("duration", '"10m"'),
         "reset_after": Key("duration", '"10s"'),
+        "on_exit_codes": Key("list"),
+        "never_on_exit_codes": Key("list", "[]"),
     }
 )
 
@@ -141,9 +163,46 @@ STOP: Final[Section] = MappingProxyType(
     {
         "signal": Key("string", '"TERM"'),
         "grace": Key("duration", '"10s"'),
-        "command": _later("list or string"),
+        "command": Key("list or string"),
     }
 )
+
+SCHEDULE: Final[Section] = MappingProxyType(
+    {
+        "every": Key("duration"),
+        "cron": Key("string"),
+        "timezone": Key("string"),
+        "overlap": Key("string", '"skip"'),
+        "catch_up": Key("boolean", "false"),
+    }
+)
+
+DEPENDENCY: Final[Section] = MappingProxyType(
+    {
+        "condition": Key("string", '"started"'),
+        "on_restart": Key("string", '"ignore"'),
+    }
+)
+
+UPDATE: Final[Section] = MappingProxyType(
+    {
+        "order": Key("string", '"stop-first"'),
+        "parallelism": Key("count", "1"),
+        "monitor": Key("duration", '"0s"'),
+        "drain": Key("duration", '"1s"'),
+        "on_failure": Key("string", '"pause"'),
+    }
+)
+
+GRANT: Final[Section] = MappingProxyType(
+    {
+        "source": Key("string"),
+        "target": Key("string"),
+        "mode": Key("string"),
+        "owner": Key("string"),
+    }
+)
+"""One entry of a container's `secrets` or `configs`; what it leaves out, its source says."""
 
 ATTACHMENT: Final[Section] = MappingProxyType(
     {
@@ -177,6 +236,25 @@ NETWORK: Final[Section] = MappingProxyType(
 
 VOLUME: Final[Section] = MappingProxyType({})
 
+SECRET: Final[Section] = MappingProxyType(
+    {
+        "file": Key("string"),
+        "environment": Key("string"),
+        "mode": Key("string", '"0400"'),
+        "owner": Key("string"),
+    }
+)
+
+CONFIG: Final[Section] = MappingProxyType(
+    {
+        "file": Key("string"),
+        "environment": Key("string"),
+        "content": Key("string"),
+        "mode": Key("string", '"0444"'),
+        "owner": Key("string"),
+    }
+)
+
 SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
     {
         "": DOCUMENT,
@@ -185,13 +263,21 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
         "containers.NAME.build": BUILD,
         "containers.NAME.limits": LIMITS,
         "containers.NAME.health": HEALTH,
+        "containers.NAME.startup": STARTUP,
         "containers.NAME.restart": RESTART,
         "containers.NAME.stop": STOP,
+        "containers.NAME.schedule": SCHEDULE,
+        "containers.NAME.depends_on.NAME": DEPENDENCY,
+        "containers.NAME.update": UPDATE,
+        "containers.NAME.secrets": GRANT,
+        "containers.NAME.configs": GRANT,
         "containers.NAME.networks.NAME": ATTACHMENT,
         "containers.NAME.capabilities": CAPABILITIES,
         "containers.NAME.security": SECURITY,
         "networks.NAME": NETWORK,
         "volumes.NAME": VOLUME,
+        "secrets.NAME": SECRET,
+        "configs.NAME": CONFIG,
     }
 )
 

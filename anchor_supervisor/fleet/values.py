@@ -96,8 +96,8 @@ def fraction(low: float, high: float) -> Callable[[object], float]:
     return read
 
 
-def duration(low: float = 0.0) -> Callable[[object], float]:
-    """Accept `1h5m30s20ms` of at least `low` seconds; the result is in seconds."""
+def duration(low: float = 0.0, high: float = math.inf) -> Callable[[object], float]:
+    """Accept `1h5m30s20ms` of `low` to `high` seconds; the result is in seconds."""
 
     def read(value: object) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -107,6 +107,9 @@ def duration(low: float = 0.0) -> Callable[[object], float]:
         seconds = units.parse_duration(text(value))
         if seconds < low:
             message = f"{show(value)} is under {units.format_duration(low)}"
+            raise Mistake(message)
+        if seconds > high:
+            message = f"{show(value)} is over {units.format_duration(high)}"
             raise Mistake(message)
         return seconds
 
@@ -154,6 +157,14 @@ def words(value: object) -> tuple[str, ...]:
     except ValueError as error:
         message = f"{show(value)} cannot be split into words: {str(error).lower()}"
         raise Mistake(message) from error
+
+
+def program(value: object) -> tuple[str, ...]:
+    """Accept words of which the first is a program's name."""
+    command = words(value)
+    if not command or not command[0]:
+        raise Mistake("the command is empty")
+    return command
 
 
 def one_or_more(value: object) -> object:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from anchor_supervisor.fleet.check_container import SIGNALS
+from anchor_supervisor.fleet.signals import SIGNALS
 from fleet_text import messages, problems_in, read
 
 

@@ -14,18 +14,26 @@ from anchor_supervisor.fleet.model import (
     Capabilities,
     Condition,
     Container,
+    Grant,
+    GrantKind,
     Image,
     ImageKind,
     Kind,
+    Network,
     NetworkMode,
+    Reaction,
+    ReactionKind,
     RestartPolicy,
     RestartWhen,
     RootStrategy,
+    Schedule,
+    UpdatePolicy,
     UserNamespace,
 )
 from anchor_supervisor.fleet.parse import loads
-from fleet_text import NOTHING, container, messages, problems, read
+from fleet_text import NOTHING, container, messages, problems, problems_in, read
 
+DEFAULT = Network("default")
 EVERYTHING = """
 kind = "job"
 root = "copy"
@@ -37,7 +45,7 @@ environment = { A = "1", B = 2 }
 networks = { default = { aliases = ["pg"] } }
 init = false
 essential = true
-depends_on = { db = "healthy", other = "started" }
+depends_on = { db = "healthy", other = { on_restart = "signal HUP" } }
 replicas = 2
 hostname = "web.example"
 extra_hosts = { registry = "10.0.0.5", six = "fd00::1" }
@@ -47,6 +55,11 @@ capabilities = { add = ["CAP_NET_RAW"], drop = ["kill", "ALL"] }
 user_namespace = "host"
 security = { no_new_privileges = false, masked_paths = "none" }
 labels = { tier = "front" }
+max_runtime = "10m"
+schedule = { cron = "0 3 * * *", timezone = "UTC" }
+update = { parallelism = 2 }
+configs = ["motd"]
+on_change = "ignore"
 """
 
 OTHERS = """
@@ -56,6 +69,8 @@ command = ["db"]
 health = { tcp = 1 }
 [containers.other]
 image = "store-name"
+[configs.motd]
+content = "hello"
 """
 
 
@@ -72,7 +87,7 @@ def test_every_key_reaches_the_container() -> None:
         entrypoint=("entry",),
         command=("true",),
         environment={"A": "1", "B": "2"},
-        networks={"default": Attachment(aliases=("pg",))},
+        networks={"default": Attachment(aliases=("pg",), network=DEFAULT)},
         init=False,
         essential=True,
         restart=RestartPolicy(when=RestartWhen.NO),
@@ -92,6 +107,12 @@ def test_every_key_reaches_the_container() -> None:
         no_new_privileges=False,
         masked_paths=False,
         labels={"tier": "front"},
+        on_restart={"other": Reaction(ReactionKind.SIGNAL, "HUP")},
+        on_change=Reaction(ReactionKind.IGNORE),
+        max_runtime=600.0,
+        schedule=Schedule(cron="0 3 * * *"),
+        update=UpdatePolicy(parallelism=2),
+        grants=(Grant(GrantKind.CONFIG, "motd", "/motd", b"hello", 0o444),),
     )
 
 
@@ -101,7 +122,7 @@ def test_what_is_left_out_has_the_models_default() -> None:
         name="web",
         image=Image(ImageKind.HOST, "host"),
         command=("true",),
-        networks={"default": Attachment()},
+        networks={"default": Attachment(network=DEFAULT)},
     )
 
 
@@ -109,7 +130,7 @@ def test_lists_are_short_for_tables() -> None:
     """`depends_on` and `networks` as lists; `env_file` and `command` as strings."""
     short = container('depends_on = ["db", "other"]\nnetworks = ["a", "b"]', OTHERS + NETWORKS)
     assert short.depends_on == {"db": Condition.STARTED, "other": Condition.STARTED}
-    assert short.networks == {"a": Attachment(), "b": Attachment()}
+    assert short.networks == {name: Attachment(network=Network(name)) for name in ("a", "b")}
     assert container("entrypoint = \"sh -c 'a b'\"").entrypoint == ("sh", "-c", "a b")
 
 
@@ -158,8 +179,9 @@ def test_the_default_network_is_implied() -> None:
         ("build = {}\npull = 5", "`5` is a number, not a string"),
         ('security = { seccomp = "default" }', "`seccomp` is not supported yet"),
         ('security = { masked_paths = "all" }', "`all` is none of `default`, `none`"),
-        ('schedule = { every = "1h" }', "`schedule` is not supported yet"),
-        ('secrets = ["token"]', "`secrets` is not supported yet"),
+        ('max_runtime = "1ms"', "`1ms` is under 100ms"),
+        ("max_runtime = 60", "`60` has no unit"),
+        ('image_health = "none"', "unknown key `image_health`"),
         ('devices = ["/dev/fuse"]', "`devices` is not supported yet"),
         ("ulimits = { nofile = [1] }", "1 numbers are given"),
         ("ulimits = { nofile = -2 }", "`-2` is not between -1 and 9223372036854775807"),
@@ -171,6 +193,12 @@ def test_the_default_network_is_implied() -> None:
 def test_what_cannot_be_meant_is_one_problem(lines: str, message: str) -> None:
     """One problem each, and none that follows from it."""
     assert messages(lines, OTHERS) == [message]
+
+
+def test_an_image_is_a_word() -> None:
+    """Which content a name leads to is found out, not written."""
+    text = '[containers.web]\nimage = { reference = "x", digest = "sha256:0" }\n'
+    assert [one.message for one in problems_in(text)] == ["`{…}` is a table, not a string"]
 
 
 def test_an_unknown_key_says_which_one_was_meant() -> None:

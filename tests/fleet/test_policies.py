@@ -1,19 +1,17 @@
-"""`limits`, `health`, `restart` and `stop`."""
+"""`limits`, `restart`, `stop` and `update`."""
 
 from __future__ import annotations
 
 import pytest
 
 from anchor_supervisor.fleet.model import (
-    ExecProbe,
-    Health,
-    HttpProbe,
     Limits,
-    OnUnhealthy,
+    OnUpdateFailure,
     RestartPolicy,
     RestartWhen,
     StopPolicy,
-    TcpProbe,
+    UpdateOrder,
+    UpdatePolicy,
 )
 from fleet_text import container, messages, problems
 
@@ -63,42 +61,6 @@ def test_limits_that_cannot_be_meant(written: str, message: str) -> None:
     assert messages(f"limits = {{ {written} }}") == [message]
 
 
-def test_every_probe() -> None:
-    """A command, a port, a path; and when it is asked."""
-    assert container('health = { exec = "pg -q" }').health == Health(ExecProbe(("pg", "-q")))
-    assert container("health = { tcp = 80 }").health == Health(TcpProbe(80))
-    assert container('health = { http = ":80" }').health == Health(HttpProbe(80, "/"))
-    written = (
-        'health = { http = ":8080/a?b=c", interval = "1s", timeout = "2s", retries = 5, '
-        'start_period = "1m", on_failure = "stop" }'
-    )
-    expected = Health(HttpProbe(8080, "/a?b=c"), 1.0, 2.0, 5, 60.0, OnUnhealthy.STOP)
-    assert container(written).health == expected
-    assert container("").health is None
-
-
-@pytest.mark.parametrize(
-    ("written", "message"),
-    [
-        ("", "exactly one probe is needed: none given"),
-        ('tcp = 80, http = ":80"', "exactly one probe is needed: `tcp` and `http` given"),
-        ('log = "ready"', "`log` is not supported yet"),
-        ("notify = true", "`notify` is not supported yet"),
-        ("exec = []", "the command is empty"),
-        ("tcp = 0", "`0`: `0` is not between 1 and 65535"),
-        ('http = "http://x/"', "`http://x/` is not `:PORT/PATH`"),
-        ('http = ":80/a b"', "`:80/a b` is not `:PORT/PATH`"),
-        ('http = ":80/\\r\\nHost: x"', "`:80/\\r\\nHost: x` is not `:PORT/PATH`"),
-        ('tcp = 80, interval = "0s"', "`0s` is under 10ms"),
-        ("tcp = 80, retries = 0", "`0` is not between 1 and 1000"),
-        ('tcp = 80, on_failure = "reboot"', "`reboot` is none of `restart`, `stop`, `none`"),
-    ],
-)
-def test_health_checks_that_cannot_be_meant(written: str, message: str) -> None:
-    """One problem each, and none that follows from it."""
-    assert messages(f"health = {{ {written} }}") == [message]
-
-
 def test_restart_is_a_word_or_a_table() -> None:
     """On failure for services, not at all for jobs, unless the file says so."""
     assert container("").restart == RestartPolicy(RestartWhen.ON_FAILURE)
@@ -111,6 +73,14 @@ def test_restart_is_a_word_or_a_table() -> None:
     expected = RestartPolicy(RestartWhen.ALWAYS, 0.2, 3.0, 30.0, 0.2, 5, 300.0, 60.0)
     assert container(written).restart == expected
     assert container("restart = { max = 3 }").restart == RestartPolicy(max=3)
+    assert container('restart = { delay = "0s" }').restart == RestartPolicy(delay=0.0)
+    codes = 'restart = { when = "always", on_exit_codes = [75, 0, 75], never_on_exit_codes = [2] }'
+    expected = RestartPolicy(
+        RestartWhen.ALWAYS,
+        on_exit_codes=frozenset({0, 75}),
+        never_on_exit_codes=frozenset({2}),
+    )
+    assert container(codes).restart == expected
 
 
 @pytest.mark.parametrize(
@@ -121,7 +91,28 @@ def test_restart_is_a_word_or_a_table() -> None:
         ("false", "`false` is a boolean, not a string"),
         ("{ when = false }", "`false` is a boolean, not a string"),
         ('"sometimes"', "`sometimes` is none of `no`, `on-failure`, `always`"),
-        ('{ delay = "0s" }', "`0s` is under 1ms"),
+        ('{ delay = "1us" }', "`1us` is under 1ms"),
+        ('{ delay = "0s", jitter = 0 }', "`jitter` has no meaning where no `delay` is waited"),
+        ("{ on_exit_codes = 75 }", "`75` is a number, not a list"),
+        ("{ on_exit_codes = [] }", "no exit code is named"),
+        ("{ on_exit_codes = [256] }", "`256` is not between 0 and 255"),
+        ('{ never_on_exit_codes = ["x"] }', "`x` is not a whole number"),
+        (
+            "{ on_exit_codes = [0, 1] }",
+            "exit code `0` is no failure, after which alone there is a restart",
+        ),
+        (
+            "{ never_on_exit_codes = [0] }",
+            "exit code `0` is no failure, after which alone there is a restart",
+        ),
+        (
+            "{ on_exit_codes = [2, 75], never_on_exit_codes = [2] }",
+            "exit code `2` is in `never_on_exit_codes` as well",
+        ),
+        (
+            '{ when = "no", never_on_exit_codes = [2] }',
+            "`never_on_exit_codes` has no meaning where nothing is restarted",
+        ),
         ("{ factor = 0.5 }", "`0.5` is not between 1 and 1000"),
         ("{ jitter = 2 }", "`2` is not between 0 and 1"),
         ("{ max = 0 }", "`0` is not between 1 and 1000000"),
@@ -136,13 +127,43 @@ def test_restarts_that_cannot_be_meant(written: str, message: str) -> None:
 
 
 def test_stop() -> None:
-    """A signal with or without SIG, and how long it is given."""
+    """A signal with or without SIG, how long it is given, and what comes before it."""
     assert container("").stop == StopPolicy("TERM", 10.0)
     written = 'stop = { signal = "sigquit", grace = "0s" }'
     assert container(written).stop == StopPolicy("QUIT", 0.0, frozenset({"signal", "grace"}))
-    found = problems('stop = { signal = "TRM", grace = 10, command = ["x"] }')
+    written = 'stop = { command = "pg_ctl stop" }'
+    assert container(written).stop == StopPolicy(command=("pg_ctl", "stop"))
+    found = problems('stop = { signal = "TRM", grace = 10, command = [] }')
     assert [(one.message, one.hint) for one in found] == [
-        ("`command` is not supported yet", None),
+        ("the command is empty", None),
         ("`10` has no unit", '`"10s"` is 10 seconds'),
         ("`TRM` is not a signal", "did you mean `TERM`?"),
     ]
+
+
+def test_update() -> None:
+    """One at a time, old before new, unless the file says otherwise."""
+    assert container("").update == UpdatePolicy()
+    written = (
+        'ports = ["80:80"]\nupdate = { order = "start-first", parallelism = 2, monitor = "10s", '
+        'drain = "5s", on_failure = "rollback" }'
+    )
+    expected = UpdatePolicy(UpdateOrder.START_FIRST, 2, 10.0, 5.0, OnUpdateFailure.ROLLBACK)
+    assert container(written).update == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ('"start-first"', "`start-first` is a string, not a table"),
+        ('{ order = "startfirst" }', "`startfirst` is none of `stop-first`, `start-first`"),
+        ("{ parallelism = 0 }", "`0` is not between 1 and 1000"),
+        ("{ monitor = 10 }", "`10` has no unit"),
+        ('{ drain = "61m" }', "`61m` is over 1h"),
+        ('{ on_failure = "stop" }', "`stop` is none of `pause`, `rollback`, `continue`"),
+        ('{ delay = "1s" }', "unknown key `delay`"),
+    ],
+)
+def test_updates_that_cannot_be_meant(written: str, message: str) -> None:
+    """One problem each."""
+    assert messages(f"update = {written}") == [message]

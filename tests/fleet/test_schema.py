@@ -18,10 +18,13 @@ from anchor_supervisor.fleet.model import (
     Health,
     Limits,
     RestartPolicy,
+    Schedule,
+    Startup,
     StopPolicy,
+    UpdatePolicy,
 )
 from anchor_supervisor.fleet.parse import loads
-from fleet_text import NOTHING, container, messages, read
+from fleet_text import container, messages, read
 
 REFERENCE: Final = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text("utf-8")
 HEADINGS: Final = {
@@ -30,6 +33,8 @@ HEADINGS: Final = {
     **{f"`[{name}]`": name for name in schema.SECTIONS if name.startswith("containers")},
     "`[networks.NAME]`": "networks.NAME",
     "`[volumes.NAME]`": "volumes.NAME",
+    "`[secrets.NAME]`": "secrets.NAME",
+    "`[configs.NAME]`": "configs.NAME",
 }
 LATER: Final = "*not supported yet*"
 
@@ -66,32 +71,40 @@ def test_the_reference_has_no_section_without_keys() -> None:
     assert set(HEADINGS.values()) == set(schema.SECTIONS)
 
 
-def test_every_example_of_the_reference_is_a_fleet() -> None:
-    """A reader can start from any of them."""
+def test_every_example_of_the_reference_is_a_fleet(tmp_path: Path) -> None:
+    """A reader can start from any of them, given the one file and the one variable."""
+    (tmp_path / "token").write_text("t")
+    variables = {"PASSWORD": "p"}
     examples = re.findall(r"^```toml\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
     assert len(examples) > 10
     for example in examples:
-        assert loads(example, file="e.toml", directory="/", environment=NOTHING).containers
+        assert loads(
+            example, file="e.toml", directory=str(tmp_path), environment=variables
+        ).containers
 
 
 IN_CONTAINER: Final = {
     name.removeprefix("containers.NAME"): section
     for name, section in schema.SECTIONS.items()
-    if name.startswith("containers.NAME") and name != "containers.NAME.networks.NAME"
+    if name.startswith("containers.NAME")
+    and not name.endswith((".networks.NAME", ".depends_on.NAME", ".secrets", ".configs"))
 }
+NEEDED: Final = {".health": "tcp = 80, ", ".startup": "tcp = 80, ", ".schedule": 'every = "1h", '}
+"""What else such a table has to have."""
 
 
 @pytest.mark.parametrize("where", IN_CONTAINER)
 def test_a_default_means_what_leaving_the_key_out_means(where: str) -> None:
     """Written out or not, the container is the same."""
-    extra = "tcp = 80, " if where == ".health" else ""
+    extra = NEEDED.get(where, "")
     prefix = where.removeprefix(".")
-    plain = container(f"{prefix} = {{ {extra}}}".replace(", }", " }") if prefix else "")
+    kind = 'kind = "job"\n' if where == ".schedule" else ""
+    plain = container(f"{kind}{prefix} = {{ {extra}}}".replace(", }", " }") if prefix else "")
     for name, key in IN_CONTAINER[where].items():
         if key.default is None:
             continue
         pair = f"{name} = {key.default}"
-        written = container(f"{prefix} = {{ {extra}{pair} }}" if prefix else pair)
+        written = container(f"{kind}{prefix} = {{ {extra}{pair} }}" if prefix else pair)
         assert written.limits.declared == ({name} if where == ".limits" else set())
         assert written.stop.declared == ({name} if where == ".stop" else set())
         assert _without_declared(written) == _without_declared(plain)
@@ -132,9 +145,33 @@ def test_the_schema_has_the_fields_of_the_model() -> None:
     assert supported["containers.NAME.stop"] == set(fields_dict(StopPolicy)) - {"declared"}
     assert supported["containers.NAME.build"] == set(fields_dict(Build))
     assert supported["containers.NAME.capabilities"] == set(fields_dict(Capabilities))
-    assert supported["containers.NAME.networks.NAME"] == set(fields_dict(Attachment))
-    probes = {"exec", "tcp", "http"}
+    assert supported["containers.NAME.networks.NAME"] == set(fields_dict(Attachment)) - {"network"}
+    assert supported["containers.NAME.schedule"] == set(fields_dict(Schedule))
+    assert supported["containers.NAME.update"] == set(fields_dict(UpdatePolicy))
+    probes = {"exec", "tcp", "http", "log", "notify"}
     assert supported["containers.NAME.health"] - probes == set(fields_dict(Health)) - {"probe"}
+    assert supported["containers.NAME.startup"] - probes == set(fields_dict(Startup)) - {"probe"}
+
+
+def test_what_a_dependency_leaves_out_is_the_default() -> None:
+    """Its table is as good as the word, and as nothing."""
+    other = '[containers.db]\nimage = "host"\ncommand = ["true"]\n'
+    word = container('depends_on = { db = "started" }', other)
+    for name, key in schema.DEPENDENCY.items():
+        assert container(f"depends_on = {{ db = {{ {name} = {key.default} }} }}", other) == word
+    assert container("depends_on = { db = {} }", other) == word
+
+
+@pytest.mark.parametrize("where", ["secrets", "configs"])
+def test_what_a_secret_leaves_out_is_the_default(where: str) -> None:
+    """And so for configs."""
+    plain = f'[{where}.token]\nenvironment = "TOKEN"\n'
+    variables = {"TOKEN": "x"}
+    lines = f'{where} = ["token"]'
+    for name, key in schema.SECTIONS[f"{where}.NAME"].items():
+        if key.default is not None:
+            written = container(lines, f"{plain}{name} = {key.default}\n", variables)
+            assert written == container(lines, plain, variables)
 
 
 def test_words_of_other_tools_lead_to_keys_that_exist() -> None:

@@ -1,0 +1,44 @@
+"""What the meaning of a container's table depends on, beside the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import final
+
+from attrs import field, frozen
+
+from anchor_supervisor.fleet.model import GrantKind
+
+
+@final
+@frozen
+class Source:
+    """A declared secret or config. `content` reads it once, and is None where that fails.
+
+    `owner` is USER or USER:GROUP; None: the user of the container that gets it.
+    """
+
+    mode: int
+    owner: str | None
+    content: Callable[[], bytes | None]
+
+
+Sources = Mapping[tuple[GrantKind, str], Source]
+
+
+@final
+@frozen
+class Surroundings:
+    """Where a container's table is, what is set, what is declared, and how files are read.
+
+    `read_text` and `read_bytes` raise Mistake where a file cannot be read. `fleet` is the fleet's
+    name, `sources` its secrets and configs.
+    """
+
+    directory: str
+    environment: Mapping[str, str]
+    read_text: Callable[[str], str]
+    read_bytes: Callable[[str], bytes]
+    fleet: str = ""
+    sources: Sources = field(factory=lambda: MappingProxyType({}))
