@@ -14,23 +14,28 @@ from typing import Any
 import trio
 from attrs import define, evolve, field
 
-from anchor_supervisor.control.handler import ActOptions, LogQuery
+from anchor_supervisor.control.handler import ActOptions, EventQuery, LogQuery, Wanted
 from anchor_supervisor.control.protocol import NotFound, log_line
 from anchor_supervisor.control.server import serve
 from anchor_supervisor.control.shapes import (
+    ApplyLine,
     ContainerRow,
     DownResult,
     ExecContext,
     FleetInfo,
     Held,
+    JournalEntry,
     LogLine,
+    Plan,
     RootContext,
+    UpdateRow,
     Why,
 )
-from anchor_supervisor.errors import HostError
+from anchor_supervisor.errors import FleetError, HostError, Problem
 from anchor_supervisor.observability import places
 
 LONG_AGO = "2026-01-02T03:04:05.678Z"
+LONG_AGO_EXACTLY = "2026-01-02T03:04:05.678000000Z"
 FAR_AHEAD = "2096-01-02T03:04:05.678Z"
 
 
@@ -128,6 +133,84 @@ def story(about: ContainerRow) -> Why:
     }
 
 
+def entry(event: str, **facts: object) -> JournalEntry:
+    """An entry of the journal, of long ago."""
+    return {"time": LONG_AGO_EXACTLY, "event": event, **facts}  # type: ignore[typeddict-item]
+
+
+def web_plan() -> Plan:
+    """A plan that concerns `web`: a limit and the command; and a new `cache`; `migrate` goes."""
+    nothing = {"replicas_before": 2, "replicas": 2}
+    return {
+        "fleet": "shop",
+        "running": True,
+        "keys": [{"key": "fleet.parallel", "before": None, "after": "4", "effect": "live"}],
+        "containers": [
+            {
+                "container": "web",
+                "action": "change",
+                "effect": "restart",
+                **nothing,  # type: ignore[typeddict-item]
+                "keys": [
+                    {"key": "limits.memory", "before": "64M", "after": "128M", "effect": "live"},
+                    {
+                        "key": "command",
+                        "before": "serve \x1b[2J",
+                        "after": "serve --fast",
+                        "effect": "restart",
+                    },
+                ],
+            },
+            {
+                "container": "cache",
+                "action": "start",
+                "effect": "start",
+                "replicas_before": 0,
+                "replicas": 3,
+                "keys": [],
+            },
+            {
+                "container": "migrate",
+                "action": "stop",
+                "effect": "stop",
+                "replicas_before": 1,
+                "replicas": 0,
+                "keys": [],
+            },
+        ],
+    }
+
+
+EMPTY_PLAN: Plan = {"fleet": "shop", "running": True, "keys": [], "containers": []}
+
+
+def web_updated(result: str, reason: str) -> list[ApplyLine]:
+    """The lines of an apply of `web_plan` whose update of `web` came to this end."""
+    done = result == "done"
+    update: UpdateRow = {
+        "container": "web",
+        "active": False,
+        "result": result,
+        "reason": reason,
+        "replaced": 2 if done else 1,
+        "total": 2,
+    }
+    failed = [] if done else [f"the update of `web` is {result}: {reason}"]
+    return [
+        {"plan": web_plan()},
+        {"entry": entry("transition", container="web.1", state="running", reason="started")},
+        {"entry": entry("update", container="web", result=result, reason=reason)},
+        {
+            "result": {
+                "plan": web_plan(),
+                "updates": [update],
+                "failed": failed,
+                "ok": done,
+            }
+        },
+    ]
+
+
 @define
 class FakeFleet:
     """Answers from `rows`; keeps what it was asked in `asked`. `gone` is set by `down`."""
@@ -182,6 +265,59 @@ class FakeFleet:
         for each in self.meant(name):
             each["state"] = "stopped" if verb == "stop" else "running"
         return self.meant(name)
+
+    async def plan(self, wanted: Wanted) -> Plan:
+        """Of the profile `same` nothing changes; `wrong` is refused as a wrong file."""
+        self.asked.append(("plan", wanted))
+        if "wrong" in wanted.profiles:
+            raise FleetError([Problem("must be a list", "a.toml", 3, "containers.web", "brackets")])
+        return EMPTY_PLAN if "same" in wanted.profiles else web_plan()
+
+    async def apply(self, wanted: Wanted) -> AsyncGenerator[ApplyLine, None]:
+        """Go on for ever with the profile `slow`, stop half-way with `cut`; fail with `broken`."""
+        plan = await self.plan(wanted)
+        lines = web_updated("done", "all replicas are new")
+        if not plan["containers"]:
+            lines = [
+                {"plan": plan},
+                {"result": {"plan": plan, "updates": [], "failed": [], "ok": True}},
+            ]
+        elif "broken" in wanted.profiles:
+            lines = web_updated("paused", "`web.1` exited (1)")
+        elif {"cut", "slow"} & {*wanted.profiles}:
+            lines = lines[:1]
+        self.followers += 1
+        try:
+            for line in lines:
+                yield line
+            if "slow" in wanted.profiles:
+                await self.gone.wait()
+        finally:
+            self.followers -= 1
+            self.follower_left.set()
+
+    async def scale(self, replicas: Mapping[str, int]) -> AsyncGenerator[ApplyLine, None]:
+        """As an apply."""
+        self.asked.append(("scale", dict(replicas)))
+        for name in replicas:
+            self.meant(name)
+        for line in web_updated("done", ""):
+            yield line
+
+    async def follow_events(self, query: EventQuery) -> AsyncGenerator[JournalEntry, None]:
+        """Two entries, and then silence until the reader leaves."""
+        self.asked.append(("events", query))
+        for name in query.names:
+            self.meant(name)
+        self.followers += 1
+        try:
+            yield entry("transition", container="web.1", state="running", health="none", reason="")
+            yield entry("update", container="web", result="done", reason="all replicas are new")
+            if query.follow:
+                await self.gone.wait()
+        finally:
+            self.followers -= 1
+            self.follower_left.set()
 
     async def down(self, *, volumes: bool) -> DownResult:
         """End; the program above ends at once after that."""

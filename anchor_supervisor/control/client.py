@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -18,10 +19,13 @@ from anchor_supervisor.control.address import socket_address
 from anchor_supervisor.errors import (
     AnchorError,
     ControlError,
+    FleetError,
     HostError,
     ImageError,
     NetworkError,
+    Problem,
     SupervisionBug,
+    UnfitHostError,
 )
 
 ANSWER_TIME: Final = 10.0
@@ -50,6 +54,10 @@ class Interrupted(ControlError):  # noqa: N818
     """The supervisor went away before it had answered."""
 
 
+class Overdue(ControlError):  # noqa: N818
+    """The time that the operator had for it is over; what was asked for goes on."""
+
+
 def _silent(fleet: str) -> ControlError:
     message = f"the supervisor of `{fleet}` does not answer"
     return ControlError(message, hint="it is stopped, or the machine is overloaded")
@@ -59,9 +67,12 @@ def _silent(fleet: str) -> ControlError:
 class Pending:
     """A request that is under way; `result` waits for its answer."""
 
-    def __init__(self, fleet: str, connection: socket.socket) -> None:
-        """Take the connection over."""
+    def __init__(
+        self, fleet: str, connection: socket.socket, deadline: float | None = None
+    ) -> None:
+        """Take the connection over. `deadline`: a monotonic second, for the whole answer."""
         self._fleet = fleet
+        self._deadline = deadline
         self._connection = connection
         self._answer = connection.makefile("rb")
 
@@ -103,18 +114,22 @@ class Pending:
         return int(parts[1]), length
 
     def _guarded_read(self, size: int) -> bytes:
-        try:
-            return self._answer.read(size)
-        except TimeoutError:
-            raise _silent(self._fleet) from None
-        except OSError:
-            return b""
+        return self._guarded(lambda: self._answer.read(size))
 
     def _guarded_readline(self) -> bytes:
+        return self._guarded(self._answer.readline)
+
+    def _guarded(self, read: Callable[[], bytes]) -> bytes:
         try:
-            return self._answer.readline()
+            if self._deadline is not None:
+                self._connection.settimeout(max(0.001, self._deadline - time.monotonic()))
+            return read()
         except TimeoutError:
-            raise _silent(self._fleet) from None
+            if self._deadline is None:
+                raise _silent(self._fleet) from None
+            message = f"fleet `{self._fleet}` is not there yet"
+            hint = "it goes on; ask `anchor ps` and `anchor why NAME`"
+            raise Overdue(message, hint=hint) from None
         except OSError:
             return b""
 
@@ -125,6 +140,9 @@ class Pending:
                 return value
             told = value["error"]
             kind = _KINDS.get(told["kind"], ControlError)
+            if "problems" in told:
+                problems = [Problem(str(words), hint=hint) for words, hint in told["problems"]]
+                raise (FleetError if told["kind"] == "FleetError" else UnfitHostError)(problems)
             raise kind(str(told["message"]), hint=told.get("hint"))
         except (ValueError, KeyError, TypeError):
             message = f"the supervisor of `{self._fleet}` gave an answer that is not understood"
@@ -151,14 +169,32 @@ class Client:
         """GET, and the answer's lines as they come."""
         return self.send("GET", path, timeout=None).lines()
 
+    def tell(
+        self, path: str, body: object, *, patience: float | None = None
+    ) -> Generator[Any, None, None]:
+        """POST, and the answer's lines as they come, for at most `patience` seconds (None: ever).
+
+        Raises Overdue then.
+        """
+        deadline = None if patience is None else time.monotonic() + patience
+        return self.send("POST", path, body, timeout=None, deadline=deadline).lines()
+
     def post(self, path: str, body: object) -> Any:  # noqa: ANN401
         """POST, and the answer's value, however long it takes."""
         return self.send("POST", path, body, timeout=None).result()
 
     def send(
-        self, method: str, path: str, body: object = None, *, timeout: float | None = ANSWER_TIME
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        timeout: float | None = ANSWER_TIME,
+        deadline: float | None = None,
     ) -> Pending:
         """Send a request and leave the answer for later. `timeout` (seconds) is for each wait.
+
+        `deadline` is a monotonic second, for the whole answer.
 
         Raises NotRunning where nobody listens, ControlError where it cannot be reached.
         """
@@ -175,7 +211,7 @@ class Client:
             raise _silent(self.fleet) from None
         except OSError:
             pass  # turned away: the answer says why
-        return Pending(self.fleet, connection)
+        return Pending(self.fleet, connection, deadline)
 
     def connect(self, timeout: float | None = ANSWER_TIME) -> socket.socket:
         """Connect, or raise what is in the way, in words."""

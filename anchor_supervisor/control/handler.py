@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from anchor_supervisor.control.shapes import (
+    ApplyLine,
     ContainerRow,
     DownResult,
     ExecContext,
     FleetInfo,
     Held,
+    JournalEntry,
     LogLine,
+    Plan,
     RootContext,
     Why,
 )
@@ -47,6 +50,34 @@ class LogQuery:
     since: str | None = None
     follow: bool = False
     previous: bool = False
+
+
+@final
+@frozen
+class EventQuery:
+    """Which entries of the journal: about `names` (none: all), not before `since`, the last `tail`.
+
+    `since` is a time as `observability.log_store.format_time` writes it. `follow` goes on with new
+    entries until the reader hangs up.
+    """
+
+    names: tuple[str, ...] = ()
+    tail: int | None = None
+    since: str | None = None
+    follow: bool = False
+
+
+@final
+@frozen
+class Wanted:
+    """A fleet as an operator wants it: its files (absolute paths), merged, with these profiles.
+
+    `environment` is the operator's, for what the files take from it; it may hold secrets.
+    """
+
+    files: tuple[str, ...]
+    profiles: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(factory=dict, repr=False)
 
 
 class Handler(Protocol):
@@ -88,6 +119,26 @@ class Handler(Protocol):
 
     async def root_context(self, name: str) -> RootContext:
         """Say where the root of this instance is, running or not."""
+        ...
+
+    async def plan(self, wanted: Wanted) -> Plan:
+        """Say what an apply of this would do."""
+        ...
+
+    def apply(self, wanted: Wanted) -> AsyncGenerator[ApplyLine, None]:
+        """Make the fleet what is wanted, and tell how it goes, to the end.
+
+        Whatever is wrong is raised before the first line, and then nothing has changed. From the
+        first line on it goes its way, whether anybody listens or not.
+        """
+        ...
+
+    def scale(self, replicas: Mapping[str, int]) -> AsyncGenerator[ApplyLine, None]:
+        """Change how many replicas containers have; otherwise as `apply`."""
+        ...
+
+    def follow_events(self, query: EventQuery) -> AsyncGenerator[JournalEntry, None]:
+        """Yield entries of the journal. Closed by the server, as those of `follow_logs`."""
         ...
 
     def hold(self, name: str) -> AsyncGenerator[Held, None]:

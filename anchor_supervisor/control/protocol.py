@@ -10,6 +10,10 @@
     GET  /v1/containers/NAME/root               RootContext
     GET  /v1/containers/NAME/hold               Held, a line; until the client hangs up, or 600 s
     GET  /v1/logs?name=&tail=&since=&follow=1&previous=1    LogLine, a line of JSON each
+    GET  /v1/events?name=&tail=&since=&follow=1             JournalEntry, a line of JSON each
+    POST /v1/plan                  {files, profiles, environment}   Plan
+    POST /v1/apply                 {files, profiles, environment}   ApplyLine, a line of JSON each
+    POST /v1/scale                 {CONTAINER: REPLICAS}    ApplyLine, a line of JSON each
     POST /v1/containers/NAME/VERB  {signal, wait}           [ContainerRow], as they are afterwards
     POST /v1/down                  {volumes}                DownResult
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 ACTIONS: Final = ("start", "stop", "restart", "kill")
 MAX_HEAD: Final = 16 * 1024
 MAX_BODY: Final = 64 * 1024
+MAX_ENVIRONMENT: Final = 1024 * 1024  # of the body of plan and apply, which carry one
 JSON_TYPE: Final = "application/json"
 LINES_TYPE: Final = "application/x-ndjson"
 

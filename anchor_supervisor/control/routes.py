@@ -5,15 +5,31 @@ A call is a small value; the server performs it on its `Handler`.
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Mapping
 from typing import Final, final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
-from anchor_supervisor.control.handler import ActOptions, LogQuery
-from anchor_supervisor.control.protocol import ACTIONS, Malformed, NotFound, Refused
+from anchor_supervisor.control.asked import (
+    parse_body,
+    parse_event_query,
+    parse_flag,
+    parse_log_query,
+    parse_name,
+    parse_replicas,
+    parse_signal,
+    parse_wanted,
+)
+from anchor_supervisor.control.handler import ActOptions, EventQuery, LogQuery, Wanted
+from anchor_supervisor.control.protocol import (
+    ACTIONS,
+    MAX_BODY,
+    MAX_ENVIRONMENT,
+    Malformed,
+    NotFound,
+    Refused,
+)
 from anchor_supervisor.errors import (
     AnchorError,
     ControlError,
@@ -22,6 +38,7 @@ from anchor_supervisor.errors import (
     ImageError,
     NetworkError,
     SupervisionBug,
+    UnfitHostError,
 )
 
 
@@ -87,6 +104,38 @@ class ReadLogs:
 
 @final
 @frozen
+class ReadEvents:
+    """GET /v1/events."""
+
+    query: EventQuery
+
+
+@final
+@frozen
+class TellPlan:
+    """POST /v1/plan."""
+
+    wanted: Wanted
+
+
+@final
+@frozen
+class Apply:
+    """POST /v1/apply."""
+
+    wanted: Wanted
+
+
+@final
+@frozen
+class Scale:
+    """POST /v1/scale."""
+
+    replicas: Mapping[str, int]
+
+
+@final
+@frozen
 class Act:
     """POST /v1/containers/NAME/VERB."""
 
@@ -104,7 +153,9 @@ class Down:
 
 
 Look = GetFleet | ListContainers | Inspect | TellWhy | GetExecContext | GetRootContext
-Call = Look | Hold | ReadLogs | Act | Down
+Stream = Hold | ReadLogs | ReadEvents | Apply | Scale
+Simple = Look | TellPlan | Act | Down
+Call = Stream | Simple
 
 
 class MethodNotAllowed(ControlError):  # noqa: N818 - it is what happened
@@ -115,11 +166,6 @@ class MethodNotAllowed(ControlError):  # noqa: N818 - it is what happened
         super().__init__(f"`{method}` is not possible here, only {allowed}")
         self.allowed = allowed
 
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}", re.IGNORECASE)
-_SIGNAL = re.compile(r"[A-Z0-9+-]{1,16}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", re.ASCII)
-_LOG_KEYS: Final = frozenset({"name", "tail", "since", "follow", "previous"})
 
 STATUS: Final[tuple[tuple[type[AnchorError], int], ...]] = (
     (NotFound, 404),
@@ -139,8 +185,19 @@ STATUS: Final[tuple[tuple[type[AnchorError], int], ...]] = (
 def error_answer(error: AnchorError) -> tuple[int, dict[str, object]]:
     """Give the status and the body that say this error; `kind` is the nearest class in `STATUS`."""
     kind, status = next(entry for entry in STATUS if isinstance(error, entry[0]))
-    body = {"message": error.message, "hint": error.hint, "kind": kind.__name__}
+    body: dict[str, object] = {
+        "message": error.message,
+        "hint": error.hint,
+        "kind": kind.__name__,
+    }
+    if isinstance(error, FleetError | UnfitHostError):
+        body["problems"] = [[str(problem), problem.hint] for problem in error.problems]
     return status, {"error": body}
+
+
+def largest_body(target: str) -> int:
+    """Say how many bytes of a body are read for this target; more is refused."""
+    return MAX_ENVIRONMENT if target in {"/v1/plan", "/v1/apply"} else MAX_BODY
 
 
 def parse_call(method: str, target: str, body: bytes) -> Call:
@@ -159,15 +216,28 @@ def parse_call(method: str, target: str, body: bytes) -> Call:
             return ListContainers()
         case ["v1", "logs"]:
             _expect("GET", method)
-            return ReadLogs(_parse_log_query(parts.query))
+            return ReadLogs(parse_log_query(parts.query))
         case ["v1", "down"]:
             _expect("POST", method)
-            return Down(_flag(_parse_body(body, {"volumes"}), "volumes"))
+            return Down(parse_flag(parse_body(body, {"volumes"}), "volumes"))
+        case ["v1", "events"]:
+            _expect("GET", method)
+            return ReadEvents(parse_event_query(parts.query))
+        case ["v1", "plan"]:
+            _expect("POST", method)
+            return TellPlan(parse_wanted(body))
+        case ["v1", "apply"]:
+            _expect("POST", method)
+            return Apply(parse_wanted(body))
+        case ["v1", "scale"]:
+            _expect("POST", method)
+            return Scale(parse_replicas(body))
         case ["v1", "containers", name, *rest]:
-            return _parse_container_call(method, _parse_name(unquote(name)), rest, body)
+            return _parse_container_call(method, parse_name(unquote(name)), rest, body)
         case _:
             message = f"there is no page `{parts.path}`"
-            pages = "/v1/fleet, /v1/containers, /v1/logs, /v1/down"
+            pages = "/v1/fleet, /v1/containers, /v1/logs, /v1/events, /v1/down"
+            pages += ", /v1/plan, /v1/apply, /v1/scale"
             raise NotFound(message, hint=f"the pages are {pages}")
 
 
@@ -190,8 +260,9 @@ def _parse_container_call(method: str, name: str, rest: list[str], body: bytes) 
             return Hold(name)
         case [verb] if verb in ACTIONS:
             _expect("POST", method)
-            options = _parse_body(body, {"signal", "wait"})
-            return Act(name, verb, ActOptions(_signal(options, verb), _flag(options, "wait")))
+            options = parse_body(body, {"signal", "wait"})
+            signal, wait = parse_signal(options, verb), parse_flag(options, "wait")
+            return Act(name, verb, ActOptions(signal, wait))
         case _:
             message = f"`{'/'.join(rest)}` is nothing that can be done with a container"
             raise NotFound(message, hint=f"one of {', '.join(ACTIONS)}, why, root")
@@ -200,88 +271,3 @@ def _parse_container_call(method: str, name: str, rest: list[str], body: bytes) 
 def _expect(allowed: str, method: str) -> None:
     if method != allowed:
         raise MethodNotAllowed(method, allowed)
-
-
-def _parse_name(name: str) -> str:
-    if _NAME.fullmatch(name) is None:
-        message = f"`{name}` is not a container's name"
-        raise Malformed(message)
-    return name
-
-
-def _parse_body(body: bytes, keys: set[str]) -> dict[str, object]:
-    """Take an object apart; nothing at all is an empty one, an unknown key an error."""
-    if not body.strip():
-        return {}
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        message = "the body is not JSON"
-        raise Malformed(message) from error
-    if not isinstance(value, dict):
-        message = "the body is not a JSON object"
-        raise Malformed(message)
-    for key in value.keys() - keys:
-        message = f"unknown key `{key}`"
-        raise Malformed(message, hint=f"known here: {', '.join(sorted(keys))}")
-    return value
-
-
-def _flag(options: dict[str, object], key: str) -> bool:
-    value = options.get(key, False)
-    if not isinstance(value, bool):
-        message = f"`{key}` must be true or false"
-        raise Malformed(message)
-    return value
-
-
-def _signal(options: dict[str, object], verb: str) -> str | None:
-    value = options.get("signal")
-    if value is None:
-        return None
-    if verb != "kill" or not isinstance(value, str) or not _SIGNAL.fullmatch(value):
-        message = "`signal` must be a signal's name without SIG, and is for kill only"
-        raise Malformed(message)
-    return value
-
-
-def _parse_log_query(query: str) -> LogQuery:
-    try:
-        given = parse_qs(query, keep_blank_values=True, max_num_fields=300)
-    except ValueError as error:
-        message = f"the query is malformed: {error}"
-        raise Malformed(message) from error
-    for key in given.keys() - _LOG_KEYS:
-        message = f"unknown parameter `{key}`"
-        raise Malformed(message, hint=f"known here: {', '.join(sorted(_LOG_KEYS))}")
-    return LogQuery(
-        names=tuple(_parse_name(name) for name in given.get("name", ())),
-        tail=_tail(given.get("tail", [""])[-1]),
-        since=_since(given.get("since", [""])[-1]),
-        follow=_switch(given, "follow"),
-        previous=_switch(given, "previous"),
-    )
-
-
-def _tail(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        message = f"`tail` must be a count, not `{text}`"
-        raise Malformed(message)
-    return int(text)
-
-
-def _since(text: str) -> str | None:
-    if text and _TIME.fullmatch(text) is None:
-        message = f"`since` must be a time such as 2026-01-02T03:04:05.000000000Z, not `{text}`"
-        raise Malformed(message)
-    return text or None
-
-
-def _switch(given: dict[str, list[str]], key: str) -> bool:
-    text = given.get(key, ["0"])[-1]
-    if text not in {"0", "1"}:
-        message = f"`{key}` must be 0 or 1, not `{text}`"
-        raise Malformed(message)
-    return text == "1"

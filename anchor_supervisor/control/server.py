@@ -11,10 +11,10 @@ import json
 import os
 import select
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, final
+from typing import Final, cast, final
 
 import h11
 import structlog
@@ -27,17 +27,17 @@ from anchor_supervisor.control.listener import listening, peer_uid
 from anchor_supervisor.control.protocol import (
     JSON_TYPE,
     LINES_TYPE,
-    MAX_BODY,
     MAX_HEAD,
     Malformed,
     Refused,
 )
-from anchor_supervisor.control.shapes import Held, LogLine
 from anchor_supervisor.errors import AnchorError, SupervisionBug
 
 log = structlog.get_logger("control")
 
 CHUNK: Final = 65536
+
+Lines = AsyncGenerator[Mapping[str, object], None]
 
 
 @final
@@ -169,18 +169,19 @@ class Connection:
                 return None
             self.without_body = event.method == b"HEAD"
             with trio.fail_after(self.bounds.request_time):
-                return event, await self._read_body()
+                most = routes.largest_body(event.target.decode())
+                return event, await self._read_body(most)
         return None
 
-    async def _read_body(self) -> bytes:
+    async def _read_body(self, most: int) -> bytes:
         body = bytearray()
         if self.http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[])
             await self._send(go_on)
         while isinstance(event := await self._next_event(), h11.Data):
             body += event.data
-            if len(body) > MAX_BODY:
-                message = f"the body is larger than {MAX_BODY} bytes"
+            if len(body) > most:
+                message = f"the body is larger than {most} bytes"
                 raise h11.RemoteProtocolError(message, error_status_hint=413)
         return bytes(body)
 
@@ -192,12 +193,9 @@ class Connection:
     async def _answer(self, request: h11.Request, body: bytes) -> None:
         try:
             call = routes.parse_call(request.method.decode(), request.target.decode(), body)
-            if isinstance(call, routes.ReadLogs):
-                await self._while_listening(
-                    lambda: self._send_stream(self.handler.follow_logs(call.query))
-                )
-            elif isinstance(call, routes.Hold):
-                await self._while_listening(lambda: self._send_stream(self.handler.hold(call.name)))
+            if isinstance(call, routes.Stream):
+                lines = stream(self.handler, call)
+                await self._while_listening(lambda: self._send_stream(lines))
             else:
                 await self._while_listening(lambda: self._perform(call))
         except AnchorError as error:
@@ -208,13 +206,13 @@ class Connection:
             log.exception("bug", request=f"{request.method!r} {request.target!r}")
             await self._send_error(SupervisionBug("internal error; the supervisor's log has it"))
 
-    async def _perform(self, call: routes.Call) -> None:
+    async def _perform(self, call: routes.Simple) -> None:
         value = await perform(self.handler, call)
         # What was done is told even if the supervisor ends this very moment.
         with trio.move_on_after(self.bounds.farewell_time, shield=True):
             await self._send_whole(200, value)
 
-    async def _send_stream(self, values: AsyncGenerator[LogLine | Held, None]) -> None:
+    async def _send_stream(self, values: Lines) -> None:
         async with aclosing(values) as lines:
             first = await anext(
                 lines, None
@@ -225,9 +223,7 @@ class Connection:
                 await self._send_lines(first, lines)
             await self._send(h11.EndOfMessage())
 
-    async def _send_lines(
-        self, first: LogLine | Held, lines: AsyncGenerator[LogLine | Held, None]
-    ) -> None:
+    async def _send_lines(self, first: Mapping[str, object], lines: Lines) -> None:
         await self._send(h11.Data(data=_line(first)))
         async for line in lines:
             await self._send(h11.Data(data=_line(line)))
@@ -287,8 +283,25 @@ def _line(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
-async def perform(handler: Handler, call: routes.Call) -> object:
-    """Do one call, but for those that answer with a stream."""
+def stream(handler: Handler, call: routes.Stream) -> Lines:
+    """Begin one of the calls that answer with lines."""
+    lines: object
+    match call:
+        case routes.ReadLogs(query=query):
+            lines = handler.follow_logs(query)
+        case routes.ReadEvents(query=events):
+            lines = handler.follow_events(events)
+        case routes.Hold(name=name):
+            lines = handler.hold(name)
+        case routes.Apply(wanted=wanted):
+            lines = handler.apply(wanted)
+        case routes.Scale(replicas=replicas):
+            lines = handler.scale(replicas)
+    return cast("Lines", lines)
+
+
+async def perform(handler: Handler, call: routes.Simple) -> object:
+    """Do one of the calls that answer with one value."""
     match call:
         case routes.GetFleet():
             return await handler.fleet()
@@ -304,8 +317,7 @@ async def perform(handler: Handler, call: routes.Call) -> object:
             return await handler.root_context(name)
         case routes.Act(name=name, verb=verb, options=options):
             return await handler.act(name, verb, options)
+        case routes.TellPlan(wanted=wanted):
+            return await handler.plan(wanted)
         case routes.Down(volumes=volumes):
             return await handler.down(volumes=volumes)
-        case routes.ReadLogs() | routes.Hold():
-            message = "its answer is a stream"
-            raise SupervisionBug(message)

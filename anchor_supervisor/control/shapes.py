@@ -222,6 +222,91 @@ class Held(TypedDict):
     held: bool
 
 
+class JournalEntry(TypedDict):
+    """One thing that happened, as the journal keeps it; more keys follow from `event`.
+
+    ``transition``: container (an instance), before, state, health, reason, exit. ``update``:
+    container, result, reason. The others say what happened in figures; an absent fact is null or
+    left out. `time` has nanoseconds.
+    """
+
+    time: str
+    event: str
+
+
+class KeyChange(TypedDict):
+    """One key that differs. `key` is a path within its table: `limits.memory`.
+
+    Values are as a person writes them; null is what is not there. Secrets are never shown.
+    `effect`: nothing, live, signal, restart or recreate.
+    """
+
+    key: str
+    before: str | None
+    after: str | None
+    effect: str
+
+
+class ContainerChange(TypedDict):
+    """What becomes of one container. `action`: start, stop or change; `effect`: its greatest.
+
+    `replicas` is how many there will be, after how many there are.
+    """
+
+    container: str
+    action: str
+    effect: str
+    replicas_before: int
+    replicas: int
+    keys: list[KeyChange]
+
+
+class Plan(TypedDict):
+    """What an apply would do. `running` false: what `up` would start.
+
+    `keys` are those of the fleet itself, its networks and volumes.
+    """
+
+    fleet: str
+    running: bool
+    keys: list[KeyChange]
+    containers: list[ContainerChange]
+
+
+class UpdateRow(TypedDict):
+    """One container's update.
+
+    `result` is null while it is `active`, then done, paused, rolled back or superseded.
+    """
+
+    container: str
+    active: bool
+    result: str | None
+    reason: str
+    replaced: int
+    total: int
+
+
+class ApplyResult(TypedDict):
+    """How an apply ended. `failed` tells of each instance that is not as the file says, in words.
+
+    `ok`: everything is as the file says.
+    """
+
+    plan: Plan
+    updates: list[UpdateRow]
+    failed: list[str]
+    ok: bool
+
+
+class ApplyLine(TypedDict):
+    """One line of an apply: the plan first, then what happens, then the result. One key is set."""
+
+    plan: NotRequired[Plan]
+    entry: NotRequired[JournalEntry]
+    result: NotRequired[ApplyResult]
+
+
 class DownResult(TypedDict):
     """What a fleet's end has removed, in words, a line each."""
 
@@ -229,8 +314,12 @@ class DownResult(TypedDict):
 
 
 class ErrorBody(TypedDict):
-    """The inside of an error answer; `kind` is a class of our errors."""
+    """The inside of an error answer; `kind` is a class of our errors.
+
+    `problems` are all that is wrong with a fleet's file, or with the machine for it: words, hint.
+    """
 
     message: str
     hint: str | None
     kind: str
+    problems: NotRequired[list[tuple[str, str | None]]]

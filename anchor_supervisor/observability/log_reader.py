@@ -20,7 +20,7 @@ from anchor_supervisor.observability.log_store import (
     log_file_name,
     read_runs,
 )
-from anchor_supervisor.observability.rotation import open_generations
+from anchor_supervisor.observability.rotation import GenerationReader
 
 _BLOCK = 256 * 1024
 _FIRST, _LAST = "", "~"  # before and after every time's text
@@ -69,15 +69,14 @@ class LogCursor:
         previous: bool = False,
     ) -> None:
         """Open the files that are there, and find the beginning."""
-        self._directory = directory
         self._low, self._high = since or _FIRST, _LAST
         if previous:
             *_, before, present = [_LAST, _LAST, *read_runs(directory)]
             self._low, self._high = max(self._low, before), present
-        self._files: list[int] = []
-        self._offset = 0
-        self._rest = b""
-        self._open_newer()
+        # A file that was last written before `since` holds nothing newer.
+        self._reader = GenerationReader(
+            directory, log_file_name, lambda written: format_time(written) < self._low
+        )
         if tail is not None:
             self._begin_at_tail(tail)
 
@@ -96,52 +95,15 @@ class LogCursor:
 
     def close(self) -> None:
         """Close the files."""
-        for fd in self._files:
-            os.close(fd)
-        self._files.clear()
+        self._reader.close()
 
     def read_some(self) -> list[Record] | None:
         """Give the next records; perhaps none of a block were wanted. None: no more for now."""
-        if not self._files:
-            self._open_newer()
-        while self._files:
-            data = os.pread(self._files[0], _BLOCK, self._offset)
-            if data:
-                self._offset += len(data)
-                return self._wanted(data)
-            if len(self._files) == 1 and not self._open_newer():
-                return None
-            if not os.pread(self._files[0], 1, self._offset):  # written before the rotation?
-                os.close(self._files.pop(0))
-                self._offset, self._rest = 0, b""
-        return None
-
-    def _wanted(self, data: bytes) -> list[Record]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        lines = self._reader.read_lines()
+        if lines is None:
+            return None
         records = map(parse_record, lines)
         return [r for r in records if r is not None and self._low <= r.time < self._high]
-
-    def _open_newer(self) -> bool:
-        """Open the generations that are newer than those we hold. False: there are none."""
-        try:
-            fds = open_generations(self._directory, log_file_name)
-        except NotADirectoryError:
-            return False
-        newer = fds
-        if self._files:
-            ours = os.fstat(self._files[-1]).st_ino
-            inodes = [os.fstat(fd).st_ino for fd in fds]
-            if ours in inodes:
-                newer = fds[inodes.index(ours) + 1 :]
-        for fd in set(fds) - set(newer):
-            os.close(fd)
-        for fd in newer:
-            # A file that was last written before `since` holds nothing newer.
-            if fd != newer[-1] and format_time(os.fstat(fd).st_mtime_ns) < self._low:
-                os.close(fd)
-            else:
-                self._files.append(fd)
-        return bool(newer)
 
     def _begin_at_tail(self, wanted: int) -> None:
         """Move to the beginning of the last `wanted` lines.
@@ -150,9 +112,10 @@ class LogCursor:
         """
         lines = 0
         going_on: set[str] = set()
-        begin = (len(self._files) - 1, _size(self._files[-1])) if self._files else None
-        for index in range(len(self._files) - 1, -1, -1):
-            for offset, line in _lines_backwards(self._files[index]):
+        files = self._reader.files
+        begin = (len(files) - 1, _size(files[-1])) if files else None
+        for index in range(len(files) - 1, -1, -1):
+            for offset, line in _lines_backwards(files[index]):
                 record = parse_record(line)
                 if record is None or record.time >= self._high:
                     continue
@@ -160,18 +123,12 @@ class LogCursor:
                     break
                 if not (record.partial and record.stream in going_on):
                     if lines == wanted:
-                        self._skip_to(begin)
+                        if begin is not None:
+                            self._reader.skip_to(*begin)
                         return
                     lines += 1
                     going_on.add(record.stream)
                 begin = (index, offset)
-
-    def _skip_to(self, begin: tuple[int, int] | None) -> None:
-        if begin is not None:
-            index, self._offset = begin
-            for fd in self._files[:index]:
-                os.close(fd)
-            del self._files[:index]
 
 
 def _size(fd: int) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import final
 
 _TAIL = 65536
+_BLOCK = 256 * 1024
 
 
 @final
@@ -162,3 +163,83 @@ def open_generations(directory: Path, name: Callable[[int], str], limit: int = 1
             seen.add(inode)
             opened.append(fd)
     return opened[::-1]
+
+
+@final
+class GenerationReader:
+    """A place in a rotated file that only moves forward, from the oldest generation on.
+
+    `too_old` is asked about an older generation: the wall nanosecond of its last record. The
+    descriptors in `files` (oldest first) are closed by `close`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        name: Callable[[int], str],
+        too_old: Callable[[int], bool] = lambda written: False,
+    ) -> None:
+        """Open the files that are there, and begin at the oldest."""
+        self._directory = directory
+        self._name = name
+        self._too_old = too_old
+        self.files: list[int] = []
+        self._offset = 0
+        self._rest = b""
+        self._open_newer()
+
+    def close(self) -> None:
+        """Close the files."""
+        for fd in self.files:
+            os.close(fd)
+        self.files.clear()
+
+    def read_lines(self) -> list[bytes] | None:
+        """Give the whole records of the next block, perhaps none. None: no more for now."""
+        if not self.files:
+            self._open_newer()
+        while self.files:
+            data = os.pread(self.files[0], _BLOCK, self._offset)
+            if data:
+                self._offset += len(data)
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                return lines
+            if len(self.files) == 1 and not self._open_newer():
+                return None
+            if not os.pread(self.files[0], 1, self._offset):  # written before the rotation?
+                os.close(self.files.pop(0))
+                self._offset, self._rest = 0, b""
+        return None
+
+    def skip_to(self, index: int, offset: int) -> None:
+        """Go on at `offset` of `files[index]`."""
+        self._offset = offset
+        for fd in self.files[:index]:
+            os.close(fd)
+        del self.files[:index]
+
+    def skip_to_end(self) -> None:
+        """Go on with what is written from now on."""
+        if self.files:
+            self.skip_to(len(self.files) - 1, os.fstat(self.files[-1]).st_size)
+
+    def _open_newer(self) -> bool:
+        """Open the generations that are newer than those we hold. False: there are none."""
+        try:
+            fds = open_generations(self._directory, self._name)
+        except NotADirectoryError:
+            return False
+        newer = fds
+        if self.files:
+            ours = os.fstat(self.files[-1]).st_ino
+            inodes = [os.fstat(fd).st_ino for fd in fds]
+            if ours in inodes:
+                newer = fds[inodes.index(ours) + 1 :]
+        for fd in set(fds) - set(newer):
+            os.close(fd)
+        for fd in newer:
+            if fd != newer[-1] and self._too_old(os.fstat(fd).st_mtime_ns):
+                os.close(fd)
+            else:
+                self.files.append(fd)
+        return bool(newer)

@@ -9,20 +9,26 @@ from typing import Final, final
 import trio
 from attrs import define, field
 
-from anchor_supervisor.control.handler import ActOptions, LogQuery
+from anchor_supervisor.control.handler import ActOptions, EventQuery, LogQuery, Wanted
 from anchor_supervisor.control.protocol import NotFound, Refused
 from anchor_supervisor.control.shapes import (
+    ApplyLine,
     ContainerRow,
     DownResult,
     ExecContext,
     FleetInfo,
     Held,
+    JournalEntry,
     LogLine,
+    Plan,
     RootContext,
     Why,
 )
 from anchor_supervisor.fleet.model import InstanceId
-from anchor_supervisor.runtime import hold, logs
+from anchor_supervisor.observability.places import fleet_log_dir
+from anchor_supervisor.runtime import event_log, hold, logs
+from anchor_supervisor.runtime.changing import Changes
+from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.runtime.views import Views, inspect_view
@@ -40,12 +46,17 @@ ENDED: Final = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})
 @final
 @define(eq=False)
 class FleetHandler:
-    """Answers from the core's facts; orders become events like any other."""
+    """Answers from the core's facts; orders become events like any other.
+
+    `changes` is None for a fleet that no file describes.
+    """
 
     supervisor: Supervisor
     machine: HostMachine
     views: Callable[[], Views]
     since: float
+    journal: EventLog
+    changes: Changes | None = None
     remove_volumes: bool = field(default=False, init=False)
     ready: bool = field(default=False, init=False)
 
@@ -141,6 +152,31 @@ class FleetHandler:
             yield Held(name=str(instance), held=True)  # noqa: ASYNC119 - the server closes it
             await trio.sleep(hold.MOST)
 
+    async def plan(self, wanted: Wanted) -> Plan:
+        """Say what an apply of this would do."""
+        return await self._changes().plan(wanted)
+
+    def apply(self, wanted: Wanted) -> AsyncGenerator[ApplyLine, None]:
+        """Make the fleet what is wanted, and tell how it goes, to the end."""
+        changes = self._changes()
+        return changes.apply(lambda: changes.reloader.prepare(wanted))
+
+    def scale(self, replicas: Mapping[str, int]) -> AsyncGenerator[ApplyLine, None]:
+        """Change how many replicas containers have."""
+        changes = self._changes()
+        known = changes.reloader.present.containers
+        for name in replicas:
+            if name not in known:
+                raise self._unknown(name)
+        return changes.apply(lambda: changes.reloader.scaled(replicas))
+
+    def follow_events(self, query: EventQuery) -> AsyncGenerator[JournalEntry, None]:
+        """Yield entries of the journal."""
+        for name in query.names:
+            self._resolve(name)
+        fleet = self.machine.site.fleet.name
+        return event_log.follow(fleet_log_dir(fleet), query, self.journal.more)
+
     def follow_logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         """Yield log records of the instances asked for."""
         names = query.names or tuple(self.machine.site.fleet.containers)
@@ -151,10 +187,19 @@ class FleetHandler:
     def _resolve(self, name: str) -> tuple[InstanceId, ...]:
         found = self.supervisor.core.resolve(name)
         if not found:
-            known = ", ".join(f"`{one}`" for one in self.machine.site.fleet.containers)
-            message = f"there is no container `{name}` in fleet `{self.machine.site.fleet.name}`"
-            raise NotFound(message, hint=f"there are {known}")
+            raise self._unknown(name)
         return found
+
+    def _unknown(self, name: str) -> NotFound:
+        known = ", ".join(f"`{one}`" for one in self.machine.site.fleet.containers)
+        message = f"there is no container `{name}` in fleet `{self.machine.site.fleet.name}`"
+        return NotFound(message, hint=f"there are {known}")
+
+    def _changes(self) -> Changes:
+        if self.changes is None:
+            message = f"fleet `{self.machine.site.fleet.name}` has no file that could change"
+            raise Refused(message, hint="`anchor down` and `anchor run` it as it shall be")
+        return self.changes
 
     def _kill(self, instance: InstanceId, signal: str | None) -> None:
         if self.supervisor.core.snapshot(instance).state not in {State.RUNNING, State.STOPPING}:

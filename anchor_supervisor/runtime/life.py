@@ -6,7 +6,6 @@ Everything that a fleet's end leaves to do is done here, whichever way the loop 
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +18,9 @@ from attrs import define, field, frozen
 from anchor_supervisor.control.server import serve
 from anchor_supervisor.fleet.model import InstanceId, instances
 from anchor_supervisor.observability import places
-from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.terminal import display_names
 from anchor_supervisor.runtime.detach import Reporter
+from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.interruption import STOP_SIGNALS, Interruptions
 from anchor_supervisor.runtime.machine import HostMachine
@@ -69,7 +68,7 @@ class Life:
 
     machine: HostMachine
     reporter: Reporter
-    journal: Journal
+    journal: EventLog
     notifier: Notifier
     interruptions: Interruptions
     watchdog: float | None = None
@@ -94,7 +93,9 @@ class Life:
             self.reporter.tell(event="warning", message=warning)
         core = Core(self.machine.site.fleet)
         self._supervisor = Supervisor(core, self.machine, self._observe)
-        self._handler = FleetHandler(self._supervisor, self.machine, self._views, started)
+        self._handler = FleetHandler(
+            self._supervisor, self.machine, self._views, started, self.journal
+        )
         try:
             outcome = await self._supervisor.run(self._background)
             if self.written is not None:
@@ -211,8 +212,7 @@ class Life:
         facts = {"health": report.health.value} if report.health != "none" else {}
         if not self.alone:
             tell(report.state.value, container=name, reason=report.reason, **facts)
-        self.journal.append(
-            time.time_ns(),
+        self.journal.add(
             "transition",
             container=str(report.instance),
             before=report.before.value,

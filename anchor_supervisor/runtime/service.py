@@ -26,6 +26,7 @@ from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.detach import Reporter
+from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.foreground import Screen
 from anchor_supervisor.runtime.interruption import Interruptions, StopRequested
 from anchor_supervisor.runtime.life import Life, Written
@@ -128,7 +129,7 @@ def _supervise(
         whole = Life(
             machine,
             reporter,
-            Journal(places.fleet_log_dir(fleet.name)),
+            EventLog(Journal(places.fleet_log_dir(fleet.name))),
             Notifier.from_environment(environment),
             interruptions,
             watchdog_interval(environment),

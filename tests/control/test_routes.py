@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchor_supervisor.control.protocol import ACTIONS, Malformed, NotFound
-from anchor_supervisor.control.routes import STATUS, Act, Call, error_answer, parse_call
+from anchor_supervisor.control.routes import STATUS, Act, Simple, Stream, error_answer, parse_call
 from anchor_supervisor.errors import AnchorError, ControlError, KernelError
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)
@@ -23,7 +23,18 @@ def encoded(value: object) -> bytes:
 @given(st.sampled_from(["GET", "POST", "PUT"]), st.text(), st.binary())
 def test_any_request_is_a_call_or_an_error(method: str, target: str, body: bytes) -> None:
     """Nothing but a call or a ControlError comes of any request."""
-    for prefix in ("", "/v1/", "/v1/containers/", "/v1/containers/web/", "/v1/logs?", "/v1/down?"):
+    for prefix in (
+        "",
+        "/v1/",
+        "/v1/containers/",
+        "/v1/containers/web/",
+        "/v1/logs?",
+        "/v1/events?",
+        "/v1/plan",
+        "/v1/apply",
+        "/v1/scale",
+        "/v1/down?",
+    ):
         try:
             call = parse_call(method, prefix + target, body)
         except ControlError as error:
@@ -31,7 +42,7 @@ def test_any_request_is_a_call_or_an_error(method: str, target: str, body: bytes
             assert 400 <= status < 500
             assert json.dumps(answer)
         else:
-            assert isinstance(call, Call)
+            assert isinstance(call, Stream | Simple)
 
 
 @given(st.binary() | st.dictionaries(st.sampled_from(["wait", "signal"]), JSON).map(encoded))

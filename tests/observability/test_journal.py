@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anchor_supervisor.observability.journal import Journal, last_entries, read_entries
+from anchor_supervisor.observability.journal import (
+    Journal,
+    JournalCursor,
+    concerns,
+    last_entries,
+    read_entries,
+)
 
 NOW = 1_767_323_045_123_456_789
 
@@ -22,7 +28,7 @@ def test_entries_come_back_in_order(data_dir: Path) -> None:
         "reason": "ü\n\x1b",
     }
     assert [entry["time"][-3:-1] for entry in entries] == ["89", "90", "91", "92", "93"]
-    assert [e["time"][-3:-1] for e in last_entries(data_dir, 2, container="web.0")] == ["91", "93"]
+    assert [e["time"][-3:-1] for e in last_entries(data_dir, 2, names=("web.0",))] == ["91", "93"]
 
 
 def test_it_stays_bounded(data_dir: Path) -> None:
@@ -50,3 +56,43 @@ def test_a_torn_entry_is_cut_off(data_dir: Path) -> None:
 def test_no_journal_is_an_empty_one(data_dir: Path) -> None:
     """Reading what was never written gives nothing."""
     assert last_entries(data_dir / "nowhere", 3) == []
+
+
+def test_entries_since_a_time(data_dir: Path) -> None:
+    """Nothing older than `since`, in whatever generation it is."""
+    journal = Journal(data_dir, max_bytes=500, max_files=50)
+    for number in range(100):
+        journal.append(NOW + number, "state", number=number)
+    since = "2026-01-02T03:04:05.123456850Z"
+    assert [one["number"] for one in read_entries(data_dir, since=since)] == list(range(61, 100))
+    assert list(read_entries(data_dir, since="2027-01-01T00:00:00.000000000Z")) == []
+
+
+def test_whom_an_entry_concerns(data_dir: Path) -> None:
+    """`web` means all its replicas and the container itself, `web.1` that one alone."""
+    journal = Journal(data_dir)
+    for container in ("web.1", "web.2", "web", "web-admin.1", "db.1", None):
+        journal.append(NOW, "state", container=container)
+    journal.append(NOW, "clock", reason="web.1 is not meant")
+
+    def about(*names: str) -> list[object]:
+        return [entry["container"] for entry in read_entries(data_dir, names=names)]
+
+    assert about("web") == ["web.1", "web.2", "web"]
+    assert about("web.1") == ["web.1"]
+    assert about("web.2", "db") == ["web.2", "db.1"]
+    assert about("nobody") == []
+    assert not concerns({"event": "clock"}, {"web"})
+
+
+def test_a_cursor_may_begin_at_the_end(data_dir: Path) -> None:
+    """Only what is written from then on, also where there was no file at all."""
+    with JournalCursor(data_dir, at_end=True) as early:
+        journal = Journal(data_dir)
+        journal.append(NOW, "first")
+        with JournalCursor(data_dir, at_end=True) as late:
+            assert late.read_some() is None
+            journal.append(NOW, "second")
+            assert [entry["event"] for entry in late.read_some() or ()] == ["second"]
+        assert [entry["event"] for entry in early.read_some() or ()] == ["first", "second"]
+        assert early.read_some() is None

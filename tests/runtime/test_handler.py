@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -25,7 +26,9 @@ from anchor_supervisor.fleet.model import (
     RestartPolicy,
     RestartWhen,
 )
+from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.runtime import hold
+from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
@@ -36,6 +39,7 @@ from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, State
 from fake_machine import FakeMachine, Script
 
+NOWHERE = Path("/nowhere")
 HOST = Image(ImageKind.HOST, "host")
 WEB = InstanceId("web")
 WAIT, AT_ONCE = ActOptions(wait=True), ActOptions()
@@ -90,7 +94,9 @@ class Shop:
         self.supervisor = Supervisor(Core(self.fleet), self.machine, lambda _: None)
         self.facts = Facts(Site(self.fleet))
         machine = cast("HostMachine", self.facts)
-        self.handler = FleetHandler(self.supervisor, machine, self._views, 0.0)
+        self.handler = FleetHandler(
+            self.supervisor, machine, self._views, 0.0, EventLog(Journal(NOWHERE))
+        )
 
     def _views(self) -> Views:
         clock = Clock(trio.current_time(), 1_767_323_045.0)

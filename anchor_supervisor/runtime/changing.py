@@ -1,0 +1,135 @@
+"""An operator's change of a running fleet: from what is wanted to the end of the last update.
+
+One change at a time is made ready and begun. Once begun it is the core's business: whoever asked
+only watches, and may leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, cast, final
+
+import trio
+from attrs import define, field
+
+from anchor_supervisor.control.handler import Wanted
+from anchor_supervisor.control.protocol import Refused
+from anchor_supervisor.control.shapes import ApplyLine, ApplyResult, JournalEntry, Plan
+from anchor_supervisor.fleet.model import Fleet
+from anchor_supervisor.observability.journal import JournalCursor, concerns
+from anchor_supervisor.runtime.plan_view import Update, plan_view, update_row
+from anchor_supervisor.runtime.settling import (
+    Change,
+    Present,
+    concerned_updates,
+    failures,
+    settled,
+)
+from anchor_supervisor.runtime.supervisor import Supervisor
+from anchor_supervisor.supervision.states import Phase, State
+
+
+class Reloader(Protocol):
+    """Reads fleets and makes the machine ready for them; implemented by `runtime.reload`."""
+
+    @property
+    def present(self) -> Fleet:
+        """The fleet that runs, complete."""
+        ...
+
+    async def prepare(self, wanted: Wanted) -> Fleet:
+        """Load the files, complete the fleet and check it. Raises AnchorError; changes nothing."""
+        ...
+
+    async def scaled(self, replicas: Mapping[str, int]) -> Fleet:
+        """The present fleet with other numbers of replicas, checked as `prepare` does."""
+        ...
+
+    async def begin(self, fleet: Fleet) -> None:
+        """Make the machine ready and let the core begin; return once it has taken the change in.
+
+        Raises AnchorError, and then nothing has changed.
+        """
+        ...
+
+
+Prepare = Callable[[], Awaitable[Fleet]]
+
+
+@final
+@define(eq=False)
+class Changes:
+    """Plans changes, begins them and watches them. `journal` is the fleet's log directory."""
+
+    supervisor: Supervisor
+    reloader: Reloader
+    journal: Path
+    _turn: trio.Lock = field(factory=trio.Lock, init=False)
+    _latest: Change | None = field(default=None, init=False)
+
+    async def plan(self, wanted: Wanted) -> Plan:
+        """Say what an apply of this would do."""
+        return plan_view(self.reloader.present, await self.reloader.prepare(wanted))
+
+    async def begin(self, prepare: Prepare) -> Change:
+        """Make a change ready and begin it. Raises AnchorError, and then nothing has changed."""
+        async with self._turn:
+            fleet = await prepare()
+            if self.supervisor.core.phase is not Phase.UP:
+                message = "nothing can be changed: the fleet is stopping"
+                raise Refused(message)
+            plan = plan_view(self.reloader.present, fleet)
+            statuses = self.supervisor.core.statuses()
+            down = frozenset(one.instance for one in statuses if one.state is State.STOPPED)
+            change = Change(fleet, plan, down)
+            with trio.CancelScope(shield=True):  # whoever asked may hang up: it is done whole
+                await self.reloader.begin(fleet)
+            self._latest = change
+            return change
+
+    async def apply(self, prepare: Prepare) -> AsyncGenerator[ApplyLine, None]:
+        """Begin a change and tell of it, to its end."""
+        with JournalCursor(self.journal, at_end=True) as cursor:
+            change = await self.begin(prepare)
+            yield ApplyLine(plan=change.plan)  # noqa: ASYNC119 - the server closes it
+            names = frozenset(one["container"] for one in change.plan["containers"])
+            while True:
+                told = False
+                for entry in _news(cursor, names):
+                    told = True
+                    yield ApplyLine(entry=entry)  # noqa: ASYNC119 - as above
+                if told:
+                    continue  # more may have happened while the reader took these
+                if self._is_over(change):
+                    break
+                await self.supervisor.changed()
+            yield ApplyLine(result=self._result(change))  # noqa: ASYNC119 - as above
+
+    def _is_over(self, change: Change) -> bool:
+        if self._latest is not change or self.supervisor.core.phase is not Phase.UP:
+            return True
+        return settled(change, self._present())
+
+    def _result(self, change: Change) -> ApplyResult:
+        present = self._present()
+        if self._latest is not change:
+            failed = ["a later change has taken its place"]
+        elif self.supervisor.core.phase is not Phase.UP:
+            failed = ["the fleet is stopping"]
+        else:
+            failed = failures(change, present)
+        updates = concerned_updates(change, present)
+        return ApplyResult(plan=change.plan, updates=updates, failed=failed, ok=not failed)
+
+    def _present(self) -> Present:
+        core = self.supervisor.core
+        statuses = {one.instance: one for one in core.statuses()}
+        updates: Mapping[str, Update] = getattr(core, "updates", {})
+        return Present(statuses, {name: update_row(one) for name, one in updates.items()})
+
+
+def _news(cursor: JournalCursor, names: frozenset[str]) -> Iterator[JournalEntry]:
+    """What has been written since the last look and is about these containers."""
+    while names and (entries := cursor.read_some()) is not None:
+        yield from cast("list[JournalEntry]", [one for one in entries if concerns(one, names)])
