@@ -28,14 +28,13 @@ from anchor_supervisor.control.shapes import (
     LogLine,
     Plan,
     RootContext,
-    UpdateRow,
     Why,
 )
 from anchor_supervisor.errors import FleetError, HostError, Problem
 from anchor_supervisor.observability import places
+from canned import EMPTY_PLAN, entry, web_plan, web_updated
 
 LONG_AGO = "2026-01-02T03:04:05.678Z"
-LONG_AGO_EXACTLY = "2026-01-02T03:04:05.678000000Z"
 FAR_AHEAD = "2096-01-02T03:04:05.678Z"
 
 
@@ -131,84 +130,6 @@ def story(about: ContainerRow) -> Why:
             {"time": LONG_AGO, "state": "backoff", "health": "none", "reason": "oom"},
         ],
     }
-
-
-def entry(event: str, **facts: object) -> JournalEntry:
-    """An entry of the journal, of long ago."""
-    return {"time": LONG_AGO_EXACTLY, "event": event, **facts}  # type: ignore[typeddict-item]
-
-
-def web_plan() -> Plan:
-    """A plan that concerns `web`: a limit and the command; and a new `cache`; `migrate` goes."""
-    nothing = {"replicas_before": 2, "replicas": 2}
-    return {
-        "fleet": "shop",
-        "running": True,
-        "keys": [{"key": "fleet.parallel", "before": None, "after": "4", "effect": "live"}],
-        "containers": [
-            {
-                "container": "web",
-                "action": "change",
-                "effect": "restart",
-                **nothing,  # type: ignore[typeddict-item]
-                "keys": [
-                    {"key": "limits.memory", "before": "64M", "after": "128M", "effect": "live"},
-                    {
-                        "key": "command",
-                        "before": "serve \x1b[2J",
-                        "after": "serve --fast",
-                        "effect": "restart",
-                    },
-                ],
-            },
-            {
-                "container": "cache",
-                "action": "start",
-                "effect": "start",
-                "replicas_before": 0,
-                "replicas": 3,
-                "keys": [],
-            },
-            {
-                "container": "migrate",
-                "action": "stop",
-                "effect": "stop",
-                "replicas_before": 1,
-                "replicas": 0,
-                "keys": [],
-            },
-        ],
-    }
-
-
-EMPTY_PLAN: Plan = {"fleet": "shop", "running": True, "keys": [], "containers": []}
-
-
-def web_updated(result: str, reason: str) -> list[ApplyLine]:
-    """The lines of an apply of `web_plan` whose update of `web` came to this end."""
-    done = result == "done"
-    update: UpdateRow = {
-        "container": "web",
-        "active": False,
-        "result": result,
-        "reason": reason,
-        "replaced": 2 if done else 1,
-        "total": 2,
-    }
-    failed = [] if done else [f"the update of `web` is {result}: {reason}"]
-    return [
-        {"plan": web_plan()},
-        {"entry": entry("transition", container="web.1", state="running", reason="started")},
-        {"entry": entry("update", container="web", result=result, reason=reason)},
-        {
-            "result": {
-                "plan": web_plan(),
-                "updates": [update],
-                "failed": failed,
-                "ok": done,
-            }
-        },
-    ]
 
 
 @define
