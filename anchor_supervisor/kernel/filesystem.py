@@ -19,6 +19,9 @@ _NAMES: Final = {
     0x6969: "nfs",
     0x9FA0: "proc",
     0x62656572: "sysfs",
+    0x63677270: "cgroup2",
+    0x64626720: "debugfs",
+    0x74726163: "tracefs",
 }
 """The magic numbers of statfs(2), for what one meets; ext2 and ext3 have that of ext4."""
 

@@ -16,6 +16,7 @@ from anchor_supervisor.images.model import Image
 from anchor_supervisor.images.resolve import Resolved, resolve
 from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.rootfs.layers import Layers
+from anchor_supervisor.runtime.contents import with_contents
 
 T = TypeVar("T")
 
@@ -33,9 +34,10 @@ class Provisions:
 def provisions(fleet: Fleet, store: Store, lease: Lease) -> Provisions:
     """Find every image, and complete the fleet; an image that several use is looked for once.
 
-    Nothing is pulled or built here; an archive is unpacked where it has not been yet. Raises
-    UnfitHostError with every image that is missing or wrong, FleetError for what an image's word
-    and the file's do not make sense together.
+    The fleet also gets the digests of its images and of the files it mounts, by which it is known
+    later what has changed. Nothing is pulled or built here; an archive is unpacked where it has not
+    been yet. Raises UnfitHostError with every image that is missing or wrong, FleetError for what
+    an image's word and the file's do not make sense together.
     """
     known: dict[str, Resolved] = {}
 
@@ -47,8 +49,20 @@ def provisions(fleet: Fleet, store: Store, lease: Lease) -> Provisions:
 
     found = each_image(fleet, find)
     images = {name: one.image for name, one in found.items() if one.image is not None}
+    layers = {name: one.layers for name, one in found.items()}
     complete = complete_fleet(fleet, images)
-    return Provisions(complete, {name: one.layers for name, one in found.items()}, images)
+    return Provisions(with_contents(_with_digests(complete, layers)), layers, images)
+
+
+def _with_digests(fleet: Fleet, layers: Mapping[str, Layers]) -> Fleet:
+    """Say which content each image is: a directory counts by its place, as `Layers` has it."""
+
+    def known(container: Container) -> Container:
+        image = evolve(container.image, digest=layers[container.name].digest)
+        return evolve(container, image=image)
+
+    containers = {name: known(container) for name, container in fleet.containers.items()}
+    return evolve(fleet, containers=containers)
 
 
 def complete_fleet(fleet: Fleet, images: Mapping[str, Image]) -> Fleet:

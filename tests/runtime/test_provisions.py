@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from anchor_supervisor.errors import FleetError, UnfitHostError
+from anchor_supervisor.fleet.diff import Effect, effect_between
+from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.fleet.parse import loads
 from anchor_supervisor.images.layer_writer import LayerWriter
 from anchor_supervisor.images.model import Image
@@ -51,7 +54,8 @@ command = ["true"]
     assert found.fleet.containers["a"].command == ("serve",)
     assert found.fleet.containers["b"].command == ("other",)
     assert found.fleet.containers["b"].user == "33"
-    assert found.fleet.containers["c"] == fleet.containers["c"]
+    host = found.fleet.containers["c"]
+    assert evolve(host, image=fleet.containers["c"].image) == fleet.containers["c"]
     assert found.layers["a"] is found.layers["b"]
     assert found.images["a"].digest == image.digest
     assert set(found.images) == {"a", "b"}
@@ -70,6 +74,61 @@ def test_what_runs_is_held_in_the_store(data_dir: Path) -> None:
         assert "fleet x" in store.holders(image.digest)
     store.prune(everything=True)
     assert not found.layers["a"].paths[0].exists()
+
+
+def test_every_kind_of_image_has_a_digest_that_tells_its_content(data_dir: Path) -> None:
+    """Of the store and archives by content, of a directory by its place; the same where used twice.
+
+    What is mounted has one as well: a fleet that is completed twice is the same.
+    """
+    store = Store(data_dir)
+    image = store_image(store, "web", Cmd=["serve"])
+    (data_dir / "root.tar").write_bytes(tar(member("file", b"content")))
+    (data_dir / "root").mkdir()
+    (data_dir / "conf").write_text("x = 1\n")
+    text = f"""
+[containers.store]
+image = "web"
+volumes = ["{data_dir}/conf:/conf:ro"]
+[containers.archive]
+image = "{data_dir}/root.tar"
+command = ["x"]
+[containers.directory]
+image = "{data_dir}/root"
+command = ["x"]
+[containers.host]
+image = "host"
+command = ["x"]
+"""
+    fleet = loads(text, file="shop.toml", directory="/", environment={})
+
+    def completed() -> Fleet:
+        with store.lease("test") as lease:
+            return provisions(fleet, store, lease).fleet
+
+    first = completed()
+    digests = {name: one.image.digest for name, one in first.containers.items()}
+    assert digests["store"] == image.digest
+    assert str(digests["archive"]).startswith("sha256:")
+    assert str(digests["directory"]).startswith("directory:")
+    assert digests["host"] == "host"
+    assert first.containers["store"].volumes[0].content
+    assert completed() == first
+    (data_dir / "root.tar").write_bytes(tar(member("file", b"other")))
+    (data_dir / "root").rename(data_dir / "old")
+    (data_dir / "root").mkdir()
+    (data_dir / "conf").write_text("x = 2\n")
+    other = completed()
+    effects = {
+        name: effect_between(first.containers[name], other.containers[name])
+        for name in first.containers
+    }
+    assert effects == {
+        "store": Effect.RESTART,
+        "archive": Effect.RECREATE,
+        "directory": Effect.RECREATE,
+        "host": Effect.NOTHING,
+    }
 
 
 def test_every_missing_image_is_told_at_its_line(data_dir: Path) -> None:
