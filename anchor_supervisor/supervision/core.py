@@ -67,7 +67,9 @@ class Core:
         self._deadlines = Deadlines()
         self._now = float("-inf")
         self._phase = Phase.IDLE
-        self._only_jobs = all(c.kind is Kind.JOB for c in fleet.containers.values())
+        self._only_jobs = all(
+            c.kind is Kind.JOB and c.schedule is None for c in fleet.containers.values()
+        )
         self._said_ready = False
         self._said_unready = False
         self._exit = FleetDone(0, "stopped on request")
@@ -126,10 +128,14 @@ class Core:
 
     def _take(self, event: Event, now: float) -> None:
         match event:
-            case Tick() | FleetChanged() | ClockSet() | StopCommandFinished():
+            case Tick() | FleetChanged():
                 pass
+            case ClockSet(wall_offset=wall_offset):
+                for member in self._neighbours.rising:
+                    self._touched.add(member.id)
+                    member.set_clock(now, wall_offset)
             case FleetStartRequested():
-                self._begin(now)
+                self._begin(now, event)
             case FleetStopRequested():
                 self._begin_stop(now, FleetDone(0, "stopped on request"))
             case FleetKillRequested():
@@ -140,7 +146,7 @@ class Core:
                 member_asked = self._members.get(event.instance)
                 if member_asked is not None and self._phase is Phase.UP:
                     self._obey(event, member_asked, now)
-            case Spawned() | SpawnFailed() | Exited() | ProbeFinished():
+            case Spawned() | SpawnFailed() | Exited() | ProbeFinished() | StopCommandFinished():
                 member_met = self._members.get(event.instance)
                 if member_met is not None:
                     self._touched.add(event.instance)
@@ -158,17 +164,22 @@ class Core:
                 member.restart(now, "restart requested")
 
     def _note(
-        self, event: Spawned | SpawnFailed | Exited | ProbeFinished, member: Instance, now: float
+        self,
+        event: Spawned | SpawnFailed | Exited | ProbeFinished | StopCommandFinished,
+        member: Instance,
+        now: float,
     ) -> None:
         match event:
             case Spawned(pid=pid):
-                member.spawned(now, pid)
+                member.life.spawned(now, pid)
             case SpawnFailed(reason=reason, permanent=permanent):
-                member.spawn_failed(now, reason, permanent=permanent)
+                member.life.spawn_failed(now, reason, permanent=permanent)
             case Exited(status=status):
-                member.exited(now, status)
+                member.life.exited(now, status)
             case ProbeFinished(number=number, ok=ok, output=output):
-                member.probe_finished(now, number, ok=ok, output=output)
+                member.life.probe_finished(now, number, ok=ok, output=output)
+            case StopCommandFinished(ok=ok, output=output):
+                member.life.stop_command_finished(now, ok=ok, output=output)
 
     # What follows from it.
 
@@ -192,7 +203,7 @@ class Core:
     def _expire(self, member: Instance, now: float) -> None:
         self._touched.add(member.id)
         member.expire(now)
-        if member.state is State.BACKOFF:
+        if member.state in HELD:
             self._changed.append(member)
 
     def _settle(self, now: float) -> None:
@@ -215,13 +226,14 @@ class Core:
                 self._launch_if_due(member, now)
                 for dependent in self._neighbours.dependents(member):
                     self._launch_if_due(dependent, now)
+                member.take_queued(now)
             elif self._phase is Phase.STOPPING:
                 self._stop_if_free(member, now)
                 for _, dependency in self._neighbours.dependencies(member):
                     self._stop_if_free(dependency, now)
 
     def _launch_if_due(self, member: Instance, now: float) -> None:
-        if member.state not in HELD or (member.retry_at is not None and member.retry_at > now):
+        if not member.may_launch(now):
             return
         if self._neighbours.gates_open(member):
             member.launch(now)
@@ -235,11 +247,13 @@ class Core:
 
     # What it means for the fleet.
 
-    def _begin(self, now: float) -> None:
+    def _begin(self, now: float, event: FleetStartRequested) -> None:
         if self._phase is Phase.IDLE:
             self._phase = Phase.UP
             for member in self._neighbours.rising:
-                member.since = now
+                last_run = event.last_runs.get(member.id.container)
+                member.begin(now, event.wall_offset, last_run)
+                self._touched.add(member.id)
             self._changed.extend(self._neighbours.rising)
 
     def _begin_stop(self, now: float, outcome: FleetDone) -> None:

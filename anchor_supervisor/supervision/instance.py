@@ -1,73 +1,67 @@
-"""One instance: what the fleet asks of it and what the world says of it become triggers.
+"""One instance: what the fleet asks of it, and what time brings.
 
 It knows its own container's policies and nothing of its neighbours; `core.py` looks at the gates
-and calls `launch`. What the world says late or twice is dropped here, before it is a trigger.
+and calls `launch`. What the world says of it, `life.py` takes in.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import enum
 from collections.abc import Callable
 from typing import Final, final
 
-from anchor_supervisor.fleet.model import (
-    Container,
-    InstanceId,
-    Kind,
-    OnUnhealthy,
-    RestartWhen,
-)
-from anchor_supervisor.supervision import words
-from anchor_supervisor.supervision.commands import (
-    CancelProbe,
-    CancelSpawn,
-    Command,
-    Kill,
-    Report,
-    RunProbe,
-    Signal,
-    Spawn,
-)
-from anchor_supervisor.supervision.health import HealthCheck
-from anchor_supervisor.supervision.lifecycle import HELD, Trigger, after
-from anchor_supervisor.supervision.restart import Ledger
-from anchor_supervisor.supervision.states import ExitStatus, HealthState, State, Transition
-from anchor_supervisor.supervision.stop import Sequel, Stop
+from anchor_supervisor.fleet.model import Container, InstanceId, Kind, Overlap, Schedule
+from anchor_supervisor.supervision.commands import Command
+from anchor_supervisor.supervision.life import Life
+from anchor_supervisor.supervision.lifecycle import DOWN, HELD, Trigger
+from anchor_supervisor.supervision.schedule import Timetable
+from anchor_supervisor.supervision.states import HealthState, State
+from anchor_supervisor.supervision.stop import Sequel
 
-KEPT_HISTORY: Final = 20
+RESTING: Final = "waiting for its time"
+
+
+class Due(enum.Enum):
+    """What happens to an instance at a moment that is known beforehand."""
+
+    RETRY = enum.auto()  # the next attempt
+    STOP_STEP = enum.auto()  # a stop goes further
+    PROBE = enum.auto()
+    TOO_LONG = enum.auto()  # `max_runtime` is over
+    RUN = enum.auto()  # a time of its schedule
 
 
 @final
 class Instance:
-    """The life of one instance. All times are monotonic seconds."""
+    """One replica of one container, as the fleet sees it. All times are monotonic seconds."""
 
     def __init__(
         self, identity: InstanceId, container: Container, emit: Callable[[Command], None]
     ) -> None:
         """Begin waiting for the fleet to be started; commands go to `emit`, in order."""
         self.id = identity
-        self.container = container
-        self._emit = emit
-        self.state = State.WAITING
-        self.reason = "the fleet has not been started"
-        self.since: float | None = None
-        self.history: deque[Transition] = deque(maxlen=KEPT_HISTORY)
-        self.ledger = Ledger(identity, container.restart)
-        self.check = HealthCheck(container.health) if container.health is not None else None
-        self.stopping = Stop(container.stop)
-        self.spawning = False
-        self.pid: int | None = None
-        self.exit: ExitStatus | None = None
-        self.started_at: float | None = None
-        self.finished_at: float | None = None
-        self.retry_at: float | None = None
-        self._closing = False
-        self._held = False
+        self.life = Life(identity, container, emit)
+        self._wall_offset = 0.0
+
+    @property
+    def container(self) -> Container:
+        """What it is made of."""
+        return self.life.container
+
+    @property
+    def state(self) -> State:
+        """Where in its life it is."""
+        return self.life.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is there."""
+        return self.life.reason
 
     @property
     def health(self) -> HealthState:
         """What the probes have said so far in this run."""
-        return self.check.state if self.check is not None else HealthState.NONE
+        return self.life.check.state
 
     @property
     def name(self) -> str:
@@ -82,274 +76,227 @@ class Instance:
 
     @property
     def ready(self) -> bool:
-        """Whether it is what the file wants in the end: up and healthy, or a job that is done."""
+        """Whether it is what the file wants in the end: up and healthy, or a job that is done.
+
+        A scheduled job is never done, so it holds nobody up.
+        """
         if self.container.kind is Kind.JOB:
-            return self.state is State.COMPLETED
+            return self.state is State.COMPLETED or self.life.timetable is not None
         return self.state is State.RUNNING and (
-            self.check is None or self.health is HealthState.HEALTHY
+            not self.life.check.asks or self.health is HealthState.HEALTHY
         )
+
+    @property
+    def resting(self) -> bool:
+        """Whether it waits for nothing but the next time of its schedule."""
+        timetable = self.life.timetable
+        return self.state is State.WAITING and timetable is not None and not timetable.called
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs, and nothing will until an operator asks."""
+        timetable = self.life.timetable
+        return self.state in DOWN and (timetable is None or timetable.suspended)
+
+    def may_launch(self, now: float) -> bool:
+        """Whether it is to be started as soon as its gates are open."""
+        retry_at = self.life.retry_at
+        due = retry_at is None or retry_at <= now
+        return self.state in HELD and due and not self.resting
 
     # What the fleet asks.
 
+    def begin(self, now: float, wall_offset: float = 0.0, last_run: float | None = None) -> None:
+        """Join a fleet that is up, or has just been asked to be: from now on it may be launched.
+
+        `wall_offset` and `last_run` (None: never) are those of FleetStartRequested.
+        """
+        self.life.since = now
+        self._wall_offset = wall_offset
+        if self.life.timetable is not None:
+            self.life.timetable.begin(now, wall_offset, last_run)
+            if self.resting:
+                self.life.note(now, self.state, RESTING)
+
+    def adopt(self, container: Container, now: float) -> None:
+        """Be made of `container` from now on, in whatever state; the identity stays the same.
+
+        What can be taken over while it runs is, and nothing that is known is lost: the counters
+        of restarts, a grace that has begun, health where the probe is the same. A probe that is
+        new, or another one, goes out at once; without one, health is `none` again. A run that is
+        longer than the new `max_runtime` ends at once. A `backoff` becomes as long as the new
+        policy has it, though the attempt that was granted is made. Another schedule counts from
+        now. What only another run can take over is the caller's business, who ends this one.
+
+        The caller looks at `deadline` afterwards (what is due by now is for `expire`), and at
+        `may_launch`: a job that loses its schedule need not rest any longer.
+        """
+        self._adopt_schedule(container.schedule, now)
+        self.life.adopt(container, now)
+
     def want(self, now: float, reason: str) -> None:
         """Make it wanted afresh, unless it is on its way already; counters start again."""
+        life, rested = self.life, self.resting
+        if life.timetable is not None:
+            life.timetable.call(now)
         match self.state:
             case State.STOPPED | State.COMPLETED | State.FAILED | State.BACKOFF:
-                self.ledger.reset()
-                self._move(now, Trigger.WAIT, reason)
-            case State.STOPPING:
-                self._redirect_stop(now, Sequel.START, reason)
+                life.ledger.reset()
+                life.move(now, Trigger.WAIT, reason)
+            case State.STOPPING if life.stopping.sequel is not Sequel.START:
+                life.redirect_stop(now, Sequel.START, reason)
             case State.WAITING:
-                self.ledger.reset()
+                life.ledger.reset()
+                if rested:
+                    life.note(now, self.state, reason)
             case _:
                 pass
+
+    def renew(self, now: float, reason: str) -> None:
+        """Want it afresh, as it is made of something else now; but a schedule keeps its times."""
+        if self.life.timetable is None or self.life.timetable.called:
+            self.want(now, reason)
 
     def launch(self, now: float) -> None:
         """Start it: the caller has seen the gates open."""
-        self.spawning = True
-        attempt = self.ledger.launched(now)
-        restarts = self.ledger.restarts
-        self._move(now, Trigger.LAUNCH, f"restart {restarts}" if restarts else "first attempt")
-        self._emit(Spawn(self.id, attempt))
+        self.life.launch(now)
 
     def hold(self, now: float, reason: Callable[[], str]) -> None:
         """Keep it waiting, as a gate is closed. Reported once; a Status follows the wait."""
+        life = self.life
         if self.state is State.BACKOFF:
-            self._move(now, Trigger.WAIT, reason())
-        elif not self._held:
-            self._note(now, self.state, reason())
-        self._held = True
+            life.move(now, Trigger.WAIT, reason())
+        elif not life.held:
+            life.note(now, self.state, reason())
+        life.held = True
 
-    def stop(self, now: float, reason: str) -> None:
-        """Bring it down and keep it down."""
+    def stop(self, now: float, reason: str, *, drain: float = 0.0) -> None:
+        """Bring it down and keep it down, after `drain` seconds without new connections.
+
+        It ends in `stopped`, with this reason; a job that is done stays `completed`. A schedule is
+        suspended until the job is wanted again.
+        """
+        life, timetable = self.life, self.life.timetable
+        suspends = timetable is not None and not timetable.suspended
+        if timetable is not None:
+            timetable.suspend()
         match self.state:
             case State.WAITING | State.BACKOFF | State.FAILED:
-                self._move(now, Trigger.DOWN, reason)
+                life.move(now, Trigger.DOWN, reason)
             case State.STARTING | State.RUNNING:
-                self._begin_stop(now, Sequel.STOPPED, reason)
-            case State.STOPPING if self.stopping.sequel is not Sequel.STOPPED:
-                self._redirect_stop(now, Sequel.STOPPED, reason)
+                life.begin_stop(now, Sequel.STOPPED, reason, drain)
+            case State.STOPPING if life.stopping.sequel is not Sequel.STOPPED:
+                life.redirect_stop(now, Sequel.STOPPED, reason)
+            case State.STOPPED | State.COMPLETED if suspends:
+                life.note(now, self.state, f"{reason}: its schedule is suspended")
             case _:
                 pass
 
-    def restart(self, now: float, reason: str) -> None:
-        """Stop it where it lives, and start it afresh in any case."""
+    def restart(self, now: float, reason: str, *, drain: float = 0.0) -> None:
+        """Stop it where it lives, and start it afresh in any case; `drain` as for `stop`.
+
+        A stop leads to `waiting`, with counters at zero: between that report and its launch it
+        can be made of something else.
+        """
         if self.state in {State.STARTING, State.RUNNING}:
-            self._begin_stop(now, Sequel.START, reason)
+            self.life.begin_stop(now, Sequel.START, reason, drain)
         else:
             self.want(now, reason)
 
     def kill(self, now: float, reason: str) -> None:
-        """End it without grace."""
-        self.stopping.merciless = True
+        """End it without grace, as the fleet goes down."""
         self.close(now, reason)
-        if self.state in {State.STARTING, State.RUNNING}:
-            self._begin_stop(now, Sequel.STOPPED, reason)
-        elif self.state is State.STOPPING and self.pid is not None:
-            self.stopping.why = reason
-            self._kill(now)
+        self.life.kill(now, reason)
 
     def close(self, now: float, reason: str) -> None:
         """Begin nothing new, as the fleet goes down; what runs is left for its turn."""
-        self._closing = True
-        self._cancel_probe()
+        self.life.closing = True
+        self.life.cancel_probe()
         if self.state in HELD:
-            self._move(now, Trigger.DOWN, reason)
+            self.life.move(now, Trigger.DOWN, reason)
         elif self.state is State.STOPPING:
             self.stop(now, reason)
 
-    # What the world says.
+    def set_clock(self, now: float, wall_offset: float) -> None:
+        """Take in what the wall clock is ahead of the monotonic one; look at `deadline` again."""
+        self._wall_offset = wall_offset
+        if self.life.timetable is not None:
+            self.life.timetable.set_clock(now, wall_offset)
 
-    def spawned(self, now: float, pid: int) -> None:
-        """Take in that its command has been executed."""
-        if not self.spawning:
-            return
-        self.spawning = False
-        self.pid = pid
-        self.started_at, self.finished_at = now, None
-        if self.state is State.STOPPING:
-            self._move(now, Trigger.SPAWNED, self.stopping.why)
-            self._carry_out_stop(now)
-            return
-        if self.check is not None and not self._closing:
-            self.check.begin(now)
-        restarts = self.ledger.restarts
-        self._move(now, Trigger.SPAWNED, f"started (restart {restarts})" if restarts else "started")
+    def take_queued(self, now: float) -> None:
+        """Want the run that was queued while the last one was under way, if there is one.
 
-    def spawn_failed(self, now: float, reason: str, *, permanent: bool) -> None:
-        """Take in that it could not be started, and nothing of it runs."""
-        if not self.spawning:
-            return
-        self.spawning = False
-        why = f"cannot start: {reason}"
-        if self.state is State.STOPPING:
-            self._ended_stopping(now, why)
-        elif self._closing:
-            self._move(now, Trigger.DOWN, f"{why}, while the fleet was stopping")
-        elif permanent:
-            self._move(now, Trigger.GIVE_UP, why)
-        else:
-            self._ended(now, why, last=why, success=False, ran=0.0)
-
-    def exited(self, now: float, status: ExitStatus) -> None:
-        """Take in that its main process has ended, and everything in its cgroup with it."""
-        if self.pid is None:
-            return
-        self._cancel_probe()
-        if self.check is not None:
-            self.check.forget()
-        self.pid = None
-        self.exit, self.finished_at = status, now
-        if self.state is State.STOPPING:
-            self._ended_stopping(now, str(status))
-        elif self.container.kind is Kind.JOB and status.success:
-            self._move(now, Trigger.COMPLETE, str(status))
-        elif self._closing:
-            self._move(now, Trigger.DOWN, f"{status} while the fleet was stopping")
-        else:
-            ran = now - (self.started_at if self.started_at is not None else now)
-            last = words.last(status)
-            self._ended(now, str(status), last=last, success=status.success, ran=ran)
-
-    def probe_finished(self, now: float, number: int, *, ok: bool, output: str) -> None:
-        """Take in the answer to a probe, if it is to the one under way."""
-        if self.check is not None and self.check.awaits(number):
-            self._take_answer(now, self.check, ok=ok, output=output)
+        To be called once everybody has seen how the last one ended.
+        """
+        timetable = self.life.timetable
+        if self.state in DOWN and timetable is not None and timetable.take_queued():
+            self.life.ledger.reset()
+            self.life.move(now, Trigger.WAIT, "its run was queued")
 
     # What time brings.
 
-    def deadline(self) -> float | None:
-        """When `expire` (or, in `backoff`, a launch) is due."""
+    def upcoming(self) -> tuple[float, Due] | None:
+        """Return what happens next at a moment that is known: all that has a deadline is here.
+
+        The launches that follow RETRY and RUN are the fleet's to decide.
+        """
+        life = self.life
+        moments: list[tuple[float | None, Due]] = []
         match self.state:
             case State.BACKOFF:
-                return self.retry_at
+                moments.append((life.retry_at, Due.RETRY))
             case State.STOPPING:
-                return self.stopping.kill_at
-            case State.RUNNING:
-                return self.check.deadline() if self.check is not None else None
+                moments.append((life.stopping.due_at, Due.STOP_STEP))
+            case State.RUNNING if not life.closing:
+                moments.append((life.check.deadline(), Due.PROBE))
+                moments.append((life.too_long_at, Due.TOO_LONG))
             case _:
-                return None
+                pass
+        if life.timetable is not None and not life.closing:
+            moments.append((life.timetable.due_at, Due.RUN))
+        known = [(at, due) for at, due in moments if at is not None]
+        return min(known, key=lambda moment: moment[0], default=None)
+
+    def deadline(self) -> float | None:
+        """When `expire` is due."""
+        upcoming = self.upcoming()
+        return None if upcoming is None else upcoming[0]
 
     def expire(self, now: float) -> None:
         """Do what is due by now, except to launch, which is the fleet's to decide."""
-        kill_at = self.stopping.kill_at
-        if self.state is State.STOPPING and kill_at is not None and kill_at <= now:
-            self._kill(now)
-        if self.check is None or self.state is not State.RUNNING:
+        self.life.advance(now)
+        timetable = self.life.timetable
+        if timetable is None or timetable.due_at is None or self.life.closing:
             return
-        if self.check.overdue(now):
-            self._emit(CancelProbe(self.id))
-            self._take_answer(now, self.check, ok=False, output="the probe gave no answer")
-        if self.check.due(now):
-            policy = self.check.policy
-            self._emit(RunProbe(self.id, self.check.ask(now), policy.probe, policy.timeout))
+        if timetable.due_at <= now:
+            self._come_due(now, timetable)
 
-    # How a run ends.
-
-    def _ended(self, now: float, why: str, *, last: str, success: bool, ran: float) -> None:
-        """Follow a run that ended by itself: again, never again, or fine."""
-        when = self.container.restart.when
-        if self.ledger.wants_again(success=success):
-            self._retry(now, why, last, ran)
-        elif success:
-            self._move(now, Trigger.DOWN, f"{why}, policy {when}")
-        else:
-            self._move(now, Trigger.GIVE_UP, f"{why}, policy {when}")
-
-    def _retry(self, now: float, why: str, last: str, ran: float) -> None:
-        delay = self.ledger.next_delay(now, ran)
-        if delay is not None:
-            self.retry_at = now + delay
-            self._move(now, Trigger.RETRY, why)
-            return
-        policy = self.container.restart
-        done = words.count(policy.max or 0, "restart")
-        self._move(
-            now,
-            Trigger.GIVE_UP,
-            f"gave up: {done} within {words.duration(policy.window)}, last {last}",
-        )
-
-    def _ended_stopping(self, now: float, how: str) -> None:
-        """Follow a stop that reached its end: its sequel was settled when it began, or since."""
-        why = self.stopping.why
-        match self.stopping.sequel:
-            case Sequel.STOPPED:
-                self._move(now, Trigger.DOWN, f"{why}, {how}")
-            case Sequel.START:
-                self.ledger.reset()
-                self._move(now, Trigger.WAIT, f"{why}, {how}")
-            case Sequel.RETRY:
-                ran = now - (self.started_at if self.started_at is not None else now)
-                self._retry(now, f"{why}, {how}", why, ran)
-            case Sequel.FAILED:
-                self._move(now, Trigger.GIVE_UP, f"stopped: {why}, {how}")
-
-    # How a stop goes.
-
-    def _begin_stop(self, now: float, sequel: Sequel, why: str) -> None:
-        self._cancel_probe()
-        self.stopping.begin(sequel, why)
-        self._move(now, Trigger.STOP, why)
-        if self.pid is not None:
-            self._carry_out_stop(now)
-        else:
-            self._emit(CancelSpawn(self.id))
-
-    def _redirect_stop(self, now: float, sequel: Sequel, why: str) -> None:
-        """Let the stop that is under way lead elsewhere; how far it has gone stays."""
-        self.stopping.sequel, self.stopping.why = sequel, why
-        self._move(now, Trigger.STOP, why)
-
-    def _carry_out_stop(self, now: float) -> None:
-        if self.stopping.asks_first:
-            self._emit(Signal(self.id, self.stopping.ask(now)))
-        else:
-            self._kill(now)
-
-    def _kill(self, now: float) -> None:
-        self._move(now, Trigger.ESCALATE, self.stopping.kill(now))
-        self._emit(Kill(self.id))
-
-    # Health.
-
-    def _take_answer(self, now: float, check: HealthCheck, *, ok: bool, output: str) -> None:
-        before = check.state
-        check.answer(now, ok=ok, output=output)
-        if check.state is before:
-            return
-        if check.state is HealthState.HEALTHY:
-            self._note(now, self.state, "healthy")
-            return
-        failed = words.count(check.failures, "probe")
-        why = f"unhealthy: {failed} failed in a row"
-        self._note(now, self.state, why)
-        match check.policy.on_failure:
-            case OnUnhealthy.RESTART if self.container.restart.when is not RestartWhen.NO:
-                self._begin_stop(now, Sequel.RETRY, why)
-            case OnUnhealthy.STOP:
-                self._begin_stop(now, Sequel.FAILED, why)
-            case _:
+    def _come_due(self, now: float, timetable: Timetable) -> None:
+        """Do what its schedule wants of it; in `waiting`, whoever called looks at the gates."""
+        life = self.life
+        match timetable.come_due(now):
+            case None:
+                life.ledger.reset()
+                if self.state in DOWN:
+                    life.move(now, Trigger.WAIT, "its time has come")
+            case Overlap.SKIP:
+                life.note(now, self.state, f"{self.reason}; a run was skipped, as this one goes on")
+            case Overlap.QUEUE:
+                life.note(now, self.state, f"{self.reason}; a run is queued until this one ends")
+            case Overlap.REPLACE if self.state is not State.WAITING:
+                self.restart(now, "replaced by its next run")
+            case Overlap.REPLACE:
                 pass
 
-    def _cancel_probe(self) -> None:
-        if self.check is not None and self.check.pause():
-            self._emit(CancelProbe(self.id))
-
-    # The one way a state changes.
-
-    def _move(self, now: float, trigger: Trigger, reason: str) -> None:
-        before, self.state = self.state, after(self.state, trigger)
-        if self.state is not before:
-            self.since = now
-            self._held = False
-        if self.state is not State.BACKOFF:
-            self.retry_at = None
-        self._note(now, before, reason)
-
-    def _note(self, now: float, before: State, reason: str) -> None:
-        self.reason = reason
-        self.history.append(Transition(now, self.state, self.health, reason))
-        self._emit(
-            Report(self.id, before, self.state, self.health, reason, self.exit, self.retry_at)
-        )
+    def _adopt_schedule(self, schedule: Schedule | None, now: float) -> None:
+        life = self.life
+        if schedule is None:
+            life.timetable = None
+        elif life.timetable is not None:
+            if schedule != life.timetable.policy:
+                life.timetable.adopt(schedule, now)
+        else:
+            life.timetable = Timetable(schedule)
+            if life.since is not None:
+                life.timetable.begin(now, self._wall_offset, None)
+                life.timetable.called = self.state not in DOWN

@@ -32,7 +32,7 @@ class Trigger(enum.StrEnum):
     RETRY = "retry"  # the run failed and the policy says: again, later
     GIVE_UP = "give up"  # the run failed and that was the last one
     STOP = "stop"  # it must end: signalled, or told to go as soon as it has started
-    ESCALATE = "escalate"  # the signal was not enough: killed
+    ESCALATE = "escalate"  # the stop goes a step further, in the end to the kill
     DOWN = "down"  # nothing of it runs, and that is as wanted
 
 
@@ -80,7 +80,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Trigger, State]]] = MappingProxyType(
 )
 
 DOWN: Final = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})
-"""Nothing runs, and nothing will until an operator asks."""
+"""Nothing runs, and nothing will until an operator asks, or a schedule does."""
 
 HELD: Final = frozenset({State.WAITING, State.BACKOFF})
 """Nothing runs, and something will: the states that LAUNCH leaves."""

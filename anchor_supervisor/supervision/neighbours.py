@@ -60,7 +60,7 @@ class Neighbours:
         """Return the instances that will not move until an operator acts."""
         stuck: set[InstanceId] = set()
         for member in self.rising:
-            if member.state in DOWN or (
+            if member.over or (
                 member.state is State.WAITING
                 and any(replica.id in stuck for _, replica in self.closed_gates(member))
             ):
@@ -82,5 +82,5 @@ class Neighbours:
 
     def why_held(self, member: Instance) -> str:
         """Return the closed gates in words, as far as the dependencies' own states tell."""
-        down = frozenset(r.id for _, r in self.closed_gates(member) if r.state in DOWN)
+        down = frozenset(r.id for _, r in self.closed_gates(member) if r.over)
         return "; ".join(str(wait) for wait in self.waits(member, down))

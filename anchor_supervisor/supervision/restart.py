@@ -19,13 +19,14 @@ KEPT: Final = 1000
 class Ledger:
     """The restarts of one instance since it was last asked for.
 
-    `starts` counts launches, `streak` the runs in a row that ended before `reset_after`.
+    `policy` may be exchanged at any time: what has been counted stays. `starts` counts launches,
+    `streak` the runs in a row that ended before `reset_after`.
     """
 
     def __init__(self, instance: InstanceId, policy: RestartPolicy) -> None:
         """Begin with nothing counted."""
         self._instance = instance
-        self._policy = policy
+        self.policy = policy
         self.starts = 0
         self.streak = 0
         self._restarted_at: deque[float] = deque()
@@ -46,34 +47,53 @@ class Ledger:
         self.starts += 1
         if self.starts > 1:
             self._restarted_at.append(now)
-            if self._policy.max is None and len(self._restarted_at) > KEPT:
+            if self.policy.max is None and len(self._restarted_at) > KEPT:
                 self._restarted_at.popleft()
         return self.starts
 
-    def wants_again(self, *, success: bool) -> bool:
-        """Whether the policy restarts after such an end at all, counters aside."""
-        match self._policy.when:
-            case RestartWhen.ALWAYS:
-                return True
-            case RestartWhen.ON_FAILURE:
-                return not success
-            case RestartWhen.NO:
-                return False
+    def refusal(self, *, success: bool, code: int | None) -> str | None:
+        """Return in words why the policy does not restart after such an end, counters aside.
 
-    def next_delay(self, now: float, ran: float) -> float | None:
+        None: it does. `code` is the exit code, 128 + N for an end by signal N, and None where the
+        end had none (it could not be started, was stopped for a reason of ours, or nobody saw it).
+        """
+        when = self.policy.when
+        if when is RestartWhen.NO or (when is RestartWhen.ON_FAILURE and success):
+            return f"policy {when}"
+        if code is None:
+            return None
+        if code in self.policy.never_on_exit_codes:
+            return f"policy {when}, but never after exit code {code}"
+        listed = self.policy.on_exit_codes
+        if listed is not None and code not in listed:
+            return f"policy {when}, but not after exit code {code}"
+        return None
+
+    def next_delay(self, now: float, ran: float | None) -> float | None:
         """Count a run of `ran` seconds that ended now; return the seconds to wait before the next.
 
-        None means that the window holds `max` restarts already: give up.
+        `ran` is None for a start that failed. None is returned where the window holds `max`
+        restarts already: give up.
         """
-        self.streak = 1 if ran >= self._policy.reset_after else self.streak + 1
-        if self._policy.max is not None and self.in_window(now) >= self._policy.max:
+        good = ran is not None and ran >= self.policy.reset_after
+        self.streak = 0 if good else self.streak + 1
+        if self.policy.max is not None and self.in_window(now) >= self.policy.max:
             return None
-        delay = grown_delay(self._policy, self.streak - 1)
-        return delay * (1 + self._policy.jitter * self._fraction())
+        return self.delay()
+
+    def delay(self) -> float:
+        """Return the seconds between the end of the last run and the next one: 0 after a good one.
+
+        The same until the next launch, unless the policy is exchanged.
+        """
+        if self.streak == 0:
+            return 0.0
+        grown = grown_delay(self.policy, self.streak - 1)
+        return grown * (1 + self.policy.jitter * self._fraction())
 
     def in_window(self, now: float) -> int:
         """Restarts within the last `window` seconds."""
-        while self._restarted_at and self._restarted_at[0] <= now - self._policy.window:
+        while self._restarted_at and self._restarted_at[0] <= now - self.policy.window:
             self._restarted_at.popleft()
         return len(self._restarted_at)
 

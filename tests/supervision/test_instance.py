@@ -17,7 +17,7 @@ from anchor_supervisor.supervision.events import (
     StopRequested,
     Tick,
 )
-from anchor_supervisor.supervision.instance import KEPT_HISTORY
+from anchor_supervisor.supervision.life import KEPT_HISTORY
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, State
 from playbook import Playbook, health, job, policy, service, the
 

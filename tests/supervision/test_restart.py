@@ -74,8 +74,8 @@ def test_backoff_grows_to_its_cap() -> None:
     assert waits == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-def test_good_run_resets_backoff() -> None:
-    """After a run of `reset_after` the next wait is the first one again."""
+def test_good_run_is_followed_at_once() -> None:
+    """After a run of `reset_after` there is no wait, and then the first one again."""
     play = Playbook(service("web", restart=RestartPolicy(delay=1.0, jitter=0.0, reset_after=10.0)))
     play.start()
     for _ in range(4):
@@ -84,9 +84,86 @@ def test_good_run_resets_backoff() -> None:
         play.wait()
     play.up("web")
     play.now += 10.0
+    assert play.exits("web", 1) == [Spawn(WEB, 6)]
+    assert (play.status("web").streak, play.status("web").attempts_in_window) == (0, 5)
+    play.up("web")
     play.exits("web", 1)
-    assert play.status("web").streak == 1
     assert play.core.next_deadline() == play.now + 1.0
+    assert play.status("web").streak == 1
+
+
+def test_good_run_counts_against_max() -> None:
+    """A restart at once is one of the `max` in the window like any other."""
+    play = Playbook(service("web", restart=policy(most=1)))
+    play.start()
+    for commands in ([Spawn(WEB, 2)], []):
+        play.up("web")
+        play.now += 10.0
+        assert play.exits("web", 1) == commands
+    assert play.reason("web") == "gave up: 1 restart within 10m, last exit 1"
+
+
+def test_failed_start_is_no_good_run() -> None:
+    """What could not be started is not tried again at once, even where every run is a good one."""
+    play = Playbook(service("web", restart=RestartPolicy(delay=1.0, jitter=0.0, reset_after=0.0)))
+    play.start()
+    assert play.tell(SpawnFailed(WEB, "no memory")) == []
+    assert play.core.next_deadline() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "signal", "state", "why"),
+    [
+        (RestartWhen.ON_FAILURE, 75, None, State.BACKOFF, "exited (75)"),
+        (RestartWhen.ON_FAILURE, None, 9, State.BACKOFF, "killed by SIGKILL"),
+        (
+            RestartWhen.ON_FAILURE,
+            1,
+            None,
+            State.FAILED,
+            "exited (1), policy on-failure, but not after exit code 1",
+        ),
+        (
+            RestartWhen.ALWAYS,
+            0,
+            None,
+            State.STOPPED,
+            "exited (0), policy always, but not after exit code 0",
+        ),
+        (
+            RestartWhen.ALWAYS,
+            2,
+            None,
+            State.FAILED,
+            "exited (2), policy always, but never after exit code 2",
+        ),
+        (
+            RestartWhen.ON_FAILURE,
+            None,
+            15,
+            State.FAILED,
+            "killed by SIGTERM, policy on-failure, but never after exit code 143",
+        ),
+        (RestartWhen.NO, 75, None, State.FAILED, "exited (75), policy no"),
+        (RestartWhen.ON_FAILURE, None, None, State.BACKOFF, "ended (nobody saw how)"),
+    ],
+)
+def test_exit_codes(
+    when: RestartWhen, code: int | None, signal: int | None, state: State, why: str
+) -> None:
+    """Only listed codes are followed by a restart, never the excluded ones; a signal is 128 + N."""
+    restart = RestartPolicy(
+        when=when,
+        delay=1.0,
+        jitter=0.0,
+        on_exit_codes=frozenset({2, 75, 137}),
+        never_on_exit_codes=frozenset({2, 143}),
+    )
+    play = Playbook(service("web", restart=restart))
+    play.start()
+    play.up("web")
+    play.exits("web", code, signal)
+    assert (play.state("web"), play.reason("web")) == (state, why)
 
 
 def test_no_delay_restarts_at_once() -> None:
