@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from anchor_supervisor.fleet import schema, values
@@ -101,10 +101,19 @@ def zone(value: object) -> dt.tzinfo:
     try:
         return _named(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        known = zoneinfo.available_timezones()
         message = f"{show(name)} is not a time zone of this machine"
-        hint = did_you_mean(name, sorted(known)) if known else "package `tzdata` has them"
-        raise Mistake(message, hint=hint) from error
+        raise Mistake(message, hint=_meant(name, zoneinfo.available_timezones())) from error
+
+
+def _meant(name: str, known: Collection[str]) -> str | None:
+    """Return a hint: there are six hundred zones, of which the likely ones are compared."""
+    if not known:
+        return "package `tzdata` has them"
+    word = name.lower()
+    cities = [one for one in sorted(known) if one.lower().rpartition("/")[2] == word]
+    if cities:
+        return f"did you mean `{cities[0]}`?"
+    return did_you_mean(name, [one for one in sorted(known) if one.lower()[:2] == word[:2]])
 
 
 def local_zone(read_bytes: ReadBytes) -> dt.tzinfo:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
-from anchor_supervisor.fleet.signals import SIGNALS
 from fleet_text import messages, problems_in, read
 
 
@@ -33,31 +30,3 @@ def test_a_program_has_a_name() -> None:
 def test_a_working_directory_is_absolute() -> None:
     """Nothing else says what it would be relative to."""
     assert messages('working_dir = "srv"') == ["`srv` is not an absolute path"]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("15", "`15` is not a signal"),
-        ("", "the value is empty"),
-        ("STOP", "`STOP` does not end a process"),
-        ("SIGCONT", "`CONT` does not end a process"),
-        ("RTMIN+31", "`RTMIN+31` is not a signal"),
-    ],
-)
-def test_a_stop_signal_is_one_that_ends(name: str, message: str) -> None:
-    """By name."""
-    assert messages(f'stop = {{ signal = "{name}" }}') == [message]
-
-
-def test_every_signal_is_one_that_python_can_send() -> None:
-    """The names are the standard library's, so that the runtime finds their numbers."""
-    assert {f"SIG{name}" for name in SIGNALS} <= {one.name for one in signal.Signals}
-
-
-def test_keys_that_make_no_sense_for_a_job() -> None:
-    """A job is ready when it exits 0, and then it is done."""
-    assert messages('kind = "job"\nhealth = { tcp = 80 }\nrestart = "always"') == [
-        "a job is ready when it exits 0, so `health` has no meaning",
-        "a job that is always restarted is never done",
-    ]

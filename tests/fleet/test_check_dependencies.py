@@ -37,6 +37,12 @@ def test_a_state_has_to_be_reachable() -> None:
     assert found[0].hint == "`completed`: it is a job"
 
 
+def test_a_startup_probe_makes_healthy_as_well() -> None:
+    """Where there is no other."""
+    probed = DB + "startup = { tcp = 80 }\n"
+    assert container('depends_on = { db = "healthy" }', probed).depends_on
+
+
 def test_a_health_check_may_come_from_an_image_of_the_store() -> None:
     """What is not known yet is no mistake; `health = "none"` makes it one."""
     wanted = DB.replace("host", "postgres")

@@ -120,6 +120,17 @@ def test_the_rest_of_the_contract_is_read() -> None:
     assert problems(fleet) == []
 
 
+def test_how_many_start_at_a_time() -> None:
+    """As many as may, unless the file says."""
+    text = '[containers.web]\nimage = "x"\n'
+    assert read(text).parallel is None
+    assert read(f"[fleet]\nparallel = 8\n{text}").parallel == 8
+    wrong = {"0": "`0` is not between 1 and 1000", '"many"': "`many` is not a whole number"}
+    for value, message in wrong.items():
+        [found] = problems_in(f"[fleet]\nparallel = {value}\n{text}")
+        assert (found.key, found.message) == ("fleet.parallel", message)
+
+
 CLASSIC = """\
 [fleet]
 limit = "strict"
