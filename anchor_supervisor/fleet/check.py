@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from attrs import evolve
+
 from anchor_supervisor.errors import Problem
 from anchor_supervisor.fleet.check_addresses import address_findings
 from anchor_supervisor.fleet.check_container import container_findings
@@ -20,6 +22,7 @@ from anchor_supervisor.fleet.check_privileges import privilege_findings
 from anchor_supervisor.fleet.check_volumes import volume_findings
 from anchor_supervisor.fleet.finding import Finding
 from anchor_supervisor.fleet.model import Fleet
+from anchor_supervisor.fleet.profiles import profile_findings
 
 
 def problems(fleet: Fleet) -> list[Problem]:
@@ -30,15 +33,23 @@ def problems(fleet: Fleet) -> list[Problem]:
     ]
 
 
-def findings(fleet: Fleet) -> Iterator[Finding]:
-    """Yield everything wrong with the fleet, room by room."""
-    yield from name_findings(fleet)
-    yield from dependency_findings(fleet)
-    yield from address_findings(fleet)
-    yield from port_findings(fleet)
-    yield from volume_findings(fleet)
-    for container in fleet.containers.values():
+def findings(fleet: Fleet, whole: Fleet | None = None) -> Iterator[Finding]:
+    """Yield everything wrong with the fleet, room by room.
+
+    `whole` has all containers that the files declare, also those that are not there this time.
+    Those are looked at as well, but each alone where it is about a place on this machine.
+    """
+    whole = fleet if whole is None else whole
+    absent = [one for name, one in whole.containers.items() if name not in fleet.containers]
+    for each in (fleet, *(evolve(whole, containers={one.name: one}) for one in absent)):
+        yield from address_findings(each)
+        yield from port_findings(each)
+    yield from name_findings(whole)
+    yield from dependency_findings(whole)
+    yield from volume_findings(whole)
+    for container in whole.containers.values():
         yield from container_findings(container)
         yield from policy_findings(container)
         yield from grant_findings(container)
         yield from privilege_findings(container)
+    yield from profile_findings(whole.containers, fleet.profiles)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -31,9 +32,11 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.fleet.mounts import volume
 from anchor_supervisor.fleet.places import join
 from anchor_supervisor.fleet.ports import MOST_PORTS, ports
+from anchor_supervisor.fleet.profiles import profiles
 from anchor_supervisor.fleet.reactions import dependencies, reaction
-from anchor_supervisor.fleet.sheet import Sheet, Table, entries, items
+from anchor_supervisor.fleet.sheet import Sheet, Table, located
 from anchor_supervisor.fleet.surroundings import Surroundings
+from anchor_supervisor.fleet.tree import Origin
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
 
 MOST_REPLICAS: Final = 1000
@@ -53,8 +56,10 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
     security = Table(sheet, table.at("security"), table.get("security", {}), schema.SECURITY)
     return Container(
         name=name,
-        image=table.read("image", values.image(around.directory), _built(around, name)),
-        build=_build(table, around),
+        image=table.read(
+            "image", values.image(table.origin("image").directory), _built(around, name)
+        ),
+        build=_build(table),
         pull=table.read("pull", values.choice(Pull), Pull.MISSING),
         kind=kind,
         root=table.read("root", values.choice(RootStrategy), RootStrategy.OVERLAY),
@@ -65,7 +70,7 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
         entrypoint=table.read("entrypoint", values.words, None),
         command=table.read("command", values.words, None),
         environment=_environment(table, around),
-        volumes=table.items("volumes", volume(around.directory)),
+        volumes=table.located("volumes", lambda origin: volume(origin.directory)),
         network_mode=mode,
         networks=networks,
         init=table.read("init", values.boolean, default=True),
@@ -96,6 +101,7 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
         schedule=_schedule(table, around),
         update=policies.update(sheet, table.at("update"), table.get("update", {})),
         grants=_grants(table, around),
+        profiles=profiles(table),
     )
 
 
@@ -134,29 +140,28 @@ def _built(around: Surroundings, name: str) -> Image:
     return Image(ImageKind.STORE, f"{around.fleet}-{name}")
 
 
-def _build(table: Table, around: Surroundings) -> Build | None:
+def _build(table: Table) -> Build | None:
     """Read `build = "./context"`, or its table; a relative Dockerfile is beneath the context."""
     if "build" not in table:
         return None
     given = table.get("build")
     given = {"context": given} if isinstance(given, str) else given
     inner = Table(table.sheet, table.at("build"), given, schema.BUILD)
-    context = values.absolute(inner.read("context", values.filled_text, "."), around.directory)
+    directory = inner.origin("context").directory
+    context = values.absolute(inner.read("context", values.filled_text, "."), directory)
     dockerfile = inner.read("dockerfile", values.filled_text, None)
     return Build(
         context,
         None if dockerfile is None else values.absolute(dockerfile, context),
-        _arguments(inner, around),
+        _arguments(inner),
         inner.read("target", values.filled_text, None),
     )
 
 
-def _arguments(table: Table, around: Surroundings) -> Mapping[str, str]:
+def _arguments(table: Table) -> Mapping[str, str]:
     """Read `args`, a table or a list of `K=V`."""
     if isinstance(table.get("args", {}), list):
-        path = table.at("args")
-        read: Callable[[object], tuple[str, str]] = lambda value: _pair(value, around.environment)  # noqa: E731
-        return MappingProxyType(dict(items(table.sheet, path, table.get("args"), read)))
+        return MappingProxyType(dict(table.located("args", values.pair)))
     return table.entries("args", values.plain)
 
 
@@ -168,43 +173,28 @@ def _restart(table: Table, kind: Kind) -> RestartPolicy:
 
 def _environment(table: Table, around: Surroundings) -> Mapping[str, str]:
     """Lines of `env_file`, later files over earlier ones, then `environment` over them all."""
-    read: Callable[[object], Mapping[str, str]] = lambda value: _env_file(value, around)  # noqa: E731
-    files = items(
-        table.sheet,
-        table.at("env_file"),
-        values.one_or_more(table.get("env_file", [])),
-        read,
-    )
+    given = values.one_or_more(table.get("env_file", []))
+    reader = partial(_env_file, around)
     merged: dict[str, str] = {}
-    for file in files:
+    for file in located(table.sheet, table.at("env_file"), given, reader):
         merged |= file
-    given = table.get("environment", {})
     path = table.at("environment")
-    if isinstance(given, list):
-        pairs = items(table.sheet, path, given, lambda value: _pair(value, around.environment))
-        merged |= dict(pairs)
+    if isinstance(table.get("environment", {}), list):
+        merged |= dict(table.located("environment", values.pair))
     else:
-        merged |= entries(table.sheet, path, given, values.plain)
+        merged |= table.entries("environment", values.plain)
     for name in merged:
         if not name or "=" in name or "\0" in name:
             table.sheet.report(path, f"{show(name)} is not a variable's name")
     return MappingProxyType(merged)
 
 
-def _env_file(value: object, around: Surroundings) -> Mapping[str, str]:
-    path = values.absolute(values.filled_text(value), around.directory)
-    return parse_env(around.read_text(path), file=path, environment=around.environment)
+def _env_file(around: Surroundings, origin: Origin) -> Callable[[object], Mapping[str, str]]:
+    def read(value: object) -> Mapping[str, str]:
+        path = values.absolute(values.filled_text(value), origin.directory)
+        return parse_env(around.read_text(path), file=path, environment=origin.environment)
 
-
-def _pair(value: object, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Read `K=V`; `K` alone takes the supervisor's own value."""
-    name, equals, text = values.text(value).partition("=")
-    if equals:
-        return name, text
-    if name not in environment:
-        message = f"variable {show(name)} is not set"
-        raise Mistake(message, hint=f"`{name}=` for an empty one")
-    return name, environment[name]
+    return read
 
 
 def _ports(table: Table) -> tuple[Port, ...]:

@@ -28,7 +28,7 @@ _SECTIONS: Final[Mapping[GrantKind, Section]] = MappingProxyType(
 _MODES: Final[Mapping[GrantKind, int]] = MappingProxyType(
     {GrantKind.SECRET: 0o400, GrantKind.CONFIG: 0o444}
 )
-_DIRECTORIES: Final[Mapping[GrantKind, str]] = MappingProxyType(
+DIRECTORIES: Final[Mapping[GrantKind, str]] = MappingProxyType(
     {GrantKind.SECRET: "/run/secrets/", GrantKind.CONFIG: "/"}
 )
 _WAYS: Final = ("file", "environment", "content")
@@ -69,12 +69,13 @@ def _content(table: Table, given: list[str], around: Surroundings) -> bytes | No
     """Read the one source there is; None, with the reason noted, where that is impossible."""
 
     def read(value: object) -> bytes:
+        origin = table.origin(given[0])
         text = values.text(value) if given == ["content"] else values.filled_text(value)
         match given[0]:
             case "file":
-                content = around.read_bytes(values.absolute(text, around.directory))
+                content = around.read_bytes(values.absolute(text, origin.directory))
             case "environment":
-                content = _variable(text, around.environment)
+                content = _variable(text, origin.environment)
             case _:
                 content = text.encode()
         if len(content) > LARGEST_CONTENT:
@@ -153,7 +154,7 @@ def _of_source(
     content = source.content()
     if content is None:
         return None
-    return Grant(kind, name, f"{_DIRECTORIES[kind]}{name}", content, source.mode, source.owner)
+    return Grant(kind, name, f"{DIRECTORIES[kind]}{name}", content, source.mode, source.owner)
 
 
 def _target(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import Final, final
 from attrs import field, frozen
 
 from anchor_supervisor.fleet.mount_model import Grant, GrantKind, Propagation, Volume, VolumeKind
-from anchor_supervisor.fleet.places import Place, nearest_place
+from anchor_supervisor.fleet.places import Place, named_for, nearest_place
 from anchor_supervisor.fleet.policy_model import (
     Condition,
     ExecProbe,
@@ -298,7 +298,7 @@ class Fleet:
 
         For what is found later, a port in use or a missing image: ``Problem(message, *place)``.
         """
-        return nearest_place(self.places, key, self.file)
+        return named_for(nearest_place(self.places, key, self.file), key)
 
 
 @final

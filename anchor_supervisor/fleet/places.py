@@ -24,6 +24,7 @@ _STRING: Final = re.compile(
     r"|'[^'\n]*'",
     re.DOTALL,
 )
+_CONTAINER: Final = re.compile(r'containers\.(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+)')
 _LAST_PART: Final = re.compile(r'(?:\[[0-9]+\]|\.?(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+))\Z')
 
 LONGEST_PATH: Final = 512
@@ -64,20 +65,26 @@ def around(path: str) -> Iterator[str]:
         yield path
 
 
-def nearest_line(lines: Mapping[str, int], path: str) -> int | None:
-    """Return the line of the path, or else of the closest table or list around it."""
-    return next((lines[one] for one in (path, *around(path)) if one in lines), None)
-
-
 def nearest_place(places: Mapping[str, Place], path: str, file: str | None) -> Place:
     """Return the place of the path, or else of the closest table or list around it.
 
-    What is beneath a place is named as it would be written there; `file` is for what has none.
+    What is beneath a place is named as it would be written there; `file` is for what is nowhere.
     """
     for one in (path, *around(path)):
         if (place := places.get(one)) is not None:
             return place._replace(key=f"{place.key or ''}{path[len(one) :]}" or None)
     return Place(file, None, path or None)
+
+
+def named_for(place: Place, path: str) -> Place:
+    """Name the container that a path is about, where what is at the place is another's.
+
+    A container has the keys of one that it extends.
+    """
+    here, there = _CONTAINER.match(path), _CONTAINER.match(place.key or "")
+    if here is None or there is None or here.group() == there.group():
+        return place
+    return place._replace(key=here.group() + (place.key or "")[there.end() :])
 
 
 def key_lines(text: str) -> dict[str, int]:

@@ -38,6 +38,7 @@ DOCUMENT: Final[Section] = MappingProxyType(
         "volumes": Key("table", "{}"),
         "secrets": Key("table", "{}"),
         "configs": Key("table", "{}"),
+        "include": Key("list", "[]"),
     }
 )
 
@@ -90,7 +91,23 @@ CONTAINER: Final[Section] = MappingProxyType(
         "secrets": Key("list", "[]"),
         "configs": Key("list", "[]"),
         "on_change": Key("string", '"restart"'),
+        "profiles": Key("list", "[]"),
+        "extends": Key("string or table"),
         "devices": _later("list"),
+    }
+)
+
+INCLUDE: Final[Section] = MappingProxyType(
+    {
+        "file": Key("string"),
+        "environment": Key("table", "{}"),
+    }
+)
+
+EXTENDS: Final[Section] = MappingProxyType(
+    {
+        "file": Key("string"),
+        "container": Key("string"),
     }
 )
 

@@ -1,4 +1,4 @@
-"""The fleet file while it is read: every problem with its place, and typed looks into its tables.
+"""What the files say while it is read: every problem with its place, and typed looks into tables.
 
 A reader never stops at the first mistake: what cannot be read is noted and replaced by a default,
 so that one run shows everything there is to mend. Nothing here knows what a key means.
@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Final, TypeVar, cast, final
 
 from anchor_supervisor.errors import FleetError, Problem
-from anchor_supervisor.fleet.places import around, join, nearest_line
+from anchor_supervisor.fleet.places import Place, around, join, named_for, nearest_place
 from anchor_supervisor.fleet.schema import ELSEWHERE, Section
+from anchor_supervisor.fleet.tree import Flat, Origin
 from anchor_supervisor.fleet.wording import Mistake, kind_of, nearest, printable, show
 
 T = TypeVar("T")
@@ -23,26 +24,47 @@ MOST_PROBLEMS: Final = 100
 
 @final
 class Sheet:
-    """Where problems are written down. `lines` gives each key path its line."""
+    """Where problems are written down. `flat` knows where each key path is written."""
 
-    def __init__(self, file: str | None, lines: Mapping[str, int]) -> None:
-        self.file = file
-        self.lines = lines
+    def __init__(self, flat: Flat, home: Origin) -> None:
+        """Begin with the mistakes that the values came with; `home` is for what is nowhere."""
+        self.home = home
+        self.places = flat.places
         self.problems: list[Problem] = []
         self.unsaid = 0
+        self._origins = flat.origins
+        self._told: set[Problem] = set()
         self._blamed: set[str] = set()
         self._suspected: set[str] = set()
         self._around_wrong: set[str] = set()
+        for path, mistake in flat.mistakes:
+            self.report(path, mistake.message, mistake.hint)
 
     def report(self, path: str, message: str, hint: str | None = None) -> None:
         """Note a problem at this key path; count it only, where there are too many already."""
+        place = nearest_place(self.places, path, self.home.file)
+        self._blamed.add(path)
+        self._around_wrong.update(around(path))
+        self.add(Problem(message, *named_for(place, path), hint), place)
+
+    def add(self, problem: Problem, place: Place | None = None) -> None:
+        """Note a problem that knows its place: once, however many containers have it in common.
+
+        `place` is where it is written, where that is another container's.
+        """
+        identity = problem if place is None else Problem(problem.message, *place, problem.hint)
+        if identity in self._told:
+            return
         if len(self.problems) >= MOST_PROBLEMS:
             self.unsaid += 1
             return
-        line = nearest_line(self.lines, path)
-        self._blamed.add(path)
-        self._around_wrong.update(around(path))
-        self.problems.append(Problem(message, self.file, line, path or None, hint))
+        self._told.add(identity)
+        self.problems.append(problem)
+
+    def origin(self, path: str) -> Origin:
+        """Return the file that this key, or else the nearest around it, is written in."""
+        found = (self._origins[one] for one in (path, *around(path)) if one in self._origins)
+        return next(found, self.home)
 
     def suspect(self, path: str) -> None:
         """Note that this key may be meant by another that is unknown."""
@@ -66,7 +88,8 @@ class Sheet:
         except Mistake as mistake:
             self.report(path, mistake.message, mistake.hint)
         except FleetError as error:  # of another file, which knows its own places
-            self.problems.extend(error.problems)
+            for problem in error.problems:
+                self.add(problem)
         return default
 
 
@@ -113,6 +136,14 @@ class Table:
         value = self._values.get(key, [])
         return items(self.sheet, self.at(key), value, read)
 
+    def located(self, key: str, reader: Callable[[Origin], Callable[[object], T]]) -> tuple[T, ...]:
+        """As `items`, with a reader for the file that each element is written in."""
+        return located(self.sheet, self.at(key), self._values.get(key, []), reader)
+
+    def origin(self, key: str) -> Origin:
+        """Return the file that one of the keys is written in."""
+        return self.sheet.origin(self.at(key))
+
     def entries(self, key: str, read: Callable[[object], T]) -> Mapping[str, T]:
         """Return every entry of a table with names of the user's own that `read` understands."""
         path = self.at(key)
@@ -141,13 +172,21 @@ def table_of(sheet: Sheet, path: str, value: object) -> Mapping[str, object]:
 
 def items(sheet: Sheet, path: str, value: object, read: Callable[[object], T]) -> tuple[T, ...]:
     """Return every element of a list that `read` understands; note the others."""
+    return located(sheet, path, value, lambda _: read)
+
+
+def located(
+    sheet: Sheet, path: str, value: object, reader: Callable[[Origin], Callable[[object], T]]
+) -> tuple[T, ...]:
+    """As `items`, with a reader for the file that each element is written in."""
     if not isinstance(value, list):
         sheet.report(path, f"{show(value)} is {kind_of(value)}, not a list")
         return ()
     missing = object()
+    paths = [f"{path}[{index}]" for index in range(len(value))]
     found = [
-        sheet.attempt(f"{path}[{index}]", read, element, cast("T", missing))
-        for index, element in enumerate(value)
+        sheet.attempt(at, reader(sheet.origin(at)), element, cast("T", missing))
+        for at, element in zip(paths, value, strict=True)
     ]
     return tuple(element for element in found if element is not missing)
 

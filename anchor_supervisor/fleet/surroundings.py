@@ -30,14 +30,12 @@ Sources = Mapping[tuple[GrantKind, str], Source]
 @final
 @frozen
 class Surroundings:
-    """Where a container's table is, what is set, what is declared, and how files are read.
+    """What is declared, and how files are read. What is the file's own, `Table.origin` says.
 
     `read_text` and `read_bytes` raise Mistake where a file cannot be read. `fleet` is the fleet's
     name, `sources` its secrets and configs.
     """
 
-    directory: str
-    environment: Mapping[str, str]
     read_text: Callable[[str], str]
     read_bytes: Callable[[str], bytes]
     fleet: str = ""

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from anchor_supervisor.fleet import units
 from anchor_supervisor.fleet.model import Image, ImageKind
+from anchor_supervisor.fleet.tree import Origin
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, kind_of, show
 
 E = TypeVar("E", bound=enum.StrEnum)
@@ -165,6 +166,21 @@ def program(value: object) -> tuple[str, ...]:
     if not command or not command[0]:
         raise Mistake("the command is empty")
     return command
+
+
+def pair(origin: Origin) -> Callable[[object], tuple[str, str]]:
+    """Accept `K=V`; `K` alone takes the value that the variable has for the file it is in."""
+
+    def read(value: object) -> tuple[str, str]:
+        name, equals, given = text(value).partition("=")
+        if equals:
+            return name, given
+        if name not in origin.environment:
+            message = f"variable {show(name)} is not set"
+            raise Mistake(message, hint=f"`{name}=` for an empty one")
+        return name, origin.environment[name]
+
+    return read
 
 
 def one_or_more(value: object) -> object:

@@ -14,7 +14,8 @@ from anchor_supervisor.errors import FleetError
 from anchor_supervisor.fleet import schema
 from anchor_supervisor.fleet.check import problems
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
-from anchor_supervisor.fleet.parse import LARGEST_FILE, load, loads, structure
+from anchor_supervisor.fleet.parse import load, loads, structure
+from anchor_supervisor.fleet.read import LARGEST_FILE
 from fleet_text import HEAD, NOTHING, problems_in, read
 
 CONTRACT = """

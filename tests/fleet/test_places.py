@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anchor_supervisor.fleet.places import around, join, key_lines, nearest_line
+from anchor_supervisor.fleet.places import Place, around, join, key_lines, nearest_place
 
 TEXT = '''# a comment with [brackets] and key = "value"
 title = "x" # another = 1
@@ -204,13 +204,21 @@ def test_a_path_is_taken_apart_as_it_was_put_together(parts: list[str]) -> None:
     assert list(around(path)) == beginnings[-2::-1]
 
 
-def test_the_nearest_line_is_of_what_is_around() -> None:
-    """A key that is not in the file has the line of its table."""
-    lines = {"containers": 1, "containers.web": 3, "containers.web.ports": 5}
-    assert nearest_line(lines, "containers.web.ports[7]") == 5
-    assert nearest_line(lines, 'containers.web.sysctls."net.x"') == 3
-    assert nearest_line(lines, "networks.front") is None
-    assert nearest_line(lines, "") is None
+def test_the_nearest_place_is_of_what_is_around() -> None:
+    """A key that is not in the file has the line of its table, and is named as if it were there."""
+    places = {
+        "containers": Place("a", 1, "containers"),
+        "containers.web": Place("b", 3, "containers.base"),
+        "containers.web.ports": Place("b", 5, "containers.base.ports"),
+    }
+    assert nearest_place(places, "containers.web.ports[7]", "a") == (
+        ("b", 5, "containers.base.ports[7]")
+    )
+    assert nearest_place(places, 'containers.web.sysctls."net.x"', "a") == (
+        ("b", 3, 'containers.base.sysctls."net.x"')
+    )
+    assert nearest_place(places, "networks.front", "a") == ("a", None, "networks.front")
+    assert nearest_place(places, "", "a") == ("a", None, None)
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=8))
