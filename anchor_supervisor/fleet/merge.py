@@ -172,7 +172,7 @@ def _appended(earlier: Node, later: Node, identity: Callable[[Node], object]) ->
     new = {what: node for node in after if (what := identity(node)) is not None}
     kept = [new.pop(identity(node), node) for node in before]
     added = [node for node in after if (what := identity(node)) is None or what in new]
-    return evolve(earlier, scalar=None, elements=(*kept, *added))
+    return evolve(later, scalar=None, elements=(*kept, *added))
 
 
 def _elements(node: Node) -> tuple[Node, ...] | None:
