@@ -122,20 +122,24 @@ class FakeMachine:
             if run.script.breaks is not None:
                 del self.alive[instance]
 
-    async def probe(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
+    async def probe(self, instance: InstanceId, probe: Probe, within: float) -> ProbeAnswer:
         """Answer by the script of the present run."""
         script = self.alive[instance].script
         self.log.append(f"probe {instance}")
-        await trio.sleep(script.probe_takes)
+        await trio.sleep(min(script.probe_takes, within))
+        if script.probe_takes >= within:
+            return ProbeAnswer(ok=False, output=f"no answer within {within:g}s")
         if isinstance(script.probe, Exception):
             raise script.probe
         return script.probe
 
-    async def run_stop_command(self, instance: InstanceId, command: tuple[str, ...]) -> ProbeAnswer:
+    async def run_stop_command(
+        self, instance: InstanceId, command: tuple[str, ...], within: float
+    ) -> ProbeAnswer:
         """Answer by the script of the present run, as for a probe."""
         script = self.alive[instance].script
         self.log.append(f"stop command {instance}: {' '.join(command)}")
-        await trio.sleep(script.probe_takes)
+        await trio.sleep(min(script.probe_takes, within))
         return WELL
 
     async def drain(self, instance: InstanceId) -> None:

@@ -5,7 +5,11 @@
  *
  * Arguments: the count of candidates, the candidates, and the command's own argv. Where the count
  * is written `=N` init does not stay but becomes the command: even then it was worth its while,
- * for /proc/self/exe of a process that has yet to execute is the file it came from.
+ * for /proc/self/exe of a process that has yet to execute is the file it came from. Where it is
+ * written `+N` init is not process 1 but the reaper of one command: it tells the command's end and
+ * stays until nothing is left of what the command started, which would else be left to a process 1
+ * that may never reap. Unlike process 1 it can be stopped by the command, so it reports before it
+ * starts that, and tells by a negative errno in the status where that fails.
  * Descriptors:
  * INIT_REPORT takes one word, whether the command could be executed, and is closed then;
  * INIT_STATUS, where it is open, takes the command's raw wait status (4 bytes), which outlives the
@@ -32,6 +36,7 @@
 struct command {
     char **candidates, **argv, **envp;
     long count;
+    int to_the_last;
     volatile long failure; /* written by the child, which shares this memory until it executes */
 };
 
@@ -57,7 +62,7 @@ static void give_up(long number)
 static long parse_count(const char *digits)
 {
     long count = 0;
-    digits += *digits == '=';
+    digits += *digits == '=' || *digits == '+';
     while (*digits >= '0' && *digits <= '9')
         count = count * 10 + (*digits++ - '0');
     return count;
@@ -109,13 +114,22 @@ static void finish(int status)
     leave(status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff);
 }
 
-static void reap(long command)
+/* The command's pid, or 0 once it has ended: the number may be another's then. */
+static long reap(long command, int to_the_last)
 {
     int status;
     long pid;
-    while ((pid = sys(__NR_wait4, -1, &status, WNOHANG, 0)) > 0)
-        if (pid == command)
+    while ((pid = sys(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
+        if (pid != command)
+            continue;
+        if (!to_the_last)
             finish(status);
+        sys(__NR_write, INIT_STATUS, &status, sizeof status);
+        command = 0;
+    }
+    if (pid == -ECHILD)
+        leave(0);
+    return command;
 }
 
 static long start(struct command *command)
@@ -123,10 +137,12 @@ static long start(struct command *command)
     char stack[STACK_SIZE] __attribute__((aligned(16)));
     long pid = raw_clone_old(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + sizeof stack, become_command,
                              command);
-    if (pid < 0)
-        give_up(pid);
-    if (command->failure)
-        give_up(command->failure);
+    long failure = pid < 0 ? pid : command->failure;
+    int told = (int)failure;
+    if (failure && command->to_the_last)
+        sys(__NR_write, INIT_STATUS, &told, sizeof told);
+    if (failure)
+        give_up(failure);
     return pid;
 }
 
@@ -141,6 +157,7 @@ __attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long
         .candidates = arguments + 2,
         .envp = arguments + argument_count + 1,
         .count = argument_count > 3 ? parse_count(arguments[1]) : 0,
+        .to_the_last = argument_count > 3 && arguments[1][0] == '+',
     };
     command.argv = command.candidates + command.count;
     if (command.count < 1 || command.count > argument_count - 3)
@@ -153,13 +170,18 @@ __attribute__((used, noreturn, visibility("hidden"))) void anchor_init_main(long
     sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, SIGNAL_SET_SIZE);
     if (arguments[1][0] == '=')
         make_way(&command);
+    if (command.to_the_last) {
+        sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1);
+        tell(0);
+    }
     long pid = start(&command);
-    tell(0);
+    if (!command.to_the_last)
+        tell(0);
     for (;;) {
         long number = sys(__NR_rt_sigtimedwait, &all, info, 0, SIGNAL_SET_SIZE);
         if (number == SIGCHLD)
-            reap(pid);
-        else if (number > 0)
+            pid = reap(pid, command.to_the_last);
+        else if (number > 0 && pid > 0)
             sys(__NR_kill, pid, number);
     }
 }

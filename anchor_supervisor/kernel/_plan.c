@@ -135,7 +135,8 @@ static int read_execute(struct step *step, PyObject *strings, size_t index)
     if (read_strings(step, strings, 2, (size_t)(integers[2] + integers[3])) < 0)
         return -1;
     char digits[24];
-    snprintf(digits, sizeof digits, "%s%lld", integers[5] ? "" : "=", (long long)integers[2]);
+    const char *manner = integers[5] == 0 ? "=" : integers[5] == 1 ? "" : "+";
+    snprintf(digits, sizeof digits, "%s%lld", manner, (long long)integers[2]);
     step->strings[0] = copy_bytes("anchor-init");
     step->strings[1] = copy_bytes(digits);
     return step->strings[0] && step->strings[1] ? 0 : -1;

@@ -255,8 +255,10 @@ class Execute:
     as PID 1 in front of the command; `status` a descriptor that init writes the command's raw
     wait status to (4 bytes, native order), or None. Where `stay` is False init becomes the command
     at once: a process that must not have an init still comes from a sealed file, so that an image
-    whose command is `/proc/self/exe` does not get at the supervisor's interpreter. `init` None
-    executes the command straight away, which is for commands of the host only.
+    whose command is `/proc/self/exe` does not get at the supervisor's interpreter. `to_the_last`:
+    init outlives the command until nothing is left of what the command started, and reaps it all;
+    a command that cannot be executed is then told by `status` too, as a negative errno.
+    `init` None executes the command straight away, which is for commands of the host only.
     """
 
     candidates: tuple[str, ...]
@@ -265,6 +267,7 @@ class Execute:
     init: int | None = None
     status: int | None = None
     stay: bool = True
+    to_the_last: bool = False
     operation: ClassVar[int] = 21
 
     def describe(self) -> str:
@@ -273,7 +276,7 @@ class Execute:
         return f"execute `{self.argv[0]}`{under}"
 
     def encode(self) -> Encoded:
-        """Give it to C: integers are init, status, the count of each kind of string, and stay."""
+        """Give it to C: integers are init, status, the count of each kind of string, and manner."""
         groups = (self.candidates, self.argv, self.environment)
         return (
             self.operation,
@@ -281,7 +284,7 @@ class Execute:
                 -1 if self.init is None else self.init,
                 -1 if self.status is None else self.status,
                 *map(len, groups),
-                int(self.stay),
+                2 if self.to_the_last else int(self.stay),
             ),
             tuple(os.fsencode(text) for group in groups for text in group),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -30,13 +31,14 @@ from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.inside import run_inside
 from anchor_supervisor.runtime.output import Listener
-from anchor_supervisor.runtime.probes import probe_http, probe_tcp
+from anchor_supervisor.runtime.probes import probe_port
 from anchor_supervisor.runtime.recipe import container_powers
 from anchor_supervisor.runtime.root_facts import root_facts
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
+from anchor_supervisor.supervision.words import duration
 
 log = structlog.get_logger("machine")
 
@@ -151,38 +153,52 @@ class HostMachine:
         if run is not None:
             run.signal("KILL")
 
-    async def probe(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
-        """Ask once whether the instance is healthy.
+    async def probe(
+        self, instance: InstanceId, probe: Probe, within: float = math.inf
+    ) -> ProbeAnswer:
+        """Ask once whether the instance is healthy, for at most `within` seconds.
 
         One that is held still cannot answer: it is taken to be as well as it last was. Where that
         was not well, it is asked afterwards.
         """
         if instance in self._well and self._holds.holds(instance):
             return ProbeAnswer(ok=True, output="held still, so not asked; it was well before")
-        await self._holds.over(instance)
+        left = await self._until_let_go(instance, within)
         self._well.discard(instance)
-        answer = await self._ask(instance, probe)
+        answer = await self._ask(instance, probe, left)
         if answer.ok:
             self._well.add(instance)
         return answer
 
-    async def _ask(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
-        holdings = self._holdings[instance]
+    async def _ask(self, instance: InstanceId, probe: Probe, within: float) -> ProbeAnswer:
+        holdings, run = self._holdings[instance], self._runs[instance]
         match probe:
-            case HttpProbe():
-                return await probe_http(probe, holdings.sandbox.net, holdings.address)
-            case TcpProbe():
-                return await probe_tcp(probe, holdings.sandbox.net, holdings.address)
+            case HttpProbe() | TcpProbe():
+                with trio.move_on_after(within):
+                    return await probe_port(probe, holdings.sandbox.net, holdings.address)
+                return ProbeAnswer(ok=False, output=f"no answer within {duration(within)}")
             case ExecProbe(command=argv):
-                run = self._runs[instance]
-                return await run_inside(run, argv, self.site.init, limiter=self._probers)
+                return await self._run_inside(run, argv, within)
             case LogProbe() | NotifyProbe():
                 raise NotImplementedError
 
-    async def run_stop_command(self, instance: InstanceId, command: tuple[str, ...]) -> ProbeAnswer:
-        """Run the command in the instance, as a probe is."""
+    async def run_stop_command(
+        self, instance: InstanceId, command: tuple[str, ...], within: float
+    ) -> ProbeAnswer:
+        """Run the command in the instance, as a probe is; while it is held still nothing runs."""
         run = self._runs[instance]
-        return await run_inside(run, command, self.site.init, limiter=self._probers)
+        return await self._run_inside(run, command, await self._until_let_go(instance, within))
+
+    async def _run_inside(self, run: HostRun, argv: tuple[str, ...], within: float) -> ProbeAnswer:
+        init, limiter = self.site.init, self._probers
+        return await run_inside(run, argv, init, within=within, limiter=limiter)
+
+    async def _until_let_go(self, instance: InstanceId, within: float) -> float:
+        """Wait until nobody holds the instance still; return how much of `within` is left."""
+        deadline = trio.current_time() + within
+        with trio.move_on_at(deadline):
+            await self._holds.over(instance)
+        return max(0.0, deadline - trio.current_time())
 
     async def drain(self, instance: InstanceId) -> None:
         """Lead nothing new to the published ports of the instance."""

@@ -22,6 +22,17 @@ LOOPBACK: Final = "127.0.0.1"
 MAX_BODY_SHOWN: Final = 512
 
 
+async def probe_port(
+    probe: HttpProbe | TcpProbe, net: int | None, address: str | None
+) -> ProbeAnswer:
+    """Ask from inside the network namespace `net`; None is the machine's own."""
+    match probe:
+        case HttpProbe():
+            return await probe_http(probe, net, address)
+        case TcpProbe():
+            return await probe_tcp(probe, net, address)
+
+
 async def probe_tcp(probe: TcpProbe, net: int | None, address: str | None) -> ProbeAnswer:
     """Healthy when something accepts a connection on the port."""
     try:

@@ -9,7 +9,7 @@ import resource
 from collections.abc import Mapping, Sequence
 from typing import Final, final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from anchor_supervisor.fleet.model import Container, UserNamespace
 from anchor_supervisor.kernel import capabilities
@@ -135,6 +135,18 @@ def container_steps(
 
 def exec_steps(powers: Powers, pidfd: int, process: Process, init: int) -> tuple[Step, ...]:
     """Every step of a command run in the container whose main process is `pidfd`."""
+    return (*_enter(powers, pidfd, process), _execute(process, init, stay=False, status=None))
+
+
+def reaped_exec_steps(
+    powers: Powers, pidfd: int, process: Process, init: int, status: int
+) -> tuple[Step, ...]:
+    """The same beneath an init that tells `status` of the end, and reaps all that is left."""
+    execute = _execute(process, init, stay=True, status=status)
+    return (*_enter(powers, pidfd, process), evolve(execute, to_the_last=True))
+
+
+def _enter(powers: Powers, pidfd: int, process: Process) -> tuple[Step, ...]:
     joined = EVERY_NAMESPACE if powers.private_users else EVERY_NAMESPACE & ~CLONE_NEWUSER
     return (
         *_raised_limits(powers),
@@ -143,7 +155,6 @@ def exec_steps(powers: Powers, pidfd: int, process: Process, init: int) -> tuple
         CloneAgain(0, "process of the container"),
         NewSession(),
         *_become(powers, process),
-        _execute(process, init, stay=False, status=None),
     )
 
 

@@ -72,12 +72,14 @@ class Machine(Protocol):
         """End every process of the instance now; harmless when there is none."""
         ...
 
-    async def probe(self, instance: InstanceId, probe: Probe) -> ProbeAnswer:
-        """Ask once whether the instance is healthy; cancelled at its time limit."""
+    async def probe(self, instance: InstanceId, probe: Probe, within: float) -> ProbeAnswer:
+        """Ask once whether the instance is healthy, for at most `within` seconds."""
         ...
 
-    async def run_stop_command(self, instance: InstanceId, command: tuple[str, ...]) -> ProbeAnswer:
-        """Run the command in the instance; cancelled at its time limit, it leaves nothing."""
+    async def run_stop_command(
+        self, instance: InstanceId, command: tuple[str, ...], within: float
+    ) -> ProbeAnswer:
+        """Run the command in the instance, for at most `within` seconds; it leaves nothing."""
         ...
 
     async def drain(self, instance: InstanceId) -> None:
@@ -265,14 +267,12 @@ class Supervisor:
         self.post(events.Exited(instance, status))
 
     async def _probe(self, command: commands.RunProbe) -> None:
-        """One probe, with its time limit; one that is cancelled by the core gives no answer."""
+        """One probe; one that is cancelled by the core gives no answer."""
         instance = command.instance
-        answer = ProbeAnswer(ok=False, output=f"no answer within {command.timeout:g}s")
         with trio.CancelScope() as scope:
             self._probes[instance] = scope
             try:
-                with trio.move_on_after(command.timeout):
-                    answer = await self.machine.probe(instance, command.probe)
+                answer = await self.machine.probe(instance, command.probe, command.timeout)
             except AnchorError as error:
                 answer = ProbeAnswer(ok=False, output=str(error))
             except Exception as bug:
@@ -285,12 +285,10 @@ class Supervisor:
             self.post(events.ProbeFinished(instance, command.number, answer.ok, answer.output))
 
     async def _stop_command(self, command: commands.RunStopCommand) -> None:
-        """The `stop.command` of one instance, with its time limit."""
+        """The `stop.command` of one instance."""
         instance = command.instance
-        answer = ProbeAnswer(ok=False, output=f"no end within {command.timeout:g}s")
         try:
-            with trio.move_on_after(command.timeout):
-                answer = await self.machine.run_stop_command(instance, command.command)
+            answer = await self.machine.run_stop_command(instance, command.command, command.timeout)
         except AnchorError as error:
             answer = ProbeAnswer(ok=False, output=str(error))
         except Exception as bug:

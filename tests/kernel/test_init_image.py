@@ -69,3 +69,37 @@ def test_it_is_small(image: bytes) -> None:
     pidfd.send_signal(child.pidfd, 15)
     assert wait(child) == pidfd.Ending(code=128 + 15)
     assert pss < 64
+
+
+def test_as_a_reaper_it_tells_the_end_and_stays_for_orphans() -> None:
+    """The status comes when the command ends; init ends when nothing that it left is left."""
+    reader, writer = os.pipe()
+    hold, held = os.pipe()
+    fd = init_image.open_init()
+    script = "(read x <&9 &) 9<&0; exit 7"
+    plan: list[steps.Step] = [
+        steps.SetStdio(hold, 1, 2),
+        steps.Execute(("/bin/sh",), ("sh", "-c", script), (), fd, writer, to_the_last=True),
+    ]
+    child = spawn.spawn(plan, share_memory=False)
+    for descriptor in (fd, writer, hold):
+        os.close(descriptor)
+    (status,) = struct.unpack("i", os.read(reader, 4))
+    assert pidfd.ending_of_status(status) == pidfd.Ending(code=7)
+    assert pidfd.reap(child.pidfd) is None, "an orphan still reads"
+    os.close(held)
+    assert wait(child) == pidfd.Ending(code=0)
+    os.close(reader)
+
+
+def test_as_a_reaper_it_tells_what_cannot_be_executed() -> None:
+    """As a negative errno, where a wait status is never negative."""
+    reader, writer = os.pipe()
+    fd = init_image.open_init()
+    plan = [steps.Execute(("/nowhere",), ("nowhere",), (), fd, writer, to_the_last=True)]
+    child = spawn.spawn(plan, share_memory=False)
+    os.close(fd)
+    os.close(writer)
+    assert struct.unpack("i", os.read(reader, 4)) == (-2,)
+    assert wait(child) == pidfd.Ending(code=127)
+    os.close(reader)

@@ -16,7 +16,7 @@ from anchor_supervisor.runtime.inside import MAX_OUTPUT
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from real_fleet import WEB, Real, Workshop, open_descriptors, sh
-from waiting import DEADLINE
+from waiting import DEADLINE, SLOWNESS
 
 pytestmark = pytest.mark.root
 
@@ -67,7 +67,7 @@ async def test_it_is_a_process_of_the_container(workshop: Workshop) -> None:
         said = (await real.until_said(".\n")).splitlines()[:-1]
         answer = (await ask(real, "sh", "-c", look)).output.splitlines()
     assert said[4] == "0::/"
-    assert answer[4].startswith("0::/probe-")
+    assert answer[4].startswith("0::/inside-")
     assert said[:4] + said[5:] == answer[:4] + answer[5:]
 
 
@@ -113,6 +113,58 @@ def zombies() -> list[str]:
             if state == "Z" and int(parent) == os.getpid():
                 found.append(name)
     return found
+
+
+def children(pid: int) -> set[str]:
+    """The children of a process, those among them that have ended and that nobody has reaped."""
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+@pytest.mark.parametrize("init", ["true", "false"])
+@pytest.mark.parametrize("rest", ["exec sleep 1111", "exit 3"])
+async def test_orphans_are_killed_and_reaped(workshop: Workshop, init: str, rest: str) -> None:
+    """Also where process 1 reaps nobody: those who left their parent, and ignore every signal."""
+    deaf = "trap '' TERM HUP INT QUIT; sleep 1111 & wait"
+    script = f"(true &); ({deaf}) & (({deaf}) &); echo begun > /tmp/begun; {rest}"
+    async with workshop.running(workshop.fleet(f"init = {init}")) as real:
+        run = await real.start()
+        before = children(run.pid)
+        with trio.fail_after(DEADLINE):
+            probe = ExecProbe(("sh", "-c", script))
+            answer = await real.machine.probe(WEB, probe, 0.2 * SLOWNESS)
+            while not (await ask(real, "test", "-e", "/tmp/begun")).ok:
+                answer = await real.machine.probe(WEB, probe, 0.2 * SLOWNESS)
+        assert children(run.pid) == before
+        assert groups_beneath(run) == []
+        assert "1111" not in (await ask(real, "ps", "-o", "args")).output
+        assert zombies() == []
+        assert not answer.ok
+        assert answer.output.startswith("exit code 3" if rest == "exit 3" else "no end within")
+
+
+async def test_a_reaper_that_the_container_stops_is_killed_as_well(workshop: Workshop) -> None:
+    """It is as mortal as the rest: the time limit holds, and what it was to reap goes with it."""
+    async with workshop.running(workshop.fleet()) as real:
+        await real.start()
+        probe = ExecProbe(("sh", "-c", "sleep 1111 & kill -STOP $PPID"))
+        with trio.fail_after(DEADLINE):
+            answer = await real.machine.probe(WEB, probe, 0.2 * SLOWNESS)
+        assert not answer.ok
+        assert "no end within" in answer.output
+        assert "1111" not in (await ask(real, "ps", "-o", "args")).output
+        assert zombies() == []
+
+
+async def test_the_time_limit_keeps_what_was_printed(workshop: Workshop) -> None:
+    """Who hangs has often said why before."""
+    async with workshop.running(workshop.fleet()) as real:
+        await real.start()
+        probe = ExecProbe(("sh", "-c", "echo cannot connect; exec sleep 1111"))
+        with trio.fail_after(DEADLINE):
+            answer = await real.machine.probe(WEB, probe, 0.5 * SLOWNESS)
+    assert not answer.ok
+    assert answer.output.splitlines()[0] == "cannot connect"
+    assert answer.output.endswith("s, so it was killed")
 
 
 async def test_what_a_command_leaves_in_the_background_is_ended(workshop: Workshop) -> None:
