@@ -149,6 +149,8 @@ class FakeFleet:
             "name": "shop",
             "pid": os.getpid(),
             "file": None,
+            "files": ["/srv/shop.toml"],
+            "profiles": ["same"],
             "since": LONG_AGO,
             "containers": len(self.rows),
             "ready": True,
@@ -188,30 +190,30 @@ class FakeFleet:
         return self.meant(name)
 
     async def plan(self, wanted: Wanted) -> Plan:
-        """Of the profile `same` nothing changes; `wrong` is refused as a wrong file."""
+        """As the variable PRETEND says: `same` changes nothing, `wrong` is a wrong file."""
         self.asked.append(("plan", wanted))
-        if "wrong" in wanted.profiles:
+        if wanted.environment.get("PRETEND") == "wrong":
             raise FleetError([Problem("must be a list", "a.toml", 3, "containers.web", "brackets")])
-        return EMPTY_PLAN if "same" in wanted.profiles else web_plan()
+        return EMPTY_PLAN if wanted.environment.get("PRETEND") == "same" else web_plan()
 
     async def apply(self, wanted: Wanted) -> AsyncGenerator[ApplyLine, None]:
-        """Go on for ever with the profile `slow`, stop half-way with `cut`; fail with `broken`."""
-        plan = await self.plan(wanted)
+        """Likewise: `slow` goes on for ever, `cut` stops half-way, `broken` fails."""
+        plan, pretend = await self.plan(wanted), wanted.environment.get("PRETEND")
         lines = web_updated("done", "all replicas are new")
         if not plan["containers"]:
             lines = [
                 {"plan": plan},
                 {"result": {"plan": plan, "updates": [], "failed": [], "ok": True}},
             ]
-        elif "broken" in wanted.profiles:
+        elif pretend == "broken":
             lines = web_updated("paused", "`web.1` exited (1)")
-        elif {"cut", "slow"} & {*wanted.profiles}:
+        elif pretend in {"cut", "slow"}:
             lines = lines[:1]
         self.followers += 1
         try:
             for line in lines:
                 yield line
-            if "slow" in wanted.profiles:
+            if pretend == "slow":
                 await self.gone.wait()
         finally:
             self.followers -= 1

@@ -67,6 +67,10 @@ TESTED_ELSEWHERE: Final = {
         *("cli/history.py", "cli/image_words.py", "cli/prune.py", "cli/rmi.py", "cli/tag.py"),
     ],
     "cli/test_import.py": ["cli/save.py"],
+    "cli/test_change_verbs.py": [
+        *("cli/apply.py", "cli/change.py", "cli/entry_words.py", "cli/events.py", "cli/plan.py"),
+        *("cli/plan_words.py", "cli/scale.py", "cli/times.py", "cli/wanted.py"),
+    ],
     "cli/test_verbs.py": [
         *("cli/actions.py", "cli/kill.py", "cli/logs.py", "cli/options.py", "cli/ps.py"),
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),

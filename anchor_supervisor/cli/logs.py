@@ -10,20 +10,18 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 from urllib.parse import urlencode
 
-from anchor_supervisor.cli import render
 from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
 from anchor_supervisor.cli.problems import warn
+from anchor_supervisor.cli.times import parse_count, parse_moment
 from anchor_supervisor.control.client import NotRunning
 from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.control.protocol import NotFound, log_bytes, log_line
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.log_reader import Record, read_records
-from anchor_supervisor.observability.log_store import format_time
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
 
 if TYPE_CHECKING:
@@ -45,9 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; `-f` is `--follow` here."""
     parser.add_argument("names", metavar="NAME", nargs="*", help="containers, or replicas of them")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
-    parser.add_argument("-n", "--tail", metavar="N", type=_count, help="begin N lines from the end")
     parser.add_argument(
-        "--since", metavar="T", type=_moment, help="from this time on: 10m (ago), or RFC 3339"
+        "-n", "--tail", metavar="N", type=parse_count, help="begin N lines from the end"
+    )
+    parser.add_argument(
+        "--since", metavar="T", type=parse_moment, help="from this time on: 10m (ago), or RFC 3339"
     )
     parser.add_argument("-t", "--timestamps", action="store_true", help="begin lines with the time")
     parser.add_argument("--previous", action="store_true", help="the run before the present one")
@@ -164,27 +164,3 @@ class _Printer:
             self._begun.discard(key)
             text += b"\n"
         return self._prefixer.feed(*key, text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        message = f"`{text}` is not a count"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
-
-
-def _moment(text: str) -> str:
-    """Give the time that is meant as the log writes times."""
-    from anchor_supervisor.fleet.units import parse_duration
-
-    try:
-        moment = render.now() - timedelta(seconds=parse_duration(text))
-    except (ValueError, OverflowError):
-        try:
-            moment = datetime.fromisoformat(text).astimezone()
-        except (ValueError, OverflowError):
-            message = (
-                f"`{text}` is neither a duration such as 10m nor a time such as 2026-01-02T03:04"
-            )
-            raise argparse.ArgumentTypeError(message) from None
-    return format_time(round(moment.timestamp() * 1_000_000) * 1000)

@@ -34,9 +34,13 @@ class Verb(NamedTuple):
 VERBS: Final = {
     "up": Verb("up", "bring a fleet up and come back once it is"),
     "down": Verb("down", "stop a fleet in order and leave nothing behind"),
+    "plan": Verb("plan", "what a changed file would do to a running fleet, key by key"),
+    "apply": Verb("apply", "make a running fleet what its file says now"),
+    "scale": Verb("scale", "change how many replicas containers have"),
     "ps": Verb("ps", "list containers: state, health, reason, restarts, next attempt"),
     "why": Verb("why", "tell the whole story of one container's state"),
     "logs": Verb("logs", "show what containers have said"),
+    "events": Verb("events", "show what has happened to containers, and why"),
     "exec": Verb("exec_", "run a command in a running container", failure_code=125),
     "run": Verb("run", "run one container, without a file", failure_code=125),
     "start": Verb("start", "start containers"),
@@ -60,7 +64,7 @@ VERBS: Final = {
     "volume": Verb("volume", "list, create, remove, inspect and prune volumes"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
 }
-_PROMISED: Final = "bench plan apply pause unpause scale wait stats top events port"
+_PROMISED: Final = "bench pause unpause wait stats top port"
 NOT_YET: Final = frozenset(_PROMISED.split())
 
 

@@ -10,11 +10,16 @@ from typing import Any, NotRequired, TypedDict
 
 
 class FleetInfo(TypedDict):
-    """A running fleet. `ready`: every container is up."""
+    """A running fleet. `ready`: every container is up.
+
+    `files` (absolute) and `profiles` are what it was made of, or last changed to.
+    """
 
     name: str
     pid: int
     file: str | None
+    files: list[str]
+    profiles: list[str]
     since: str
     containers: int
     ready: bool

@@ -68,6 +68,8 @@ class FleetHandler:
             name=fleet.name,
             pid=os.getpid(),
             file=fleet.file,
+            files=list(fleet.files),
+            profiles=list(fleet.profiles),
             since=views.clock.rfc3339(self.since) or "",
             containers=len(self.supervisor.core.statuses()),
             ready=self.ready,

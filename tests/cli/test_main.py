@@ -67,7 +67,7 @@ def test_the_overview_names_every_verb(anchor: Anchor, arguments: tuple[str, ...
     assert all(f"\n  {verb} " in result.stdout for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", ["stats", "wait", "scale"])
+@pytest.mark.parametrize("verb", ["stats", "wait", "pause"])
 def test_a_verb_of_later_is_known(anchor: Anchor, verb: str) -> None:
     """A verb that is promised but not there is refused as such."""
     result = anchor(verb, "--some", "-x")

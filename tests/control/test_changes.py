@@ -47,7 +47,7 @@ async def test_an_apply_tells_how_it_goes(client: Client, fleet: FakeFleet) -> N
 
 async def test_a_wrong_file_arrives_with_all_its_problems(client: Client) -> None:
     """As a FleetError, place and hint and all, before a line is sent: exit code 2."""
-    wrong = {**WANTED, "profiles": ["wrong"]}
+    wrong = {**WANTED, "environment": {"PRETEND": "wrong"}}
     for ask in (partial(client.post, "/v1/plan"), lambda *a: list(client.tell("/v1/apply", *a))):
         with pytest.raises(FleetError) as caught:
             await in_thread(ask, wrong)
@@ -60,7 +60,9 @@ async def test_a_wrong_file_arrives_with_all_its_problems(client: Client) -> Non
 async def test_patience_has_an_end(client: Client, fleet: FakeFleet) -> None:
     """An apply that takes longer than its operator waits goes on; the operator is told so."""
     lines = await in_thread(
-        lambda: client.tell("/v1/apply", {**WANTED, "profiles": ["slow"]}, patience=0.2)
+        lambda: client.tell(
+            "/v1/apply", {**WANTED, "environment": {"PRETEND": "slow"}}, patience=0.2
+        )
     )
     assert "plan" in await in_thread(partial(next, lines))
     with pytest.raises(Overdue, match="not there yet") as caught:

@@ -1,0 +1,114 @@
+"""`anchor events`: what has happened to a fleet, whether it runs or not.
+
+What is written down is read from the journal; only `-f` needs the supervisor, which knows the
+moment that there is more.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from anchor_supervisor.cli.entry_words import entry_line
+from anchor_supervisor.cli.options import (
+    add_fleet_options,
+    add_json_option,
+    fleet_name,
+    paint_for_output,
+    print_json,
+)
+from anchor_supervisor.cli.problems import warn
+from anchor_supervisor.cli.times import parse_count, parse_moment
+from anchor_supervisor.control.client import NotRunning
+from anchor_supervisor.control.fleets import client_for
+from anchor_supervisor.control.protocol import NotFound
+from anchor_supervisor.observability import places
+from anchor_supervisor.observability.journal import Entry, last_entries, read_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+EXAMPLES = """\
+Every change of state or health with its reason, kills for want of memory, pressure and throttling
+with their figures, updates and their ends. Kept when the supervisor ends, and bounded.
+
+examples:
+  anchor events                      everything there is
+  anchor events -f --tail 10 web     the last ten of web, then on as they come
+  anchor events --since 10m          the last ten minutes
+  anchor events --json | jq -r '.[] | select(.event == "oom") | .container'
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; `-f` is `--follow` here."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="containers, or replicas of them")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as more happens")
+    parser.add_argument(
+        "-n", "--tail", metavar="N", type=parse_count, help="begin N entries from the end"
+    )
+    parser.add_argument(
+        "--since", metavar="T", type=parse_moment, help="from this time on: 10m (ago), or RFC 3339"
+    )
+    add_fleet_options(parser, taken="f")
+    add_json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show them."""
+    fleet = fleet_name(options)
+    if options.follow:
+        try:
+            return _follow(fleet, options)
+        except NotRunning as error:
+            warn(f"{error.message}, so there is nothing to follow")
+    entries = _stored(fleet, options)
+    if options.json and not options.follow:
+        print_json(entries)
+    else:
+        _show(entries, as_json=options.json)
+    return 0
+
+
+def _follow(fleet: str, options: argparse.Namespace) -> int:
+    query = [("name", name) for name in options.names] + [("follow", "1")]
+    query += [("tail", str(options.tail))] if options.tail is not None else []
+    query += [("since", options.since)] if options.since else []
+    lines: Generator[Entry, None, None] = client_for(fleet).stream(f"/v1/events?{urlencode(query)}")
+    _show(lines, as_json=options.json)
+    return 0
+
+
+def _stored(fleet: str, options: argparse.Namespace) -> list[Entry]:
+    """Read what is written down. Raises NotFound for a name that nothing is known of."""
+    directory = places.fleet_log_dir(fleet)
+    for name in options.names:
+        if next(iter(read_entries(directory, names=(name,))), None) is None:
+            message = f"nothing has happened to `{name}` in fleet `{fleet}`"
+            known = _known(directory)
+            raise NotFound(message, hint=f"something has to {known}" if known else None)
+    if options.tail is None:
+        return list(read_entries(directory, since=options.since, names=options.names))
+    return last_entries(directory, options.tail, since=options.since, names=options.names)
+
+
+def _known(directory: Any) -> str:  # noqa: ANN401
+    names = (str(entry.get("container") or "") for entry in read_entries(directory))
+    containers = (name.rpartition(".")[0] or name for name in names)
+    return ", ".join(dict.fromkeys(name for name in containers if name))
+
+
+def _show(entries: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Write them a line each, as they come."""
+    paint = paint_for_output()
+    width = 0
+    for entry in entries:
+        if as_json:
+            import json
+
+            print(json.dumps(entry, ensure_ascii=True), flush=True)
+            continue
+        width = max(width, len(str(entry.get("container") or "fleet")))
+        print(entry_line(entry, paint, with_date=True, width=width), flush=True)

@@ -1,0 +1,55 @@
+"""`anchor scale`: more or fewer replicas, at once."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import NamedTuple
+
+from anchor_supervisor.cli.change import add_patience_option, follow
+from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
+from anchor_supervisor.control.fleets import client_for
+
+EXAMPLES = """\
+The replicas that stay keep their processes, and their names and addresses. It lasts until the next
+`anchor apply`, which goes by the file again, or until the fleet is down.
+
+examples:
+  anchor scale web=5
+  anchor scale web=5 worker=2
+"""
+
+_WISH = re.compile(r"(?P<name>[a-z0-9][a-z0-9_.-]*)=(?P<count>[0-9]{1,9})", re.ASCII)
+
+
+class Wish(NamedTuple):
+    """How many of which."""
+
+    name: str
+    replicas: int
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "wishes", metavar="NAME=N", nargs="+", type=_wish, help="so many replicas of a container"
+    )
+    add_patience_option(parser)
+    add_fleet_options(parser)
+    add_json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask for it and follow it to its end."""
+    client = client_for(fleet_name(options))
+    body = {wish.name: wish.replicas for wish in options.wishes}
+    lines = client.tell("/v1/scale", body, patience=options.wait_timeout)
+    return follow(client.fleet, lines, as_json=options.json)
+
+
+def _wish(text: str) -> Wish:
+    match = _WISH.fullmatch(text)
+    if match is None or int(match["count"]) == 0:
+        message = f"`{text}` is not NAME=N, such as web=5; at least one replica stays"
+        raise argparse.ArgumentTypeError(message)
+    return Wish(match["name"], int(match["count"]))

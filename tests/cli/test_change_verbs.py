@@ -1,0 +1,269 @@
+"""`plan`, `apply`, `scale` and `events`, as a person or a script uses them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from anchor_program import Anchor
+from anchor_supervisor.observability.journal import Journal
+from anchor_supervisor.observability.places import DATA_DIR_VARIABLE
+from canned import web_plan
+
+NOW = 1_767_323_045_000_000_000  # 2026-01-02T03:04:05Z
+
+FILE = """
+[fleet]
+name = "shop"
+[containers.web]
+image = "host"
+command = "serve --fast"
+replicas = 2
+[containers.more]
+image = "host"
+command = "true"
+"""
+
+
+@pytest.fixture
+def file(data_dir: Path) -> Path:
+    """The file of the fleet `shop`, where the program looks for it."""
+    path = data_dir / "fleet.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_a_plan_is_a_table(anchor: Anchor, shop: object, file: Path) -> None:
+    """Key by key, before and after, with effects; columns aligned over all containers."""
+    result = anchor("plan")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "fleet shop",
+        "  fleet.parallel  -     -> 4             live",
+        "web: restart, 2 replicas",
+        "  limits.memory   64M   -> 128M          live",
+        "  command         serve -> serve --fast  restart",
+        "cache: start, 3 replicas",
+        "migrate: stop",
+        "1 to start, 1 to stop, 1 to restart; every other container stays as it is",
+    ]
+    assert json.loads(anchor("plan", "--json").stdout) == web_plan()
+
+
+def test_an_empty_plan(anchor: Anchor, shop: object, file: Path) -> None:
+    """Nothing would change, and that is a success."""
+    result = anchor("plan", PRETEND="same")
+    assert (result.returncode, result.stdout) == (0, "nothing would change\n")
+    applied = anchor("apply", PRETEND="same")
+    assert (applied.returncode, applied.stdout) == (0, "nothing would change\n")
+
+
+def test_a_plan_for_a_fleet_that_does_not_run(anchor: Anchor, file: Path) -> None:
+    """What `up` would start."""
+    result = anchor("plan", PRETEND="same")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "fleet `shop` is not running; `anchor up` would start:",
+        "web: start, 2 replicas",
+        "more: start",
+        "2 to start",
+    ]
+    document = json.loads(anchor("plan", "--json").stdout)
+    assert (document["running"], [one["container"] for one in document["containers"]]) == (
+        False,
+        ["web", "more"],
+    )
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_wrong_file_is_found_before_anybody_is_asked(
+    anchor: Anchor, shop: object, file: Path, verb: str
+) -> None:
+    """File, line, key and hint; exit code 2; every problem at once."""
+    file.write_text(FILE + '[containers.web2]\nimage = "host"\ncomand = "true"\nreplicas = 0\n')
+    result = anchor(verb)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "fleet.toml:13: containers.web2.comand: " in result.stderr
+    assert "did you mean `command`?" in result.stderr
+    assert "fleet.toml:14: containers.web2.replicas: " in result.stderr
+
+
+def test_what_the_supervisor_finds_wrong_is_shown_alike(
+    anchor: Anchor, shop: object, file: Path
+) -> None:
+    """With the exit code that it has where it is found here."""
+    for verb in ("plan", "apply"):
+        result = anchor(verb, PRETEND="wrong")
+        assert result.returncode == 2
+        assert result.stderr == (
+            "error: a.toml:3: containers.web: must be a list\nhint: brackets\n"
+        )
+
+
+def test_an_apply_tells_how_it_goes(anchor: Anchor, shop: object, file: Path) -> None:
+    """The plan on standard output; what happens, and the end of it, on standard error."""
+    result = anchor("apply")
+    assert result.returncode == 0
+    assert result.stdout == anchor("plan").stdout
+    lines = result.stderr.splitlines()
+    assert lines[0].endswith("  web.1  running: started")
+    assert lines[1].endswith("  web  update done: all replicas are new")
+    assert lines[2].startswith("fleet `shop` is as it shall be (")
+    document = json.loads(anchor("apply", "--json").stdout)
+    assert document["ok"]
+    assert document["plan"] == web_plan()
+
+
+def test_an_update_that_was_paused_is_a_failure(anchor: Anchor, shop: object, file: Path) -> None:
+    """Exit code 1, why, and what can be done about it."""
+    result = anchor("apply", PRETEND="broken")
+    assert result.returncode == 1
+    assert "error: the update of `web` is paused: `web.1` exited (1)\n" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("hint: `anchor why NAME` tells why")
+    told = anchor("apply", "--json", PRETEND="broken")
+    assert told.returncode == 1
+    assert json.loads(told.stdout)["failed"] == [
+        "the update of `web` is paused: `web.1` exited (1)"
+    ]
+
+
+def test_a_supervisor_that_goes_away_is_told(anchor: Anchor, shop: object, file: Path) -> None:
+    """Nobody knows how the change ended: that is no success."""
+    result = anchor("apply", PRETEND="cut")
+    assert result.returncode == 1
+    assert "ended before the change was through" in result.stderr
+
+
+def test_patience_has_an_end(anchor: Anchor, shop: object, file: Path) -> None:
+    """The change goes on, and that is said."""
+    result = anchor("apply", "--wait-timeout", "100ms", PRETEND="slow")
+    assert result.returncode == 1
+    assert "error: fleet `shop` is not there yet\nhint: it goes on; " in result.stderr
+    assert anchor("apply", "--wait-timeout", "soon").returncode == 2
+
+
+def test_only_what_runs_can_be_changed(anchor: Anchor, file: Path) -> None:
+    """The hint names the files."""
+    result = anchor("apply")
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: fleet `shop` is not running\nhint: `anchor up -f {file}` brings it up\n"
+    )
+
+
+def test_the_files_of_the_fleet_that_runs_are_the_last_resort(anchor: Anchor, shop: object) -> None:
+    """Without `-f` and ./fleet.toml; here they are not there any more."""
+    result = anchor("apply")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: /srv/shop.toml: ")
+
+
+def test_a_file_of_another_fleet(anchor: Anchor, shop: object, file: Path) -> None:
+    """`-p` and `-f` must mean the same."""
+    result = anchor("apply", "-p", "other", "-f", str(file))
+    assert result.returncode == 1
+    assert "is of fleet `shop`, not of `other`" in result.stderr
+
+
+def test_scale(anchor: Anchor, shop: object) -> None:
+    """Several at once; how it goes is told as by an apply."""
+    result = anchor("scale", "web=5", "db=2")
+    assert result.returncode == 0
+    assert result.stderr.splitlines()[-1].startswith("fleet `shop` is as it shall be (")
+    assert json.loads(anchor("scale", "web=5", "--json").stdout)["ok"]
+    unknown = anchor("scale", "nobody=2")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("error: there is no container `nobody`\n")
+
+
+@pytest.mark.parametrize("wish", ["web", "web=", "web=0", "web=-1", "web=1.5", "=3", "web=x"])
+def test_a_wrong_scale_is_a_wrong_use(anchor: Anchor, wish: str) -> None:
+    """Exit code 2, and how it is written."""
+    result = anchor("scale", wish)
+    assert result.returncode == 2
+    assert "is not NAME=N, such as web=5" in result.stderr
+
+
+@pytest.fixture
+def journal(environment: dict[str, str]) -> Journal:
+    """The journal of the fleet `shop`, with a run, a kill and an update in it."""
+    journal = Journal(Path(environment[DATA_DIR_VARIABLE]) / "logs" / "shop")
+    second = 1_000_000_000
+    journal.append(
+        NOW, "transition", container="web.1", before="starting", state="running", health="none",
+        reason="started", exit=None,
+    )  # fmt: skip
+    journal.append(
+        NOW + second, "transition", container="web.1", before="running", state="running",
+        health="healthy", reason="a probe succeeded", exit=None,
+    )  # fmt: skip
+    journal.append(NOW + 2 * second, "oom", container="db.1", limit=64 << 20, peak=64 << 20)
+    journal.append(
+        NOW + 3 * second, "update", container="web", result="paused", reason="bad \x1b[2J\nnews"
+    )
+    return journal
+
+
+def test_events_of_a_fleet_that_is_down(anchor: Anchor, journal: Journal) -> None:
+    """Who, what and why, a line each; figures with their units; nothing is taken on trust."""
+    result = anchor("events", "-p", "shop", TZ="UTC")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "2026-01-02 03:04:05.000  web.1  running: started",
+        "2026-01-02 03:04:06.000  web.1  healthy: a probe succeeded",
+        "2026-01-02 03:04:07.000  db.1   oom: limit 64M, peak 64M",
+        "2026-01-02 03:04:08.000  web    update paused: bad  news",
+    ]
+    assert [entry["event"] for entry in json.loads(anchor("events", "-p", "shop", "--json").stdout)]
+
+
+def test_events_are_chosen(anchor: Anchor, journal: Journal) -> None:
+    """By name, by time, and from the end."""
+
+    def names(*arguments: str) -> list[str]:
+        found = json.loads(anchor("events", "-p", "shop", "--json", *arguments).stdout)
+        return [entry["container"] for entry in found]
+
+    assert names("web") == ["web.1", "web.1", "web"]
+    assert names("web.1", "db") == ["web.1", "web.1", "db.1"]
+    assert names("--tail", "1") == ["web"]
+    assert names("--tail", "1", "db") == ["db.1"]
+    assert names("--since", "2026-01-02T03:04:07Z") == ["db.1", "web"]
+    assert names("--since", "10m") == []
+    unknown = anchor("events", "-p", "shop", "wbe")
+    assert unknown.returncode == 1
+    assert unknown.stderr == (
+        "error: nothing has happened to `wbe` in fleet `shop`\nhint: something has to web, db\n"
+    )
+
+
+def test_nothing_to_follow_is_said(anchor: Anchor, journal: Journal) -> None:
+    """A fleet that is down has what was written down, and no more; one object a line."""
+    result = anchor("events", "-f", "--json", "-p", "shop")
+    assert result.returncode == 0
+    assert "so there is nothing to follow" in result.stderr
+    assert len([json.loads(line) for line in result.stdout.splitlines()]) == 4
+
+
+def test_a_fleet_without_a_journal_has_no_events(anchor: Anchor) -> None:
+    """An empty list, not an error."""
+    result = anchor("events", "-p", "quiet", "--json")
+    assert (result.returncode, result.stdout) == (0, "[]\n")
+
+
+def test_events_are_followed(anchor: Anchor, shop: subprocess.Popen[str]) -> None:
+    """From the supervisor, as they come, until it ends; one object a line."""
+    command = anchor.command("events", "-f", "--json")
+    with subprocess.Popen(
+        command, cwd=anchor.place, env=anchor.environment, stdout=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        entries = [json.loads(following.stdout.readline()) for _ in range(2)]
+        assert [entry["event"] for entry in entries] == ["transition", "update"]
+        assert following.poll() is None
+        shop.kill()
+        assert following.stdout.read() == ""
+    assert following.returncode == 0
