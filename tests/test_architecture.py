@@ -78,6 +78,7 @@ TESTED_ELSEWHERE: Final = {
     "control/test_fleets.py": ["control/address.py"],
     "control/test_routes.py": ["control/asked.py"],
     "runtime/test_handler.py": ["runtime/changing.py", "runtime/settling.py"],
+    "fleet/test_diff.py": ["fleet/leaves.py"],
     "fleet/test_parse.py": ["fleet/check.py", "fleet/sheet.py"],
     "images/test_load.py": ["images/load_parts.py", "images/load_root.py"],
     "kernel/test_steps.py": ["kernel/mount_steps.py"],

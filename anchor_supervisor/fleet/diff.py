@@ -1,118 +1,190 @@
-"""What it takes to make a running container into what the file says now.
+"""What differs between two fleets, key by key, and what it takes to bring it about.
 
-Pure: two complete fleets in (images resolved, mounted files hashed), effects out. The supervision
-core asks `effect_between` of what an instance is made of and what it should be made of, so `plan`
-and `apply` cannot disagree.
+Pure: two complete fleets in (images resolved, mounted files hashed), changes out. Of secrets,
+environment variables and build arguments it is told that they differ, never what they are.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, final
 
-from attrs import evolve, fields_dict
+from attrs import field, fields_dict, frozen
 
-from anchor_supervisor.fleet.model import Container, Grant, Reaction, ReactionKind, Volume
-
-
-class Effect(enum.IntEnum):
-    """What a change does to a running container; the greater effect includes the smaller."""
-
-    NOTHING = 0  # the same, or of no consequence until an image is asked for again
-    LIVE = 1  # taken over while it runs
-    SIGNAL = 2  # taken over while it runs, which is then told by a signal
-    RESTART = 3  # a new process; address, cgroup and writable layer stay
-    RECREATE = 4  # everything anew
-
-
-EFFECTS: Final[Mapping[str, Effect]] = MappingProxyType(
-    {
-        "name": Effect.NOTHING,
-        "build": Effect.NOTHING,
-        "pull": Effect.NOTHING,
-        "image_health": Effect.NOTHING,
-        "complete": Effect.NOTHING,
-        "profiles": Effect.NOTHING,
-        "essential": Effect.LIVE,
-        "limits": Effect.LIVE,
-        "health": Effect.LIVE,
-        "startup": Effect.LIVE,
-        "restart": Effect.LIVE,
-        "stop": Effect.LIVE,
-        "depends_on": Effect.LIVE,
-        "on_restart": Effect.LIVE,
-        "on_change": Effect.LIVE,
-        "ports": Effect.LIVE,
-        "replicas": Effect.LIVE,
-        "labels": Effect.LIVE,
-        "schedule": Effect.LIVE,
-        "update": Effect.LIVE,
-        "max_runtime": Effect.LIVE,
-        "read_only": Effect.RESTART,
-        "volatile": Effect.RESTART,
-        "user": Effect.RESTART,
-        "working_dir": Effect.RESTART,
-        "entrypoint": Effect.RESTART,
-        "command": Effect.RESTART,
-        "environment": Effect.RESTART,
-        "volumes": Effect.RESTART,
-        "grants": Effect.RESTART,
-        "init": Effect.RESTART,
-        "ulimits": Effect.RESTART,
-        "capabilities": Effect.RESTART,
-        "no_new_privileges": Effect.RESTART,
-        "masked_paths": Effect.RESTART,
-        "image": Effect.RECREATE,
-        "kind": Effect.RECREATE,
-        "root": Effect.RECREATE,
-        "network_mode": Effect.RECREATE,
-        "networks": Effect.RECREATE,
-        "hostname": Effect.RECREATE,
-        "extra_hosts": Effect.RECREATE,
-        "sysctls": Effect.RECREATE,
-        "user_namespace": Effect.RECREATE,
-    }
+from anchor_supervisor.fleet.effects import (
+    EFFECTS,
+    Effect,
+    content_effect,
+    effect_between,
+    field_effect,
 )
-"""By the model's field. What only content changed of (`volumes`, `grants`) goes by `on_change`."""
+from anchor_supervisor.fleet.leaves import Leaf, key_of, leaves_of, network_leaves
+from anchor_supervisor.fleet.model import Container, Fleet
+from anchor_supervisor.fleet.places import join
+from anchor_supervisor.fleet.spelling import words_of
 
-_REACTIONS: Final[Mapping[ReactionKind, Effect]] = MappingProxyType(
-    {
-        ReactionKind.IGNORE: Effect.NOTHING,
-        ReactionKind.SIGNAL: Effect.SIGNAL,
-        ReactionKind.RESTART: Effect.RESTART,
+__all__ = [
+    "EFFECTS",
+    "Change",
+    "ContainerChanges",
+    "Effect",
+    "FleetChanges",
+    "changes",
+    "content_effect",
+    "effect_between",
+    "field_effect",
+]
+
+_CHANGED: Final = "changed"
+
+
+@final
+@frozen
+class Change:
+    """One key that differs, by its whole path: `containers.web.limits.memory`.
+
+    `before` and `after` are its values as a person writes them; None: it is not there.
+    """
+
+    key: str
+    before: str | None
+    after: str | None
+    effect: Effect
+
+
+@final
+@frozen
+class ContainerChanges:
+    """What differs in one container that both fleets have, and how many there are of it."""
+
+    changes: tuple[Change, ...]
+    replicas_before: int
+    replicas: int
+
+    @property
+    def effect(self) -> Effect:
+        """The greatest effect of all: what happens to each of its instances."""
+        return max((change.effect for change in self.changes), default=Effect.NOTHING)
+
+
+@final
+@frozen
+class FleetChanges:
+    """Everything that differs, by container in the new file's order.
+
+    `fleet` are keys of the fleet itself, its networks and its volumes; `added` and `removed` are
+    names of containers. It is false where nothing differs.
+    """
+
+    fleet: tuple[Change, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    containers: Mapping[str, ContainerChanges] = field(factory=lambda: MappingProxyType({}))
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.fleet or self.added or self.removed or self.containers)
+
+
+def changes(old: Fleet, new: Fleet) -> FleetChanges:
+    """Return what has to be done to `old` to make it `new`."""
+    both = {
+        name: (old.containers[name], container)
+        for name, container in new.containers.items()
+        if name in old.containers
     }
-)
-
-
-def effect_between(old: Container, new: Container) -> Effect:
-    """Return the greatest effect of all that differs between two states of one container."""
-    return max(
-        (field_effect(name, old, new) for name in fields_dict(Container)), default=Effect.NOTHING
+    found = {
+        name: ContainerChanges(told, before.replicas, after.replicas)
+        for name, (before, after) in both.items()
+        if (told := container_changes(before, after))
+    }
+    return FleetChanges(
+        fleet=tuple(_fleet_changes(old, new)),
+        added=tuple(name for name in new.containers if name not in old.containers),
+        removed=tuple(name for name in old.containers if name not in new.containers),
+        containers=MappingProxyType(found),
     )
 
 
-def field_effect(name: str, old: Container, new: Container) -> Effect:
-    """Return the effect of what differs in one of the model's fields."""
-    before, after = getattr(old, name), getattr(new, name)
-    if before == after:
-        return Effect.NOTHING
-    if name == "volumes" and _without_content(before) == _without_content(after):
-        return content_effect(new.on_change)
-    if name == "grants" and _without_secrets(before) == _without_secrets(after):
-        return content_effect(new.on_change)
-    return EFFECTS[name]
+def container_changes(old: Container, new: Container) -> tuple[Change, ...]:
+    """Return every key that differs between two states of one container, in the model's order."""
+    return tuple(
+        change
+        for name in fields_dict(Container)
+        if getattr(old, name) != getattr(new, name)
+        for change in _field_changes(name, old, new)
+    )
 
 
-def content_effect(reaction: Reaction) -> Effect:
-    """Return what a change of nothing but content does."""
-    return _REACTIONS[reaction.kind]
+def _field_changes(name: str, old: Container, new: Container) -> Iterator[Change]:
+    """Compare the leaves; what no leaf tells, such as another order, is told of the whole field."""
+    whole = field_effect(name, old, new)
+    greatest = Effect.NOTHING
+    for before, after in _pairs(leaves_of(name, old), leaves_of(name, new)):
+        leaf = after or before
+        assert leaf is not None
+        effect = content_effect(new.on_change) if leaf.content else EFFECTS[name]
+        greatest = max(greatest, effect)
+        yield _change(_whole_path(new.name, leaf), before, after, effect)
+    if greatest < whole:
+        key = join(join("containers", new.name), key_of(name))
+        yield Change(key, "the same", "in another order", whole)
 
 
-def _without_content(volumes: tuple[Volume, ...]) -> list[Volume]:
-    return [evolve(volume, content=None) for volume in volumes]
+def _pairs(old: Iterator[Leaf], new: Iterator[Leaf]) -> Iterator[tuple[Leaf | None, Leaf | None]]:
+    """Yield the leaves that differ, the old ones' order first."""
+    before = {(leaf.path, leaf.mark): leaf for leaf in old}
+    after = {(leaf.path, leaf.mark): leaf for leaf in new}
+    for place in {**before, **after}:
+        one, other = before.get(place), after.get(place)
+        if one is None or other is None:
+            alone = one or other
+            if alone is not None and not alone.usual and alone.words is not None:
+                yield one, other
+        elif one.value != other.value:
+            yield one, other
 
 
-def _without_secrets(grants: tuple[Grant, ...]) -> list[Grant]:
-    return [evolve(grant, content=b"") for grant in grants]
+def _change(key: str, before: Leaf | None, after: Leaf | None, effect: Effect) -> Change:
+    if before is not None and after is not None and before.hidden:
+        changed = f"{after.words} {_CHANGED}" if after.content else _CHANGED
+        return Change(key, before.words, changed, effect)
+    return Change(
+        key,
+        None if before is None else before.words,
+        None if after is None else after.words,
+        effect,
+    )
+
+
+def _whole_path(container: str, leaf: Leaf) -> str:
+    """A network's own table is not the container's."""
+    return leaf.path if leaf.shared else f"{join('containers', container)}.{leaf.path}"
+
+
+def _fleet_changes(old: Fleet, new: Fleet) -> Iterator[Change]:
+    for key, effect in (
+        ("name", Effect.RECREATE),
+        ("limits", Effect.NOTHING),
+        ("parallel", Effect.LIVE),
+    ):
+        before, after = getattr(old, key), getattr(new, key)
+        if before != after:
+            yield Change(join("fleet", key), words_of(before), words_of(after), effect)
+    for name in {**old.networks, **new.networks}:
+        ours, theirs = old.networks.get(name), new.networks.get(name)
+        if ours is None or theirs is None:
+            yield _declaration(join("networks", name), gone=theirs is None)
+            continue
+        for one, other in _pairs(network_leaves(ours), network_leaves(theirs)):
+            leaf = other or one
+            assert leaf is not None
+            yield _change(leaf.path, one, other, Effect.RECREATE)
+    for name in sorted(old.volumes ^ new.volumes):
+        yield _declaration(join("volumes", name), gone=name in old.volumes)
+
+
+def _declaration(key: str, *, gone: bool) -> Change:
+    word = "declared"
+    return Change(key, word if gone else None, None if gone else word, Effect.NOTHING)

@@ -32,11 +32,16 @@ def show(value: object) -> str:
 
 def printable(text: str) -> str:
     """Escape what a terminal would act on, and cut what is too long to read."""
-    escaped = "".join(
+    shown = escaped(text[:LONGEST_SHOWN])
+    return shown if len(text) <= LONGEST_SHOWN else f"{shown}…"
+
+
+def escaped(text: str) -> str:
+    """Escape what a terminal would act on."""
+    return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text[:LONGEST_SHOWN]
+        for letter in text
     )
-    return escaped if len(text) <= LONGEST_SHOWN else f"{escaped}…"
 
 
 def _typed(value: object) -> str:
