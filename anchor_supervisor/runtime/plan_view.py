@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import fields_dict
-
 from anchor_supervisor.control.shapes import ContainerChange, KeyChange, Plan, UpdateRow
-from anchor_supervisor.fleet.diff import Effect, effect_between, field_effect
+from anchor_supervisor.fleet.diff import Change, ContainerChanges, Effect, changes
 from anchor_supervisor.fleet.model import Container, Fleet
+from anchor_supervisor.fleet.places import join
 from anchor_supervisor.supervision.commands import UpdateResult
 
 
@@ -65,10 +64,19 @@ def update_row(update: Update) -> UpdateRow:
 
 def plan_view(old: Fleet, new: Fleet) -> Plan:
     """What an apply of `new` would do to `old`, which runs."""
-    changes = [_change(old.containers.get(name), one) for name, one in new.containers.items()]
-    gone = [_stop(one) for name, one in old.containers.items() if name not in new.containers]
-    found = [change for change in changes if change is not None]
-    return Plan(fleet=old.name, running=True, keys=[], containers=found + gone)
+    found = changes(old, new)
+    started = [start_view(new.containers[name]) for name in found.added]
+    changed = [_change(name, one) for name, one in found.containers.items()]
+    place = {name: number for number, name in enumerate(new.containers)}
+    return Plan(
+        fleet=old.name,
+        running=True,
+        keys=[_key(change, change.key) for change in found.fleet],
+        containers=[
+            *sorted([*started, *changed], key=lambda one: place[one["container"]]),
+            *(_stop(old.containers[name]) for name in found.removed),
+        ],
+    )
 
 
 def start_view(container: Container) -> ContainerChange:
@@ -94,21 +102,19 @@ def _stop(container: Container) -> ContainerChange:
     )
 
 
-def _change(old: Container | None, new: Container) -> ContainerChange | None:
-    if old is None:
-        return start_view(new)
-    keys = [
-        KeyChange(key=name, before=None, after=None, effect=effect_word(effect))
-        for name in fields_dict(Container)
-        if (effect := field_effect(name, old, new)) is not Effect.NOTHING
-    ]
-    if not keys:
-        return None
+def _change(name: str, one: ContainerChanges) -> ContainerChange:
+    here = f"{join('containers', name)}."
     return ContainerChange(
-        container=new.name,
+        container=name,
         action="change",
-        effect=effect_word(effect_between(old, new)),
-        replicas_before=old.replicas,
-        replicas=new.replicas,
-        keys=keys,
+        effect=effect_word(one.effect),
+        replicas_before=one.replicas_before,
+        replicas=one.replicas,
+        keys=[_key(change, change.key.removeprefix(here)) for change in one.changes],
+    )
+
+
+def _key(change: Change, key: str) -> KeyChange:
+    return KeyChange(
+        key=key, before=change.before, after=change.after, effect=effect_word(change.effect)
     )

@@ -36,11 +36,24 @@ def test_what_comes_and_what_goes() -> None:
 
 def test_the_greatest_effect_is_the_containers() -> None:
     """Each key has its own; the container has the one that costs most."""
-    changed = evolve(WEB, command=("serve", "--fast"), limits=Limits(memory=64 << 20))
+    limits = Limits(memory=64 << 20, declared=frozenset({"memory"}))
+    changed = evolve(WEB, command=("serve", "--fast"), limits=limits)
     [change] = plan_view(fleet(WEB), fleet(changed))["containers"]
     assert (change["action"], change["effect"]) == ("change", "restart")
-    effects = {key["key"].partition(".")[0]: key["effect"] for key in change["keys"]}
-    assert effects == {"command": "restart", "limits": "live"}
+    assert change["keys"] == [
+        {"key": "command", "before": "serve", "after": "serve --fast", "effect": "restart"},
+        {"key": "limits.memory", "before": None, "after": "64M", "effect": "live"},
+    ]
+
+
+def test_keys_of_the_fleet_itself_have_their_own_place() -> None:
+    """With their whole path."""
+    plan = plan_view(fleet(WEB), evolve(fleet(WEB), parallel=8, volumes=frozenset({"data"})))
+    assert plan["containers"] == []
+    assert [(key["key"], key["after"], key["effect"]) for key in plan["keys"]] == [
+        ("fleet.parallel", "8", "live"),
+        ("volumes.data", "declared", "nothing"),
+    ]
 
 
 def test_values_of_the_environment_are_not_told() -> None:
