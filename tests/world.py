@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import final
 
-from anchor_supervisor.fleet.model import Condition, Fleet, InstanceId, Kind, instances
+from anchor_supervisor.fleet.model import (
+    Condition,
+    Fleet,
+    InstanceId,
+    Kind,
+    instances,
+)
 from anchor_supervisor.supervision.commands import (
     CancelProbe,
     CancelSpawn,
@@ -39,11 +45,13 @@ from anchor_supervisor.supervision.events import (
     Spawned,
     SpawnFailed,
     StartRequested,
+    StopCommandFinished,
     Tick,
 )
 from anchor_supervisor.supervision.lifecycle import TRANSITIONS
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, Phase, State
 from anchor_supervisor.supervision.status import Status
+from run_books import RunBook, ScheduleBook
 
 
 @final
@@ -63,7 +71,9 @@ class World:
         self.alive: set[InstanceId] = set()
         self.killed: set[InstanceId] = set()
         self.probing: dict[InstanceId, int] = {}
+        self.runs: dict[InstanceId, RunBook] = {}
         self.done: FleetDone | None = None
+        self._schedules = ScheduleBook(fleet)
         self._numbers: dict[InstanceId, int] = dict.fromkeys(self.known, 0)
         self._restarts: dict[InstanceId, list[float]] = defaultdict(list)
         self._attempts: dict[InstanceId, int] = dict.fromkeys(self.known, 0)
@@ -85,6 +95,7 @@ class World:
                 self._fresh.add(instance)
             case _:
                 pass
+        self._schedules.hear(event, self.now, self.core.phase)
         self._heard = self.now
         self._closing = self.core.phase is Phase.STOPPING
         commands = self.core.handle(event, self.now)
@@ -106,17 +117,30 @@ class World:
             self.tell(SpawnFailed(instance, failure, permanent))
         else:
             self.alive.add(instance)
+            self.runs[instance] = RunBook(self.fleet.containers[instance.container], self.now)
             self.tell(Spawned(instance, 4000))
 
     def end(self, instance: InstanceId, status: ExitStatus) -> None:
         """Let a run end."""
         self.alive.remove(instance)
         self.killed.discard(instance)
+        run, attempt = self.runs.pop(instance), self._attempts[instance]
+        unasked = self.states[instance] is State.RUNNING
         self.tell(Exited(instance, status))
+        again = self.states[instance] is State.BACKOFF or self._attempts[instance] > attempt
+        assert not (unasked and run.is_last(status) and again)
+        assert self.states[instance] is not State.BACKOFF or not run.good(self.now)
 
     def answer_probe(self, instance: InstanceId, *, ok: bool) -> None:
         """Answer the probe of an instance, even where the answer comes too late."""
+        if instance in self.runs:
+            self.runs[instance].answer(ok=ok)
         self.tell(ProbeFinished(instance, self.probing.pop(instance), ok, "an answer"))
+
+    def answer_stop_command(self, instance: InstanceId, *, ok: bool) -> None:
+        """Let the stop command of an instance end."""
+        self.runs[instance].asking = False
+        self.tell(StopCommandFinished(instance, ok, "an answer"))
 
     def reach_deadline(self, late: float = 0.0) -> None:
         """Let time pass until the next deadline, if there is one, and then some."""
@@ -145,11 +169,17 @@ class World:
             case Signal(instance=instance, signal=signal):
                 assert instance in self.alive
                 assert signal == self.fleet.containers[instance.container].stop.signal
+                self.runs[instance].signal(self.now)
             case Kill(instance=instance):
                 assert instance in self.alive
+                self.runs[instance].kill(self.now, merciless=self._merciless)
                 self.killed.add(instance)
+            case RunStopCommand(instance=instance):
+                assert instance in self.alive
+                self.runs[instance].stop_command(command, self.now)
             case RunProbe(instance=instance, number=number):
                 assert instance in self.alive
+                self.runs[instance].probe(command)
                 assert instance not in self.probing
                 assert number > self._numbers[instance]
                 self._numbers[instance] = self.probing[instance] = number
@@ -157,7 +187,7 @@ class World:
                 assert instance in self.spawning, "only a start under way can be given up"
             case CancelProbe(instance=instance):
                 del self.probing[instance]
-            case RunStopCommand() | Drain() | Reshape() | Refresh() | Remove() | UpdateEnded():
+            case Drain() | Reshape() | Refresh() | Remove() | UpdateEnded():
                 raise NotImplementedError
             case FleetReady():
                 self._say_once(FleetReady)
@@ -198,9 +228,10 @@ class World:
         self.spawning.add(instance)
         restarts = self._restarts[instance]
         if attempt == 1:
-            assert instance in self._fresh
-            self._fresh.remove(instance)
+            assert instance in self._fresh or self._schedules.scheduled(instance)
+            self._fresh.discard(instance)
             restarts.clear()
+            self._schedules.run(instance, self.now)
         else:
             assert attempt == self._attempts[instance] + 1
             restarts.append(self.now)
@@ -233,8 +264,10 @@ class World:
         if self.core.phase is Phase.DONE:
             assert deadline is None
         else:
-            moments = [status.next_at for status in statuses if status.next_at is not None]
-            assert deadline == min(moments, default=None)
+            moments = [status.next_at for status in statuses]
+            moments += [status.schedule.due_at for status in statuses if status.schedule]
+            known = [moment for moment in moments if moment is not None]
+            assert deadline == min(known, default=None)
         if self.core.phase is Phase.UP:
             self._check_verdicts()
         if self.done is not None:
@@ -258,17 +291,15 @@ class World:
             case State.WAITING:
                 assert not up
                 assert not coming
-                if self.core.phase is Phase.UP:
+                if self.core.phase is Phase.UP and not self._schedules.rests(status):
                     assert not self.gates_open(instance), "a wake-up was lost"
                     assert status.waiting_on
             case State.STARTING:
                 assert coming
             case State.RUNNING:
                 assert up
-                policy = self.fleet.containers[instance.container].health
-                if policy is not None and self.core.phase is Phase.UP:
-                    assert deadline is not None
-                    assert status.next_at is not None
+                if self.core.phase is Phase.UP:
+                    self.runs[instance].check(status, self._heard)
             case State.STOPPING:
                 assert up or coming
                 assert coming or status.next_at is not None
@@ -282,6 +313,8 @@ class World:
                 assert not up
                 assert not coming
                 assert instance not in self.probing
+                if self.core.phase is Phase.UP:
+                    self._schedules.check_down(status)
 
     def gates_open(self, instance: InstanceId) -> bool:
         """Whether every dependency is, by the reports, what it must be."""
@@ -303,8 +336,9 @@ class World:
     def _ready(self, instance: InstanceId) -> bool:
         container = self.fleet.containers[instance.container]
         if container.kind is Kind.JOB:
-            return self.states[instance] is State.COMPLETED
-        wanted = HealthState.NONE if container.health is None else HealthState.HEALTHY
+            return container.schedule is not None or self.states[instance] is State.COMPLETED
+        asks = container.health is not None or container.startup is not None
+        wanted = HealthState.HEALTHY if asks else HealthState.NONE
         return self.states[instance] is State.RUNNING and self.healths[instance] is wanted
 
     def _essentials_failed(self) -> bool:
@@ -315,7 +349,10 @@ class World:
         )
 
     def _only_jobs(self) -> bool:
-        return all(container.kind is Kind.JOB for container in self.fleet.containers.values())
+        return all(
+            container.kind is Kind.JOB and container.schedule is None
+            for container in self.fleet.containers.values()
+        )
 
     def _exit_code(self) -> int:
         """Return what the end must be called: 0 on request, else 1 where something was lost."""

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from anchor_supervisor.fleet.model import Fleet, InstanceId, Kind
 from anchor_supervisor.supervision.events import (
+    ClockSet,
     Exited,
     FleetKillRequested,
     FleetStartRequested,
@@ -24,6 +25,7 @@ from anchor_supervisor.supervision.events import (
     Spawned,
     SpawnFailed,
     StartRequested,
+    StopCommandFinished,
     StopRequested,
     Tick,
 )
@@ -32,6 +34,8 @@ from strategies import exit_statuses, fleets
 from world import World
 
 UNKNOWN = InstanceId("nobody", 7)
+SUMMER_BEGINS = 1_774_746_000.0  # 29 March 2026 at 02:00 in Berlin, which is 03:00
+walls = st.sampled_from([0.0, -3600.0, -3601.0, 1.0, 86_400.0]).map(SUMMER_BEGINS.__add__)
 PATIENCE = 200
 
 
@@ -40,12 +44,18 @@ class AnyFleet(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(fleet=fleets() | fleets(kinds=(Kind.JOB,)), started=st.integers(0, 9))
-    def begin(self, fleet: Fleet, started: int) -> None:
+    @initialize(
+        fleet=fleets() | fleets(kinds=(Kind.JOB,)),
+        started=st.integers(0, 9),
+        wall=walls,
+        ran=st.none() | walls,
+    )
+    def begin(self, fleet: Fleet, started: int, wall: float, ran: float | None) -> None:
         """Draw a fleet; nearly always it is started."""
         self.world = World(fleet)
         if started:
-            self.world.tell(FleetStartRequested())
+            last_runs = {} if ran is None else dict.fromkeys(fleet.containers, ran)
+            self.world.tell(FleetStartRequested(wall, last_runs))
 
     def _any(self, data: st.DataObject) -> InstanceId:
         return data.draw(st.sampled_from([*self.world.known, UNKNOWN]))
@@ -84,6 +94,18 @@ class AnyFleet(RuleBasedStateMachine):
         self.world.tell(Tick())
         for instance in sorted(self.world.probing):
             self.world.answer_probe(instance, ok=True)
+
+    @precondition(lambda self: any(run.asking for run in self.world.runs.values()))
+    @rule(data=st.data(), ok=st.booleans())
+    def answer_stop_command(self, data: st.DataObject, ok: bool) -> None:
+        """A stop command ends, in time or too late."""
+        asking = sorted(instance for instance, run in self.world.runs.items() if run.asking)
+        self.world.answer_stop_command(data.draw(st.sampled_from(asking)), ok=ok)
+
+    @rule(wall=walls)
+    def set_clock(self, wall: float) -> None:
+        """Somebody sets the clock on the wall."""
+        self.world.tell(ClockSet(wall))
 
     @rule(late=st.sampled_from([0.0, 0.0, 0.001, 20.0]))
     def reach_deadline(self, late: float) -> None:
@@ -133,6 +155,8 @@ class AnyFleet(RuleBasedStateMachine):
             world.tell_in_vain(SpawnFailed(instance, "late", permanent=ok))
         if world.probing.get(instance) != number:
             world.tell_in_vain(ProbeFinished(instance, number, ok, "late"))
+        if instance not in world.runs or not world.runs[instance].asking:
+            world.tell_in_vain(StopCommandFinished(instance, ok, "late"))
 
     @rule(event=st.sampled_from([FleetStartRequested(), Tick()]))
     def say_again(self, event: FleetStartRequested | Tick) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,7 +231,7 @@ def test_answer_without_question_is_our_bug() -> None:
 @given(policy=health_policies, answers=st.lists(st.booleans(), max_size=200))
 def test_rhythm(policy: Health, answers: list[bool]) -> None:
     """A probe never comes earlier than 50 ms after an answer, nor later than `interval`."""
-    check = HealthCheck(policy)
+    check = HealthCheck(evolve(policy, probe=PROBE))
     now = 0.0
     check.begin(now)
     for ok in answers:
