@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, final
 
+from attrs import evolve
+
 from anchor_supervisor.fleet.model import (
     Condition,
     Container,
@@ -24,11 +26,12 @@ from anchor_supervisor.fleet.model import (
     StopPolicy,
     TcpProbe,
 )
-from anchor_supervisor.supervision.commands import Command, Report
+from anchor_supervisor.supervision.commands import Command, Report, Spawn
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.events import (
     Event,
     Exited,
+    FleetChanged,
     FleetStartRequested,
     ProbeFinished,
     Spawned,
@@ -105,18 +108,24 @@ def job(
     )
 
 
-def fleet(*containers: Container) -> Fleet:
+def fleet(*containers: Container, parallel: int | None = None) -> Fleet:
     """Make a fleet of these, in this order."""
-    return Fleet("shop", {container.name: container for container in containers}, {})
+    by_name = {container.name: container for container in containers}
+    return Fleet("shop", by_name, {}, parallel=parallel)
+
+
+def anew(container: Container, command: str = "serve --anew") -> Container:
+    """Return what the container would be with another command: that needs a restart."""
+    return evolve(container, command=tuple(command.split()))
 
 
 @final
 class Playbook:
     """A core, the time, and all that the core has reported."""
 
-    def __init__(self, *containers: Container) -> None:
+    def __init__(self, *containers: Container, parallel: int | None = None) -> None:
         """Begin at second zero with a fleet that nobody has started."""
-        self.core = Core(fleet(*containers))
+        self.core = Core(fleet(*containers, parallel=parallel))
         self.now = 0.0
         self.reports: list[Report] = []
 
@@ -130,6 +139,22 @@ class Playbook:
     def start(self) -> list[Command]:
         """Start the fleet."""
         return self.tell(FleetStartRequested())
+
+    def start_all(self) -> None:
+        """Start the fleet, and let every start that is asked for succeed, to the last."""
+        self.settle(self.start())
+
+    def settle(self, commands: list[Command]) -> None:
+        """Let every start among these commands succeed, and those that follow from it."""
+        left = [*commands]
+        while left:
+            command = left.pop(0)
+            if isinstance(command, Spawn):
+                left += self.tell(Spawned(command.instance, 4000))
+
+    def change(self, *containers: Container, parallel: int | None = None) -> list[Command]:
+        """Let the fleet be made of these from now on."""
+        return self.tell(FleetChanged(fleet(*containers, parallel=parallel)))
 
     def up(self, name: str) -> list[Command]:
         """Answer the spawn of an instance: it runs."""
@@ -161,6 +186,14 @@ class Playbook:
     def health(self, name: str) -> HealthState:
         """Return what the probes have said of an instance."""
         return self.status(name).health
+
+    def states(self) -> dict[str, State]:
+        """Return where in its life every instance is, by its unambiguous name."""
+        return {str(status.instance): status.state for status in self.core.statuses(self.now)}
+
+    def made_of(self, name: str) -> Container:
+        """Return what an instance is made of."""
+        return self.core.made_of(the(name))
 
     def reason(self, name: str) -> str:
         """Return why an instance is in its state."""

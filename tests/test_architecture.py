@@ -83,6 +83,7 @@ TESTED_ELSEWHERE: Final = {
     "images/test_load.py": ["images/load_parts.py", "images/load_root.py"],
     "kernel/test_steps.py": ["kernel/mount_steps.py"],
     "observability/test_log_store.py": ["observability/rotation.py"],
+    "supervision/test_core.py": ["supervision/flow.py"],
 }
 """Source files whose promises are kept by a test file of another name."""
 

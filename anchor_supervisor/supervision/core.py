@@ -11,17 +11,20 @@ come. So a dependent is started by the very call in which its dependency became 
 
 from __future__ import annotations
 
-from collections import deque
-from functools import partial
+from collections.abc import Mapping
 from typing import final
 
-from anchor_supervisor.fleet.model import Fleet, InstanceId, Kind, instances
+from attrs import evolve
+
+from anchor_supervisor.fleet.model import Container, Fleet, InstanceId
+from anchor_supervisor.supervision.cascade import Cascade
 from anchor_supervisor.supervision.commands import (
     Command,
     FleetDone,
     FleetReady,
     FleetUnready,
     Report,
+    Spawn,
     UpdateEnded,
 )
 from anchor_supervisor.supervision.deadlines import Deadlines
@@ -42,11 +45,18 @@ from anchor_supervisor.supervision.events import (
     StopRequested,
     Tick,
 )
+from anchor_supervisor.supervision.flow import Flow
 from anchor_supervisor.supervision.instance import Instance
 from anchor_supervisor.supervision.lifecycle import DOWN, HELD
+from anchor_supervisor.supervision.members import Members
 from anchor_supervisor.supervision.neighbours import Neighbours
+from anchor_supervisor.supervision.order import Order
+from anchor_supervisor.supervision.rolls import Rolls
+from anchor_supervisor.supervision.slots import Slots
 from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status, describe
+from anchor_supervisor.supervision.update import UpdateStatus
+from anchor_supervisor.supervision.verdicts import Verdicts
 
 
 @final
@@ -57,27 +67,33 @@ class Core:
         """Take a checked fleet; raise SupervisionBug where its dependencies are not a graph."""
         self._out: list[Command] = []
         self._touched: set[InstanceId] = set()
-        self._changed: deque[Instance] = deque()
-        self._members: dict[InstanceId, Instance] = {
-            identity: Instance(identity, fleet.containers[identity.container], self._emit)
-            for identity in instances(fleet)
-        }
-        self._neighbours = Neighbours(fleet, self._members)
-        self._essential = tuple(m for m in self._members.values() if m.container.essential)
+        self._members = Members(fleet, self._emit)
+        self._changed = self._members.touched
+        self._neighbours = Neighbours(Order(fleet), self._members)
+        self._slots = Slots(fleet.parallel)
+        self._flow = Flow(self._members, self._neighbours, self._slots)
+        self._cascade = Cascade(self._members, self._neighbours)
+        self._rolls = Rolls(fleet, self._members, self._neighbours, self._emit)
+        self._verdicts = Verdicts(self._members, self._neighbours, self._emit)
         self._deadlines = Deadlines()
         self._now = float("-inf")
         self._phase = Phase.IDLE
-        self._only_jobs = all(
-            c.kind is Kind.JOB and c.schedule is None for c in fleet.containers.values()
-        )
-        self._said_ready = False
-        self._said_unready = False
         self._exit = FleetDone(0, "stopped on request")
 
     @property
     def phase(self) -> Phase:
         """Where in its life the whole fleet is; operators are heard only while it is `up`."""
         return self._phase
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet as it should be: as it was given last, but for what an update rolled back."""
+        return self._members.fleet
+
+    @property
+    def updates(self) -> Mapping[str, UpdateStatus]:
+        """The latest update of each container that has had one, whether it has ended or not."""
+        return self._rolls.statuses()
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event at monotonic second `now`; return what is to be done, in order.
@@ -90,7 +106,7 @@ class Core:
         self._take(event, now)
         self._rearm()
         for instance in self._deadlines.take(now):
-            self._expire(self._members[instance], now)
+            self._expire(self._members.all[instance], now)
         self._settle(now)
         self._rearm()
         commands, self._out = self._out, []
@@ -98,13 +114,19 @@ class Core:
 
     def next_deadline(self) -> float | None:
         """Return the monotonic second at which a Tick is wanted at the latest, if at all."""
-        return None if self._phase is Phase.DONE else self._deadlines.first()
+        if self._phase is Phase.DONE:
+            return None
+        moments = (self._deadlines.first(), self._rolls.deadline())
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def resolve(self, name: str) -> tuple[InstanceId, ...]:
         """Return what an operator means by `web` (every replica) or `web.2`; nothing if unknown."""
-        if name in self._neighbours.replicas:
-            return tuple(member.id for member in self._neighbours.replicas[name])
-        return tuple(identity for identity in self._members if str(identity) == name)
+        replicas = tuple(member.id for member in self._members.of(name))
+        return replicas or tuple(i for i in self._members.all if str(i) == name)
+
+    def made_of(self, instance: InstanceId) -> Container:
+        """Return what an instance is made of now. Raises KeyError where there is no such one."""
+        return self._members.all[instance].container
 
     def snapshot(self, instance: InstanceId | str, now: float | None = None) -> Status:
         """Return all that is known of one instance (`web` is its first replica).
@@ -117,37 +139,43 @@ class Core:
             if not found:
                 raise KeyError(instance)
             instance = found[0]
-        return self._status(self._members[instance], self._neighbours.stuck(), now)
+        return self._status(self._members.all[instance], self._neighbours.stuck(), now)
 
     def statuses(self, now: float | None = None) -> tuple[Status, ...]:
         """Return all that is known of every instance, in the file's order."""
         stuck = self._neighbours.stuck()
-        return tuple(self._status(member, stuck, now) for member in self._members.values())
+        return tuple(self._status(member, stuck, now) for member in self._members)
 
     # The event.
 
     def _take(self, event: Event, now: float) -> None:
         match event:
-            case Tick() | FleetChanged():
+            case Tick():
                 pass
             case ClockSet(wall_offset=wall_offset):
-                for member in self._neighbours.rising:
+                self._members.wall_offset = wall_offset
+                for member in self._members:
                     self._touched.add(member.id)
                     member.set_clock(now, wall_offset)
             case FleetStartRequested():
                 self._begin(now, event)
+            case FleetChanged(fleet=fleet):
+                if self._phase is Phase.UP:
+                    self._change(fleet, now)
             case FleetStopRequested():
                 self._begin_stop(now, FleetDone(0, "stopped on request"))
             case FleetKillRequested():
                 self._begin_stop(now, FleetDone(0, "killed on request"))
-                for member in self._neighbours.rising:
+                for member in self._members:
                     member.kill(now, "the fleet is being killed")
             case StartRequested() | StopRequested() | RestartRequested():
-                member_asked = self._members.get(event.instance)
-                if member_asked is not None and self._phase is Phase.UP:
+                member_asked = self._members.all.get(event.instance)
+                heard = self._phase is Phase.UP and event.instance not in self._members.leaving
+                if member_asked is not None and heard:
+                    self._changed.append(member_asked)
                     self._obey(event, member_asked, now)
             case Spawned() | SpawnFailed() | Exited() | ProbeFinished() | StopCommandFinished():
-                member_met = self._members.get(event.instance)
+                member_met = self._members.all.get(event.instance)
                 if member_met is not None:
                     self._touched.add(event.instance)
                     self._note(event, member_met, now)
@@ -155,10 +183,12 @@ class Core:
     def _obey(
         self, event: StartRequested | StopRequested | RestartRequested, member: Instance, now: float
     ) -> None:
+        self._members.parked.discard(member.id)
         match event:
             case StartRequested():
                 member.want(now, "start requested")
             case StopRequested():
+                self._members.parked.add(member.id)
                 member.stop(now, "stop requested")
             case RestartRequested():
                 member.restart(now, "restart requested")
@@ -181,6 +211,37 @@ class Core:
             case StopCommandFinished(ok=ok, output=output):
                 member.life.stop_command_finished(now, ok=ok, output=output)
 
+    def _begin(self, now: float, event: FleetStartRequested) -> None:
+        if self._phase is Phase.IDLE:
+            self._phase = Phase.UP
+            self._members.wall_offset = event.wall_offset
+            for member in self._neighbours.rising:
+                last_run = event.last_runs.get(member.id.container)
+                member.begin(now, event.wall_offset, last_run)
+                self._touched.add(member.id)
+                self._changed.append(member)
+
+    def _change(self, fleet: Fleet, now: float) -> None:
+        """Let the fleet be another from now on; what that takes begins with this call."""
+        self._neighbours.order = Order(fleet)
+        fresh = self._members.follow(fleet, now)
+        self._slots.most = fleet.parallel
+        self._rolls.follow(fleet, fresh, now)
+        self._touched.update(self._members.all)
+        self._changed.extend(self._neighbours.rising)
+
+    def _begin_stop(self, now: float, outcome: FleetDone) -> None:
+        """Turn to stopping; the first cause is the one that counts."""
+        if self._phase in {Phase.IDLE, Phase.UP}:
+            self._phase = Phase.STOPPING
+            self._flow.down = True
+            self._exit = outcome
+            self._rolls.close("the fleet is stopping")
+            for member in self._neighbours.everyone:
+                self._touched.add(member.id)
+                member.close(now, "the fleet is stopping")
+            self._changed.extend(reversed([*self._neighbours.everyone]))
+
     # What follows from it.
 
     def _emit(self, command: Command) -> None:
@@ -188,16 +249,22 @@ class Core:
         self._out.append(command)
         match command:
             case FleetReady() | FleetUnready() | FleetDone() | UpdateEnded():
-                pass
+                return
             case Report(instance=instance):
-                self._touched.add(instance)
-                self._changed.append(self._members[instance])
+                self._changed.append(self._members.all[instance])
+                self._slots.hear(command)
+                self._cascade.hear(command)
+                self._rolls.hear(command)
+            case Spawn(instance=instance):
+                self._members.shapes.launched(instance)
             case _:
-                self._touched.add(command.instance)
+                pass
+        self._touched.add(command.instance)
 
     def _rearm(self) -> None:
         for instance in self._touched:
-            self._deadlines.arm(instance, self._members[instance].deadline())
+            member = self._members.all.get(instance)
+            self._deadlines.arm(instance, None if member is None else member.deadline())
         self._touched.clear()
 
     def _expire(self, member: Instance, now: float) -> None:
@@ -207,112 +274,42 @@ class Core:
             self._changed.append(member)
 
     def _settle(self, now: float) -> None:
-        if not self._changed:
-            return
-        if self._phase is Phase.UP:
-            self._judge_readiness()
-            self._judge_essentials(now)
-        self._follow(now)
-        if self._phase is Phase.UP and self._only_jobs:
-            self._judge_jobs()
-        if self._phase is Phase.STOPPING and all(m.state in DOWN for m in self._neighbours.rising):
-            self._finish(self._exit)
-
-    def _follow(self, now: float) -> None:
         """Bring every change to those it concerns, until nothing changes any more."""
-        while self._changed:
-            member = self._changed.popleft()
+        at = self._rolls.deadline()
+        proven = at is not None and at <= now
+        while self._changed or proven:
+            proven = False
             if self._phase is Phase.UP:
-                self._launch_if_due(member, now)
-                for dependent in self._neighbours.dependents(member):
-                    self._launch_if_due(dependent, now)
-                member.take_queued(now)
-            elif self._phase is Phase.STOPPING:
-                self._stop_if_free(member, now)
-                for _, dependency in self._neighbours.dependencies(member):
-                    self._stop_if_free(dependency, now)
-
-    def _launch_if_due(self, member: Instance, now: float) -> None:
-        if not member.may_launch(now):
-            return
-        if self._neighbours.gates_open(member):
-            member.launch(now)
-        else:
-            member.hold(now, partial(self._neighbours.why_held, member))
-
-    def _stop_if_free(self, member: Instance, now: float) -> None:
-        up = member.state in {State.STARTING, State.RUNNING}
-        if up and self._neighbours.dependents_down(member):
-            member.stop(now, "the fleet is stopping")
-
-    # What it means for the fleet.
-
-    def _begin(self, now: float, event: FleetStartRequested) -> None:
-        if self._phase is Phase.IDLE:
-            self._phase = Phase.UP
-            for member in self._neighbours.rising:
-                last_run = event.last_runs.get(member.id.container)
-                member.begin(now, event.wall_offset, last_run)
-                self._touched.add(member.id)
-            self._changed.extend(self._neighbours.rising)
-
-    def _begin_stop(self, now: float, outcome: FleetDone) -> None:
-        """Turn to stopping; the first cause is the one that counts."""
-        if self._phase in {Phase.IDLE, Phase.UP}:
-            self._phase = Phase.STOPPING
-            self._exit = outcome
-            for member in self._neighbours.rising:
-                self._touched.add(member.id)
-                member.close(now, "the fleet is stopping")
-            self._changed.extend(reversed(self._neighbours.rising))
+                self._cascade.spread(now)
+                self._rolls.fail(now)
+                self._verdicts.readiness()
+                if (end := self._verdicts.essentials()) is not None:
+                    self._begin_stop(now, end)
+            self._flow.follow(now)
+            if self._phase is Phase.UP:
+                for signal in self._cascade.signals():
+                    self._emit(signal)
+                self._rolls.advance(now)
+        if self._phase is Phase.STOPPING:
+            if all(member.state in DOWN for member in self._members.all.values()):
+                self._finish(self._exit)
+        elif self._phase is Phase.UP and not self._rolls.busy():
+            verdict = self._verdicts.jobs()
+            if verdict is not None:
+                self._finish(verdict)
 
     def _finish(self, outcome: FleetDone) -> None:
         self._phase = Phase.DONE
         self._emit(outcome)
 
-    def _judge_essentials(self, now: float) -> None:
-        """Stop the fleet once a container that it cannot be without has given up."""
-        for member in self._essential:
-            if member.state is State.FAILED:
-                self._begin_stop(now, FleetDone(1, f"essential container {member.account}"))
-                return
-
-    def _judge_readiness(self) -> None:
-        """Say once that the fleet is ready, or that it cannot become so by itself."""
-        members = self._neighbours.rising
-        if self._said_ready:
-            return
-        if all(member.ready for member in members):
-            self._said_ready = True
-            self._emit(FleetReady())
-        elif not self._said_unready:
-            lost = next((m for m in members if m.state in DOWN and not m.ready), None)
-            if lost is not None:
-                self._said_unready = True
-                self._emit(FleetUnready(lost.account))
-
-    def _judge_jobs(self) -> None:
-        """End a fleet of jobs once none of them runs and none ever will.
-
-        Every gate has just been looked at: what still waits while nothing moves waits for ever.
-        """
-        members = self._neighbours.rising
-        if any(
-            member.state not in DOWN and member.state is not State.WAITING for member in members
-        ):
-            return
-        failed = next((m for m in members if m.state is State.FAILED), None)
-        blocked = next((m for m in members if m.state is State.WAITING), None)
-        if failed is not None:
-            self._finish(FleetDone(1, f"job {failed.account}"))
-        elif blocked is not None:
-            why = self._neighbours.why_held(blocked)
-            self._finish(FleetDone(1, f"job `{blocked.name}` cannot run: {why}"))
-        else:
-            self._finish(FleetDone(0, "all jobs have finished"))
+    # What is told of it.
 
     def _status(self, member: Instance, stuck: frozenset[InstanceId], now: float | None) -> Status:
-        waiting = member.state is State.WAITING and self._phase is not Phase.IDLE
+        here = member.id not in self._members.leaving
+        waiting = member.state is State.WAITING and self._phase is not Phase.IDLE and here
         waits = self._neighbours.waits(member, stuck) if waiting else ()
         closing = self._phase is Phase.STOPPING
-        return describe(member, waits, self._now if now is None else now, closing=closing)
+        status = describe(member, waits, self._now if now is None else now, closing=closing)
+        if waiting and not waits and self._slots.waits(member.id):
+            return evolve(status, next="starts once another has started")
+        return status

@@ -66,7 +66,8 @@ class Instance:
     @property
     def name(self) -> str:
         """How a person calls it: `web`, or `web.2` where there are replicas."""
-        return str(self.id) if self.container.replicas > 1 else self.container.name
+        single = self.container.replicas == 1 and self.id.replica == 1
+        return self.container.name if single else str(self.id)
 
     @property
     def account(self) -> str:
@@ -161,12 +162,15 @@ class Instance:
         """Start it: the caller has seen the gates open."""
         self.life.launch(now)
 
-    def hold(self, now: float, reason: Callable[[], str]) -> None:
-        """Keep it waiting, as a gate is closed. Reported once; a Status follows the wait."""
+    def hold(self, now: float, reason: Callable[[], str], *, again: bool = False) -> None:
+        """Keep it waiting, as a gate is closed. Reported once; a Status follows the wait.
+
+        `again`: it waits for something else than before, so it is reported once more.
+        """
         life = self.life
         if self.state is State.BACKOFF:
             life.move(now, Trigger.WAIT, reason())
-        elif not life.held:
+        elif again or not life.held:
             life.note(now, self.state, reason())
         life.held = True
 

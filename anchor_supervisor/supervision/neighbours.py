@@ -5,12 +5,13 @@ It looks; it changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import final
 
-from anchor_supervisor.fleet.model import Condition, Fleet, InstanceId
+from anchor_supervisor.fleet.model import Condition, InstanceId, Reaction, ReactionKind
 from anchor_supervisor.supervision.instance import Instance
 from anchor_supervisor.supervision.lifecycle import DOWN
+from anchor_supervisor.supervision.members import Members
 from anchor_supervisor.supervision.order import Order, Wait, holds, present
 from anchor_supervisor.supervision.states import State
 
@@ -19,27 +20,44 @@ from anchor_supervisor.supervision.states import State
 class Neighbours:
     """The instances of a fleet, seen along its dependencies.
 
-    A dependency on a container with replicas is one on each of them.
+    A dependency on a container with replicas is one on each of them; the additional replicas of
+    an update are nobody's dependency, but have dependencies of their own. What leaves is up to
+    those that leave with it alone, and is waited for when what it depended on is stopped.
     """
 
-    def __init__(self, fleet: Fleet, members: Mapping[InstanceId, Instance]) -> None:
-        """Lay the graph over the instances; raises SupervisionBug where it is not a graph."""
-        self._order = Order(fleet)
-        grouped: dict[str, list[Instance]] = {name: [] for name in fleet.containers}
-        for member in members.values():
-            grouped[member.id.container].append(member)
-        self.replicas = {name: tuple(group) for name, group in grouped.items()}
-        self.rising = tuple(m for name in self._order.containers for m in self.replicas[name])
+    def __init__(self, order: Order, members: Members) -> None:
+        """Lay the graph over the instances."""
+        self._members = members
+        self.order = order
+        self._replicas: Mapping[str, tuple[Instance, ...]] = {}
+        self._rising: tuple[Instance, ...] = ()
+
+    @property
+    def rising(self) -> tuple[Instance, ...]:
+        """The replicas that the fleet asks for, dependencies first."""
+        if self._replicas is not self._members.replicas:
+            self._replicas = self._members.replicas
+            names = self.order.containers
+            self._rising = tuple(m for name in names for m in self._replicas[name])
+        return self._rising
+
+    @property
+    def everyone(self) -> Iterator[Instance]:
+        """Every instance, dependencies first, and what leaves at the end."""
+        yield from (m for name in self.order.containers for m in self._members.lasting(name))
+        yield from (self._members.all[identity] for identity in self._members.leaving)
 
     def dependents(self, member: Instance) -> Iterator[Instance]:
         """Yield the instances whose gates look at this one."""
-        for name in self._order.dependents[member.id.container]:
-            yield from self.replicas[name]
+        for name in self.order.dependents.get(member.id.container, ()):
+            yield from self._members.lasting(name)
 
     def dependencies(self, member: Instance) -> Iterator[tuple[Condition, Instance]]:
         """Yield the instances that this one's gates look at, each with what it must be."""
-        for name, condition in member.container.depends_on.items():
-            for replica in self.replicas[name]:
+        for name, condition in self._members.fleet.containers[
+            member.id.container
+        ].depends_on.items():
+            for replica in self._members.replicas[name]:
                 yield condition, replica
 
     def closed_gates(self, member: Instance) -> Iterator[tuple[Condition, Instance]]:
@@ -52,19 +70,47 @@ class Neighbours:
         """Whether every dependency is what it must be for this instance to start."""
         return next(self.closed_gates(member), None) is None
 
+    def satisfied(self, member: Instance, name: str) -> bool:
+        """Whether one of its dependencies is what it must be."""
+        return all(replica.id.container != name for _, replica in self.closed_gates(member))
+
+    def reaction(self, member: Instance, name: str) -> Reaction | None:
+        """Return what a restart of `name` asks of an instance that stays, if anything."""
+        container = self._members.fleet.containers.get(member.id.container)
+        if container is None or member.id in self._members.leaving:
+            return None
+        reaction = container.on_restart.get(name)
+        return None if reaction is None or reaction.kind is ReactionKind.IGNORE else reaction
+
+    def beneath(self, member: Instance) -> Iterator[Instance]:
+        """Yield the instances whose stop may wait for this one's."""
+        departure = self._members.leaving.get(member.id)
+        if departure is None:
+            needs: Iterable[str] = self._members.fleet.containers[member.id.container].depends_on
+        else:
+            needs = departure.needs
+        for name in needs:
+            yield from self._members.of(name)
+
     def dependents_down(self, member: Instance) -> bool:
         """Whether nothing that depends on this instance is up, or on its way."""
-        return all(dependent.state in DOWN for dependent in self.dependents(member))
+        if member.id in self._members.leaving:
+            return self._members.departs(member)
+        name = member.id.container
+        return all(dependent.state in DOWN for dependent in self.dependents(member)) and not any(
+            name in departure.needs for departure in self._members.leaving.values()
+        )
 
     def stuck(self) -> frozenset[InstanceId]:
         """Return the instances that will not move until an operator acts."""
         stuck: set[InstanceId] = set()
-        for member in self.rising:
-            if member.over or (
-                member.state is State.WAITING
-                and any(replica.id in stuck for _, replica in self.closed_gates(member))
-            ):
-                stuck.add(member.id)
+        for name in self.order.containers:
+            for member in self._members.lasting(name):
+                if member.over or (
+                    member.state is State.WAITING
+                    and any(replica.id in stuck for _, replica in self.closed_gates(member))
+                ):
+                    stuck.add(member.id)
         return frozenset(stuck)
 
     def waits(self, member: Instance, stuck: frozenset[InstanceId]) -> tuple[Wait, ...]:

@@ -64,15 +64,34 @@ class Order:
         self.dependents: Mapping[str, tuple[str, ...]] = {
             name: tuple(others) for name, others in dependents.items()
         }
+        self._graph = graph
+        self._beneath: dict[str, tuple[str, ...]] = {}
+
+    def beneath(self, name: str) -> tuple[str, ...]:
+        """Return everything that a container depends on, at any distance."""
+        if name not in self._beneath:
+            found: dict[str, None] = {}
+            left = [*self._graph[name]]
+            while left:
+                need = left.pop()
+                if need not in found:
+                    found[need] = None
+                    left += self._graph[need]
+            self._beneath[name] = tuple(found)
+        return self._beneath[name]
 
 
 def holds(condition: Condition, state: State, health: HealthState) -> bool:
-    """Whether an instance in this state satisfies the condition."""
+    """Whether an instance in this state satisfies the condition.
+
+    Without a health check, which a checked file cannot ask of one but an update that was rolled
+    back can leave behind, started is as good as healthy.
+    """
     match condition:
         case Condition.STARTED:
             return state in {State.RUNNING, State.COMPLETED}
         case Condition.HEALTHY:
-            return state is State.RUNNING and health is HealthState.HEALTHY
+            return state is State.RUNNING and health in {HealthState.HEALTHY, HealthState.NONE}
         case Condition.COMPLETED:
             return state is State.COMPLETED
 

@@ -49,7 +49,9 @@ def test_conditions() -> None:
         Condition.STARTED: {
             (state, health) for state in (State.RUNNING, State.COMPLETED) for health in HealthState
         },
-        Condition.HEALTHY: {(State.RUNNING, HealthState.HEALTHY)},
+        Condition.HEALTHY: {
+            (State.RUNNING, health) for health in (HealthState.HEALTHY, HealthState.NONE)
+        },
         Condition.COMPLETED: {(State.COMPLETED, health) for health in HealthState},
     }
 
