@@ -243,12 +243,8 @@ def test_nothing_is_asked_of_what_does_not_run() -> None:
 def test_cancelled_by_a_change() -> None:
     """The command goes out before the new probe does."""
     play = starting(Startup(BOOTED))
-    member = play.core._members[WEB]
-    commands: list[object] = []
-    member.life.emit = commands.append
-    member.adopt(waiting_for(SEEN), 1.0)
-    member.expire(1.0)
-    assert commands == [CancelProbe(WEB), RunProbe(WEB, 2, SEEN, 2.0)]
+    given_up, *_, asked = play.change(waiting_for(SEEN))
+    assert (given_up, asked) == (CancelProbe(WEB), RunProbe(WEB, 2, SEEN, 2.0))
 
 
 @given(
