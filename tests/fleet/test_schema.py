@@ -10,6 +10,8 @@ import pytest
 from attrs import evolve, fields_dict
 
 from anchor_supervisor.fleet import schema
+from anchor_supervisor.fleet.effects import EFFECTS
+from anchor_supervisor.fleet.leaves import key_of
 from anchor_supervisor.fleet.model import (
     Attachment,
     Build,
@@ -172,6 +174,21 @@ def test_what_a_secret_leaves_out_is_the_default(where: str) -> None:
         if key.default is not None:
             written = container(lines, f"{plain}{name} = {key.default}\n", variables)
             assert written == container(lines, plain, variables)
+
+
+def test_the_reference_tells_the_effect_of_every_key() -> None:
+    """As the code has it; `extends` and `env_file` are gone when a file has been understood."""
+    text = _sections()["What a change does"]
+    rows = re.findall(r"^\| (nothing|live|restart|recreate) \| (.*?) \|", text, re.MULTILINE)
+    told = {key: effect for effect, keys in rows for key in re.findall(r"`([a-z_]+)`", keys)}
+    ours = {key_of(name).partition(".")[0]: effect for name, effect in EFFECTS.items()}
+    del ours["name"], ours["complete"], ours["image_health"]
+    ours |= {"configs": EFFECTS["grants"], "networks": EFFECTS["networks"]}
+    ours["depends_on"] = max(EFFECTS["depends_on"], EFFECTS["on_restart"])
+    del ours["on_restart"]
+    assert told == {key: effect.name.lower() for key, effect in ours.items()}
+    supported = {name for name, key in schema.CONTAINER.items() if key.supported}
+    assert told.keys() == supported - {"extends", "env_file"}
 
 
 def test_words_of_other_tools_lead_to_keys_that_exist() -> None:
