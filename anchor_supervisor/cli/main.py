@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
-from anchor_supervisor.cli.options import help_formatter
+from anchor_supervisor.cli.options import add_file_option, help_formatter
 from anchor_supervisor.cli.problems import guarded
 from anchor_supervisor.errors import AnchorError
 
@@ -118,12 +118,12 @@ def _run(name: str, verb: Verb, rest: Sequence[str], common: argparse.Namespace)
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="anchor",
-        usage="anchor [-f FILE | -p NAME] VERB ...",
+        usage="anchor [-f FILE ... | -p NAME] VERB ...",
         description="Look after fleets of Linux containers.",
         epilog=_overview(),
         formatter_class=help_formatter,
     )
-    parser.add_argument("-f", "--file", metavar="FILE", help="the fleet of this file")
+    add_file_option(parser, default=None)
     parser.add_argument("-p", "--fleet", metavar="NAME", help="the fleet of this name")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

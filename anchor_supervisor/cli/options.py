@@ -5,12 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.control.client import Client
-from anchor_supervisor.control.fleets import client_for, find_fleet
+from anchor_supervisor.control.fleets import DEFAULT_FILE, client_for, find_fleet
 from anchor_supervisor.observability.terminal import wants_color
+
+if TYPE_CHECKING:
+    from anchor_supervisor.fleet.model import Fleet
+
+PROFILES: Final = "ANCHOR_PROFILES"
+"""The variable with the profiles to choose where the command line chooses none: `a,b`."""
 
 
 def help_formatter(prog: str) -> argparse.HelpFormatter:
@@ -24,10 +32,55 @@ def help_formatter(prog: str) -> argparse.HelpFormatter:
 def add_fleet_options(parser: argparse.ArgumentParser, *, taken: str = "") -> None:
     """Add `-f FILE` and `-p NAME`; the letters in `taken` mean something else to this verb."""
     group = parser.add_argument_group("which fleet (default: the only one running, ./fleet.toml)")
-    for letter, word, value in (("f", "file", "FILE"), ("p", "fleet", "NAME")):
-        flags = [f"--{word}"] if letter in taken else [f"-{letter}", f"--{word}"]
-        words = f"the fleet of this {value.lower()}"
-        group.add_argument(*flags, metavar=value, default=argparse.SUPPRESS, help=words)
+    add_file_option(group, taken=taken)
+    flags = ["--fleet"] if "p" in taken else ["-p", "--fleet"]
+    words = "the fleet of this name"
+    group.add_argument(*flags, metavar="NAME", default=argparse.SUPPRESS, help=words)
+
+
+def add_file_option(
+    parser: argparse._ActionsContainer, *, taken: str = "", default: object = argparse.SUPPRESS
+) -> None:
+    """Add `-f FILE`, which may be given several times: one fleet of several files."""
+    parser.add_argument(
+        *(["--file"] if "f" in taken else ["-f", "--file"]),
+        metavar="FILE",
+        action="append",
+        default=default,
+        help="the fleet of this file; of several, a later one overrides",
+    )
+
+
+def add_profile_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--profile NAME`, which may be given several times."""
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help=f"containers of this profile too; `*`: of all; default: ${PROFILES}",
+    )
+
+
+def chosen_profiles(given: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which profiles are chosen: those of the command line, else the environment's."""
+    if given:
+        return tuple(dict.fromkeys(given))
+    names = (name.strip() for name in environment.get(PROFILES, "").split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def fleet_files(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Name the files of `-f`; `fleet.toml` where there are none."""
+    return tuple(map(Path, options.file or ())) or (DEFAULT_FILE,)
+
+
+def load_fleet(options: argparse.Namespace) -> Fleet:
+    """Read the fleet of `-f` and `--profile` with our own environment. Raises FleetError."""
+    from anchor_supervisor.fleet.parse import load_files  # here, because most verbs need it not
+
+    profiles = chosen_profiles(options.profile, os.environ)
+    return load_files(fleet_files(options), os.environ, profiles)
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +95,7 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 
 def fleet_name(options: argparse.Namespace) -> str:
     """Say which fleet is meant."""
-    return find_fleet(file=options.file, name=options.fleet)
+    return find_fleet(files=options.file or (), name=options.fleet)
 
 
 def fleet_client(options: argparse.Namespace) -> Client:

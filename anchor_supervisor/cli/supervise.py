@@ -1,4 +1,4 @@
-"""`anchor-supervise FLEET.toml`: this process is the fleet's supervisor."""
+"""`anchor-supervise FLEET.toml ...`: this process is the fleet's supervisor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from attrs import evolve
 
 from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
+from anchor_supervisor.cli.options import add_profile_option, chosen_profiles
 from anchor_supervisor.cli.problems import guarded
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
-from anchor_supervisor.fleet.parse import load
+from anchor_supervisor.fleet.parse import load_files
 from anchor_supervisor.fleet.units import parse_duration
 
 EXAMPLES = """\
@@ -23,6 +24,7 @@ examples:
   anchor-supervise --detach shop.toml        come back once everything is up
   anchor-supervise --check shop.toml         is the file right, and can this machine run it?
   anchor-supervise --plan shop.toml          every step that would be taken
+  anchor-supervise shop.toml local.toml      what the second file says overrides the first
 
 exit codes:
   0 stopped on request, or all jobs succeeded    1 an essential container gave up, or a job failed
@@ -37,7 +39,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FLEET.toml", type=Path, help="the fleet")
+    parser.add_argument(
+        "files",
+        metavar="FLEET.toml",
+        type=Path,
+        nargs="+",
+        help="the fleet; of several files, a later one overrides",
+    )
+    add_profile_option(parser)
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument(
         "--check", action="store_true", help="validate the file and this machine; start nothing"
@@ -79,7 +88,8 @@ def _duration(text: str) -> float:
 
 
 def _load(arguments: argparse.Namespace) -> Fleet:
-    fleet = load(arguments.file, os.environ)
+    profiles = chosen_profiles(arguments.profile, os.environ)
+    fleet = load_files(arguments.files, os.environ, profiles)
     if arguments.limits is not None:
         fleet = evolve(fleet, limits=LimitsMode(arguments.limits))
     return fleet
@@ -122,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `anchor-supervise`; return its exit code."""
     open_standard_descriptors()
     tell_faults_of_output()
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_intermixed_args(argv)  # options may stand between the files
     return guarded(lambda: _run(arguments))
 
 

@@ -12,12 +12,12 @@ from typing import Any, Final, final
 
 from attrs import define, evolve, field
 
+from anchor_supervisor.cli.options import add_file_option, add_profile_option, load_fleet
 from anchor_supervisor.cli.problems import show, warn
 from anchor_supervisor.cli.provide import provided
 from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, HostError, Problem
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
-from anchor_supervisor.fleet.parse import load
 from anchor_supervisor.fleet.units import format_duration, parse_duration
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.terminal import wants_color
@@ -30,6 +30,7 @@ examples:
   anchor up                        the fleet of ./fleet.toml
   anchor up -f shop.toml
   anchor up -f shop.toml --wait-timeout 2m
+  anchor up -f shop.toml -f production.toml --profile metrics
 """
 
 PATIENCE: Final = 60.0
@@ -38,7 +39,8 @@ LOG: Final = "supervisor.log"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("-f", "--file", metavar="FILE", default=argparse.SUPPRESS, help="the fleet")
+    add_file_option(parser)
+    add_profile_option(parser)
     parser.add_argument(
         "--wait-timeout", metavar="DURATION", default="60s", help="how long to wait (default 60s)"
     )
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         timeout = parse_duration(options.wait_timeout)
     except ValueError as error:
         raise FleetError([Problem(str(error), key="--wait-timeout")]) from None
-    fleet = load(Path(options.file or "fleet.toml"), os.environ)
+    fleet = load_fleet(options)
     if options.limits is not None:
         fleet = evolve(fleet, limits=LimitsMode(options.limits))
     return up(fleet, timeout=timeout, build=options.build)

@@ -175,9 +175,9 @@ def _chosen(options: argparse.Namespace) -> Sequence[StoredVolume]:
 
 def _fleet(options: argparse.Namespace) -> str | None:
     """The fleet that was named; a running one, or ./fleet.toml, is not meant by itself."""
-    if options.file is None and options.fleet is None:
+    if not options.file and options.fleet is None:
         return None
-    return find_fleet(file=options.file, name=options.fleet)
+    return find_fleet(files=options.file or (), name=options.fleet)
 
 
 def _named(options: argparse.Namespace) -> list[StoredVolume]:

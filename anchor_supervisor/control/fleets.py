@@ -10,7 +10,7 @@ from anchor_supervisor.errors import ControlError, FleetError, Problem
 from anchor_supervisor.observability import places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DEFAULT_FILE = Path("fleet.toml")
 
@@ -19,7 +19,7 @@ class NoFleet(ControlError):  # noqa: N818 - it is what is the case
     """No fleet was named, none runs, and there is no ./fleet.toml."""
 
 
-def find_fleet(*, file: str | None = None, name: str | None = None) -> str:
+def find_fleet(*, files: Sequence[str] = (), name: str | None = None) -> str:
     """Say the name of the fleet that is meant: `-p NAME`, `-f FILE`, the only one, ./fleet.toml.
 
     It need not be running. Raises NoFleet, ControlError where several run, FleetError where the
@@ -27,13 +27,13 @@ def find_fleet(*, file: str | None = None, name: str | None = None) -> str:
     """
     if name is not None:
         return places.checked_fleet_name(name)
-    if file is not None:
-        return name_in_file(Path(file))
+    if files:
+        return name_in_files([Path(file) for file in files])
     running = running_fleets()
     if len(running) == 1:
         return running[0]
     if DEFAULT_FILE.is_file():
-        return name_in_file(DEFAULT_FILE)
+        return name_in_files([DEFAULT_FILE])
     if running:
         message = f"several fleets are running: {', '.join(running)}"
         raise ControlError(message, hint="say which with `-p NAME`")
@@ -74,8 +74,17 @@ def _running() -> Iterator[str]:
         yield directory.name
 
 
-def name_in_file(file: Path) -> str:
-    """Read only the fleet's name from its file: `[fleet].name`, or the file's stem."""
+def name_in_files(files: Sequence[Path]) -> str:
+    """Read only the name of the fleet that these files are: the last `[fleet].name` of theirs.
+
+    Where none says it, it is the first file's stem. Raises FleetError for a file that cannot be
+    read.
+    """
+    names = [name for file in files if (name := _name_in(file)) is not None]
+    return places.checked_fleet_name(names[-1] if names else files[0].stem)
+
+
+def _name_in(file: Path) -> str | None:
     import tomllib  # here, because most invocations need it not
 
     try:
@@ -85,7 +94,7 @@ def name_in_file(file: Path) -> str:
     except ValueError as error:  # not TOML, or not UTF-8
         raise FleetError([Problem(str(error), file=str(file))]) from None
     table = content.get("fleet", {})
-    name = table.get("name", file.stem) if isinstance(table, dict) else file.stem
-    if not isinstance(name, str):
+    name = table.get("name") if isinstance(table, dict) else None
+    if name is not None and not isinstance(name, str):
         raise FleetError([Problem("must be a string", file=str(file), key="fleet.name")])
-    return places.checked_fleet_name(name)
+    return name

@@ -69,7 +69,9 @@ def _choice(containers: Containers, chosen: Sequence[str]) -> Iterator[Finding]:
         yield Finding("", f"there is no profile {show(name)}", hint)
     if containers and not unknown and not active(containers, chosen):
         hint = f"choose with `--profile`: {listed}"
-        yield Finding("", "every container has a profile, and none of them is chosen", hint)
+        message = "every container has a profile, and none of them is chosen"
+        because = tuple(path_of("containers", name, "profiles") for name in containers)
+        yield Finding("", message, hint, because)
 
 
 def _dependencies(containers: Containers, chosen: Sequence[str]) -> Iterator[Finding]:

@@ -49,9 +49,9 @@ class Node:
     line: int | None = None
     path: str | None = None
     mistakes: tuple[Mistake, ...] = ()
-    table: Mapping[str, Node] | None = None
-    elements: tuple[Node, ...] | None = None
-    scalar: object = None
+    table: Mapping[str, Node] | None = field(default=None, repr=False)
+    elements: tuple[Node, ...] | None = field(default=None, repr=False)
+    scalar: object = field(default=None, repr=False)
 
     def get(self, *keys: str) -> Node | None:
         """Return what is at the end of these keys; None where there is no such thing."""

@@ -39,7 +39,7 @@ def test_a_name_never_leads_elsewhere(name: str) -> None:
 def test_a_file_names_its_fleet(here: Path, text: str, name: str) -> None:
     """`[fleet].name`, or the file's stem; the rest of the file may be wrong."""
     (here / "shop.toml").write_text(text)
-    assert find_fleet(file=str(here / "shop.toml")) == name
+    assert find_fleet(files=[str(here / "shop.toml")]) == name
 
 
 @pytest.mark.parametrize("content", [b"[fleet", b"\xff", b"[fleet]\nname = 3\n"])
@@ -47,13 +47,13 @@ def test_a_wrong_file_is_a_problem_of_the_file(here: Path, content: bytes) -> No
     """A file that cannot be read as TOML is named in the error."""
     (here / "shop.toml").write_bytes(content)
     with pytest.raises(FleetError, match=r"shop\.toml"):
-        find_fleet(file=str(here / "shop.toml"))
+        find_fleet(files=[str(here / "shop.toml")])
 
 
 def test_a_missing_file_is_a_problem_of_the_file() -> None:
     """So is one that is not there."""
     with pytest.raises(FleetError, match=r"nothing\.toml: No such file"):
-        find_fleet(file="nothing.toml")
+        find_fleet(files=["nothing.toml"])
 
 
 def test_the_only_one_running(run_dir: Path) -> None:
