@@ -75,6 +75,7 @@ class _Extension:
         self._reader = reader
         self._complete: dict[_Known, Node] = {}
         self._scopes: dict[Identity, _Scope] = {}
+        self._heights: dict[_Known, int] = {}  # how many are beneath each
         self._weight = 0
 
     def complete(self, scope: _Scope, name: str, chain: tuple[_Known, ...]) -> Node:
@@ -113,7 +114,7 @@ class _Extension:
     def _target(
         self, sheet: Sheet, path: str, value: object, scope: _Scope
     ) -> tuple[_Scope, str] | None:
-        """Read the key; None where the sheet says what is wrong. Raises Mistake, FleetError."""
+        """Read the key; None where the sheet says what is wrong. Raises FleetError."""
         if not isinstance(value, dict):
             name = sheet.attempt(path, values.filled_text, value, "")
         else:
@@ -124,7 +125,10 @@ class _Extension:
             file = table.read("file", values.filled_text, "")
             path = table.at("container")
             if file and not sheet.problems:
-                scope = self._scope(file, sheet.origin(table.at("file")))
+                try:
+                    scope = self._scope(file, table.origin("file"))
+                except Mistake as mistake:
+                    sheet.report(table.at("file"), mistake.message, mistake.hint)
         if sheet.problems:
             return None
         if name not in scope.containers:
@@ -147,12 +151,16 @@ class _Extension:
             circle = [*chain[chain.index(known) :], known]
             message = "`extends` in a circle: " + " -> ".join(map(_shown, circle))
             raise Mistake(message)
+        too_long = f"more than {LONGEST_CHAIN} containers extend one another"
         if len(chain) >= LONGEST_CHAIN:
-            message = f"more than {LONGEST_CHAIN} containers extend one another"
-            raise Mistake(message)
+            raise Mistake(too_long)
         below = self.complete(scope, name, chain)
         if known in self.broken:
             return None
+        # What was complete before has been followed by nobody on this way.
+        height = self._heights[chain[-1]] = self._heights.get(known, 0) + 1
+        if height >= LONGEST_CHAIN:
+            raise Mistake(too_long)
         self._weight += size(below)
         if self._weight > MOST_VALUES:
             message = f"with what is extended, the fleet has more than {MOST_VALUES} values"

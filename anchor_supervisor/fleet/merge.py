@@ -145,7 +145,7 @@ def _merged(earlier: Node, later: Node, trail: Trail) -> Node:
         return later
     if trail[:-1] == _CONTAINER and trail[-1] in APPENDED:
         return _appended(earlier, later, APPENDED[trail[-1]])
-    if (long := _SHORT.get(trail)) is not None:
+    if (long := _SHORT.get(trail)) is not None and not (_is_scalar(earlier) and _is_scalar(later)):
         earlier, later = long(earlier), long(later)
     if earlier.table is None or later.table is None:
         return later
@@ -157,6 +157,10 @@ def _merged(earlier: Node, later: Node, trail: Trail) -> Node:
         before = table.get(key)
         table[key] = node if before is None else _merged(before, node, _beneath(trail, key))
     return evolve(earlier, table=table, mistakes=(*earlier.mistakes, *later.mistakes))
+
+
+def _is_scalar(node: Node) -> bool:
+    return node.table is None and node.elements is None
 
 
 def _beneath(trail: Trail, key: str) -> Trail:
