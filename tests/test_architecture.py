@@ -72,7 +72,7 @@ TESTED_ELSEWHERE: Final = {
         *("cli/plan_words.py", "cli/scale.py", "cli/times.py", "cli/wanted.py"),
     ],
     "cli/test_verbs.py": [
-        *("cli/actions.py", "cli/kill.py", "cli/logs.py", "cli/options.py", "cli/ps.py"),
+        *("cli/actions.py", "cli/kill.py", "cli/logs.py", "cli/ps.py"),
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),
     ],
     "control/test_fleets.py": ["control/address.py"],

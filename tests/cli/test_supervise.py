@@ -123,6 +123,28 @@ def test_each_mode_is_another_program(
     assert supervised.given == []
 
 
+def test_several_files_and_profiles(
+    supervised: Supervised, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later file overrides; options may stand anywhere; the variable is for want of an option."""
+    local = Path(shop).with_name("local.toml")
+    local.write_text(
+        '[containers.web]\ncommand = ["false"]\n[containers.more]\nextends = "web"\n'
+        'profiles = ["debug"]\n'
+    )
+    monkeypatch.delenv("ANCHOR_PROFILES", raising=False)
+    assert program.main([shop, "--profile", "debug", str(local)]) == 0
+    monkeypatch.setenv("ANCHOR_PROFILES", "debug")
+    assert program.main(["--quiet", shop, str(local)]) == 0
+    monkeypatch.setenv("ANCHOR_PROFILES", "")
+    assert program.main([shop, str(local), "--quiet"]) == 0
+    fleets = [fleet for fleet, _ in supervised.given]
+    assert [list(fleet.containers) for fleet in fleets] == [["web", "more"]] * 2 + [["web"]]
+    for fleet in fleets:
+        assert (fleet.name, fleet.files) == ("shop", (shop, str(local)))
+        assert fleet.containers["web"].command == ("false",)
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

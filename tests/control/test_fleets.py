@@ -42,6 +42,19 @@ def test_a_file_names_its_fleet(here: Path, text: str, name: str) -> None:
     assert find_fleet(files=[str(here / "shop.toml")]) == name
 
 
+def test_several_files_name_one_fleet(here: Path) -> None:
+    """The last name that one of them gives, or else the first file's own."""
+    (here / "shop.toml").write_text("")
+    (here / "a.toml").write_text("[fleet]\nname = 'a'\n")
+    (here / "b.toml").write_text("[fleet]\nname = 'b'\n")
+    (here / "c.toml").write_text("[fleet]\nlimits = 'strict'\n")
+    assert find_fleet(files=["shop.toml", "c.toml"]) == "shop"
+    assert find_fleet(files=["shop.toml", "a.toml", "c.toml"]) == "a"
+    assert find_fleet(files=["b.toml", "a.toml", "b.toml", "shop.toml"]) == "b"
+    with pytest.raises(FleetError, match=r"gone\.toml: No such file"):
+        find_fleet(files=["a.toml", "gone.toml"])
+
+
 @pytest.mark.parametrize("content", [b"[fleet", b"\xff", b"[fleet]\nname = 3\n"])
 def test_a_wrong_file_is_a_problem_of_the_file(here: Path, content: bytes) -> None:
     """A file that cannot be read as TOML is named in the error."""
