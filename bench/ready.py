@@ -20,7 +20,7 @@ from programs import first_image, run
 
 WAYS: Final = {
     "tcp": ("listen", 'tcp = 80, interval = "1s"'),
-    "log": ("log", 'log = "^ready$"'),
+    "log": ("log", 'log = "^ready$$"'),
 }
 
 
