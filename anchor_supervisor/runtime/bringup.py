@@ -22,8 +22,11 @@ from anchor_supervisor.rootfs import plan, strategies, users
 from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
+from anchor_supervisor.runtime import notify_socket
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_kills
+from anchor_supervisor.runtime.line_watch import LineWatch
+from anchor_supervisor.runtime.notify_socket import NotifySocket
 from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
 from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
@@ -59,12 +62,13 @@ def bring_up(
         credentials = _credentials(holdings, root)
         if stdio is None:
             stdio = _logged(holdings, credentials, opened)
+        notify, generated, more = _notify(holdings, kept)
         view = open_view(
             holdings.container,
             root,
             fleet=site.fleet.name,
             data=site.data,
-            etc=holdings.etc,
+            etc={**holdings.etc, **generated},
             hidden=site.hidden,
             grants=_grants(holdings, root, credentials),
             user_namespace=holdings.sandbox.user,
@@ -80,6 +84,7 @@ def bring_up(
             credentials,
             (stdio.stdin, stdio.stdout, stdio.stderr),
             terminal=stdio.terminal,
+            more=more,
         )
         status = open_status()
         kept.callback(os.close, status)
@@ -94,9 +99,21 @@ def bring_up(
             status=status,
         )
         holdings.pump.log.begin_run(time.time_ns())
+        holdings.pump.watch = LineWatch(holdings.container)
         child, kills = _spawn(site, holdings, steps)
         kept.pop_all()  # the run's from here on
-        return HostRun(holdings, child, status, kills, process)
+        return HostRun(holdings, child, status, kills, process, notify)
+
+
+def _notify(
+    holdings: Holdings, kept: ExitStack
+) -> tuple[NotifySocket | None, dict[str, Path], dict[str, str]]:
+    """The run's notify socket, where it is mounted, and what tells the container of it."""
+    if not notify_socket.wanted(holdings.container):
+        return None, {}, {}
+    made, path = notify_socket.open_notify_socket(holdings.directory)
+    kept.callback(made.abandon)
+    return made, {notify_socket.TARGET: path}, {"NOTIFY_SOCKET": notify_socket.TARGET}
 
 
 def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> tuple[Child, int]:

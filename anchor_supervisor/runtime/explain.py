@@ -34,7 +34,7 @@ from anchor_supervisor.rootfs import files, plan, users
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.rootfs.users import Credentials
-from anchor_supervisor.runtime import preflight
+from anchor_supervisor.runtime import notify_socket, preflight
 from anchor_supervisor.runtime.holdings import host_name
 from anchor_supervisor.runtime.provisions import image_problem, provisions
 from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
@@ -170,6 +170,7 @@ def _steps(instance: InstanceId, container: Container, credentials: Credentials)
 
 def _view(container: Container) -> plan.View:
     hidden = (str(places.run_dir()), str(places.data_dir()))
+    notify = (notify_socket.TARGET,) if notify_socket.wanted(container) else ()
     return plan.View(
         root=NONE,
         null=NONE,
@@ -178,7 +179,7 @@ def _view(container: Container) -> plan.View:
             plan.MountedVolume(volume, None if volume.kind is VolumeKind.TMPFS else NONE)
             for volume in container.volumes
         ),
-        etc=dict.fromkeys((files.HOSTS, files.HOSTNAME, files.RESOLV_CONF), NONE),
+        etc=dict.fromkeys((files.HOSTS, files.HOSTNAME, files.RESOLV_CONF, *notify), NONE),
         grants=tuple(plan.MountedGrant(grant, NONE) for grant in container.grants),
         sysfs=NONE if container.network_mode is NetworkMode.HOST else None,
         read_only=container.read_only,

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import final
+from typing import Final, final
 
 import structlog
 import trio
@@ -26,16 +26,20 @@ from anchor_supervisor.fleet.model import (
     TcpProbe,
 )
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
+from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.inside import run_inside
+from anchor_supervisor.runtime.line_watch import probe_log
+from anchor_supervisor.runtime.notify_socket import probe_notify
 from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.probes import probe_port
 from anchor_supervisor.runtime.recipe import container_powers
 from anchor_supervisor.runtime.root_facts import root_facts
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
+from anchor_supervisor.runtime.stop_signal import look_at_stop
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
 from anchor_supervisor.supervision.words import duration
@@ -43,14 +47,26 @@ from anchor_supervisor.supervision.words import duration
 log = structlog.get_logger("machine")
 
 
+SETTLING: Final = 1.0
+"""Seconds after which a program that nobody probes should have set up its signal handlers."""
+
+
+def _warn(instance: InstanceId, warning: str) -> None:
+    log.warning(warning, container=str(instance))
+
+
 @final
 @define(eq=False)
 class HostMachine:
-    """Implements `supervisor.Machine` with this host's kernel. Owns what its instances hold."""
+    """Implements `supervisor.Machine` with this host's kernel. Owns what its instances hold.
+
+    `warned` is told what a look at a run has found, once a run.
+    """
 
     site: Site
     listener: Listener
     stdio: Stdio | None = None
+    warned: Callable[[InstanceId, str], None] = field(default=_warn, init=False)
     failures: dict[InstanceId, AnchorError] = field(factory=dict, init=False)
     _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
     _runs: dict[InstanceId, HostRun] = field(factory=dict, init=False)
@@ -103,6 +119,10 @@ class HostMachine:
                 pump = self._holdings[instance].pump
                 self._nursery.start_soon(pump.run, name=f"output of {instance}")
         self._runs[instance] = run
+        if self._nursery is not None:
+            self._nursery.start_soon(self._look_at, instance, run, name=f"look at {instance}")
+            if run.notify is not None:
+                self._nursery.start_soon(run.notify.listen, name=f"notices of {instance}")
         if run.holdings.container.ports:
             await self._publish(instance, run)
         return run
@@ -129,6 +149,26 @@ class HostMachine:
             if isinstance(error, AnchorError):
                 raise
             raise KernelError(error.errno or 0, "prepare", error.filename) from error
+
+    async def _look_at(self, instance: InstanceId, run: HostRun) -> None:
+        """Look once at a run that is ready, or has had the time, for what will go wrong."""
+        with trio.move_on_after(SETTLING):
+            await run.ready.wait()
+        warning = None if run.ended else self.stop_warning(instance)
+        if warning is not None:
+            self.warned(instance, warning)
+
+    def stop_warning(self, instance: InstanceId) -> str | None:
+        """Why a stop of the instance would end in a kill, as it looks now; None: it would not."""
+        run = self._runs.get(instance)
+        if run is None or run.ended:
+            return None
+        return look_at_stop(run.holdings.container, run.pid)
+
+    def notified(self, instance: InstanceId) -> str | None:
+        """The last STATUS= that the present run has told its NOTIFY_SOCKET, printable."""
+        run = self._runs.get(instance)
+        return None if run is None or run.ended or run.notify is None else run.notify.status
 
     async def ended(self, instance: InstanceId) -> None:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
@@ -168,10 +208,12 @@ class HostMachine:
         answer = await self._ask(instance, probe, left)
         if answer.ok:
             self._well.add(instance)
+            self._runs[instance].ready.set()
         return answer
 
     async def _ask(self, instance: InstanceId, probe: Probe, within: float) -> ProbeAnswer:
-        holdings, run = self._holdings[instance], self._runs[instance]
+        run = self._runs[instance]
+        holdings = run.holdings
         match probe:
             case HttpProbe() | TcpProbe():
                 with trio.move_on_after(within):
@@ -179,8 +221,10 @@ class HostMachine:
                 return ProbeAnswer(ok=False, output=f"no answer within {duration(within)}")
             case ExecProbe(command=argv):
                 return await self._run_inside(run, argv, within)
-            case LogProbe() | NotifyProbe():
-                raise NotImplementedError
+            case LogProbe(pattern=pattern):
+                return await self._run_says(holdings, pattern, within)
+            case NotifyProbe():
+                return await probe_notify(run.notify, within)
 
     async def run_stop_command(
         self, instance: InstanceId, command: tuple[str, ...], within: float
@@ -188,6 +232,10 @@ class HostMachine:
         """Run the command in the instance, as a probe is; while it is held still nothing runs."""
         run = self._runs[instance]
         return await self._run_inside(run, command, await self._until_let_go(instance, within))
+
+    async def _run_says(self, holdings: Holdings, pattern: str, within: float) -> ProbeAnswer:
+        log = log_dir(self.site.fleet.name, holdings.instance)
+        return await probe_log(holdings.pump.watch, pattern, log, within)
 
     async def _run_inside(self, run: HostRun, argv: tuple[str, ...], within: float) -> ProbeAnswer:
         init, limiter = self.site.init, self._probers
@@ -271,8 +319,7 @@ class HostMachine:
         for holdings in self._holdings.values():
             holdings.cgroup.kill()
         for run in self._runs.values():
-            if not run.ended:
-                run.abandon()
+            run.abandon()
         for instance, holdings in self._holdings.items():
             try:
                 holdings.release()

@@ -20,9 +20,11 @@ from attrs import define, field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.observability.log_store import LogWriter
+from anchor_supervisor.runtime.line_watch import LineWatch
 
 STREAMS: Final = ("stdout", "stderr")
 CHUNK: Final = 65536  # the default capacity of a pipe, pipe(7)
+SMALL: Final = 4096  # where each line is looked at: no more of them at a time than the loop bears
 
 Listener = Callable[[InstanceId, str, bytes], None]
 
@@ -32,13 +34,15 @@ Listener = Callable[[InstanceId, str, bytes], None]
 class OutputPump:
     """Owns the FIFOs in `directory` and the read ends; `listener` sees each chunk once stored.
 
-    An empty chunk tells it that a run has ended: a line that has no end yet will get none.
+    An empty chunk tells it that a run has ended: a line that has no end yet will get none. `watch`
+    is the present run's, and sees each chunk until it has found what it looks for.
     """
 
     instance: InstanceId
     directory: Path
     log: LogWriter
     listener: Listener
+    watch: LineWatch | None = field(default=None, init=False)
     _readers: dict[str, int] = field(factory=dict, init=False)
 
     def open(self) -> None:
@@ -74,19 +78,24 @@ class OutputPump:
             self._read_once(stream, reader)
 
     def _read_once(self, stream: str, reader: int) -> bool:
+        watch = self.watch
         try:
-            data = os.read(reader, CHUNK)
+            data = os.read(reader, CHUNK if watch is None or not watch.waits else SMALL)
         except BlockingIOError:
             return False
         self.log.write(stream, data, time.time_ns())
         self.listener(self.instance, stream, data)
+        if watch is not None:
+            watch.feed(stream, data)
         return True
 
     def drain(self) -> None:
         """Take what is in the FIFOs now: after an exit, everything the container has said.
 
-        Bounded by the pipes' capacity, so that a process that outlives the run cannot hold us.
+        Nothing is looked for in it any more. Bounded by the pipes' capacity, so that a process
+        that outlives the run cannot hold us.
         """
+        self.watch = None
         for stream, reader in self._readers.items():
             for _ in range(
                 32

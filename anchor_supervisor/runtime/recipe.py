@@ -11,7 +11,7 @@ from typing import Final, final
 
 from attrs import evolve, frozen
 
-from anchor_supervisor.fleet.model import Container, UserNamespace
+from anchor_supervisor.fleet.model import EMPTY, Container, UserNamespace
 from anchor_supervisor.kernel import capabilities
 from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWCGROUP,
@@ -91,8 +91,12 @@ def container_process(
     stdio: tuple[int, int, int],
     *,
     terminal: bool = False,
+    more: Mapping[str, str] = EMPTY,
 ) -> Process:
-    """The process that the fleet file asks for. Raises FleetError where it names no command."""
+    """The process that the fleet file asks for; `more` wins over its environment.
+
+    Raises FleetError where it names no command.
+    """
     argv = command.argv(container)
     environment = command.environment(
         container, hostname=hostname, home=credentials.home, terminal=terminal
@@ -100,7 +104,7 @@ def container_process(
     return Process(
         argv=argv,
         candidates=command.candidates(argv[0], environment["PATH"]),
-        environment=environment,
+        environment={**environment, **more},
         uid=credentials.uid,
         gid=credentials.gid,
         groups=credentials.groups,

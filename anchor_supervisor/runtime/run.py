@@ -18,6 +18,7 @@ from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.kernel.spawn import Child
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_words
+from anchor_supervisor.runtime.notify_socket import NotifySocket
 from anchor_supervisor.runtime.recipe import Process
 from anchor_supervisor.runtime.words import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
@@ -45,6 +46,8 @@ class HostRun:
     status: int
     oom_kills_before: int
     process: Process
+    notify: NotifySocket | None = None
+    ready: trio.Event = field(factory=trio.Event, init=False)  # or ended
     ended: bool = field(default=False, init=False)
 
     @property
@@ -59,7 +62,11 @@ class HostRun:
         for (pid_namespaces(7)), so nothing of the run is left when this returns.
         """
         await trio.lowlevel.wait_readable(self.child.pidfd)
-        return self.finish()
+        status = self.finish()
+        self.ready.set()
+        if self.notify is not None:
+            await self.notify.close()
+        return status
 
     def finish(self) -> ExitStatus:
         """Reap the ended child, store what it still said, and close what the run owned."""
@@ -74,14 +81,17 @@ class HostRun:
         return ExitStatus(ending.code, ending.signal, oom)
 
     def abandon(self, patience: float = 10.0) -> None:
-        """Wait for a killed run without a loop, for the very end; `patience` in seconds.
+        """Wait for a killed run without a loop, and close all; `patience` in seconds.
 
         A process that cannot die (in an uninterruptible sleep) is not waited for longer.
         """
-        poll = select.poll()
-        poll.register(self.child.pidfd, select.POLLIN)
-        if poll.poll(patience * 1000):
-            self.finish()
+        if not self.ended:
+            poll = select.poll()
+            poll.register(self.child.pidfd, select.POLLIN)
+            if poll.poll(patience * 1000):
+                self.finish()
+        if self.notify is not None:
+            self.notify.abandon()
 
     def hold(self) -> int:
         """A descriptor of the main process that stays valid when the run ends; the caller's.
