@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anchor_supervisor.cli.options import (
+    add_file_option,
+    add_profile_option,
+    chosen_profiles,
+    fleet_files,
+)
 from anchor_supervisor.control.client import NotRunning
 from anchor_supervisor.control.fleets import DEFAULT_FILE, client_for, find_fleet
 from anchor_supervisor.control.protocol import MAX_ENVIRONMENT
@@ -18,24 +25,10 @@ if TYPE_CHECKING:
 
 def add_wanted_options(parser: argparse.ArgumentParser) -> None:
     """Add `-f FILE`, `-p NAME` and `--profile NAME`; the first and the last may come again."""
-    parser.add_argument(
-        "-f",
-        "--file",
-        dest="files",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="the fleet as it shall be; several are merged, later ones win (default: ./fleet.toml,"
-        " or the files of the fleet that runs)",
-    )
-    parser.add_argument(
-        "--profile",
-        dest="profiles",
-        metavar="NAME",
-        action="append",
-        help="with the containers of this profile",
-    )
-    parser.add_argument(
+    group = parser.add_argument_group("which files (default: ./fleet.toml, or the running fleet's)")
+    add_file_option(group)
+    add_profile_option(group)
+    group.add_argument(
         "-p",
         "--fleet",
         metavar="NAME",
@@ -56,27 +49,17 @@ def wanted_fleet(options: argparse.Namespace) -> Fleet:
     return fleet
 
 
-def _sources(options: argparse.Namespace) -> tuple[list[Path], list[str]]:
+def _sources(options: argparse.Namespace) -> tuple[Sequence[Path], Sequence[str]]:
     """Say which files and profiles: those that are named, ./fleet.toml, or the running fleet's."""
-    named = [*_listed(options.file), *options.files]
-    if named:
-        return [Path(one) for one in named], options.profiles or []
-    if options.fleet is None and DEFAULT_FILE.is_file():
-        return [DEFAULT_FILE], options.profiles or []
+    if options.file or (options.fleet is None and DEFAULT_FILE.is_file()):
+        return fleet_files(options), chosen_profiles(options.profile, os.environ)
     fleet = find_fleet(name=options.fleet)
     told = client_for(fleet).get("/v1/fleet")
     if not told["files"]:
         message = f"fleet `{fleet}` has no file"
         raise ControlError(message, hint="say which with `-f FILE`")
-    profiles = told["profiles"] if options.profiles is None else options.profiles
+    profiles = chosen_profiles(options.profile, {}) or told["profiles"]
     return [Path(one) for one in told["files"]], profiles
-
-
-def _listed(given: str | list[str] | None) -> list[str]:
-    """Take what stood before the verb."""
-    if given is None:
-        return []
-    return [given] if isinstance(given, str) else given
 
 
 def request_body(fleet: Fleet) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from anchor_supervisor.fleet.check import problems
 from anchor_supervisor.fleet.model import Condition, ImageKind, Kind, LimitsMode, RestartWhen
-from anchor_supervisor.fleet.parse import load
+from anchor_supervisor.fleet.parse import load, load_files
 
 CONFIGS: Final = Path(__file__).parents[2] / "configs"
 NOTHING: Final[dict[str, str]] = {}
@@ -45,6 +45,31 @@ def test_the_demo_shows_what_a_supervisor_is_for() -> None:
     assert web.health is not None
     assert worker.restart.when is RestartWhen.ON_FAILURE
     assert worker.restart.max is None
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIGS / "variants").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_every_part_of_an_example_is_used(path: Path) -> None:
+    """It is included, extended, or an override."""
+    assert f"variants/{path.name}" in (CONFIGS / "variants.toml").read_text()
+
+
+def test_the_variants_show_every_way_to_vary() -> None:
+    """A file that is included, one that is extended, one that overrides, and profiles."""
+    base, local = CONFIGS / "variants.toml", CONFIGS / "variants" / "local.toml"
+    fleet = load(base, NOTHING)
+    assert list(fleet.containers) == ["web", "clock"]
+    assert fleet.containers["web"].environment == {"SERVER": "python", "LEVEL": "warning"}
+    fleet = load_files([base, local], NOTHING, ["*"])
+    web, admin = fleet.containers["web"], fleet.containers["admin"]
+    assert (fleet.name, fleet.limits) == ("variants", LimitsMode.BEST_EFFORT)
+    assert list(fleet.containers) == ["web", "admin", "load", "clock"]
+    assert web.environment == {"SERVER": "python", "LEVEL": "debug"}
+    assert web.volumes[0].source == str(local.parent)
+    assert web.ports[0].host_port != admin.ports[0].host_port
+    assert admin.command is not None
+    assert admin.command[-1] == "/usr/share/doc"
 
 
 def test_the_shortest_example_has_ten_lines() -> None:

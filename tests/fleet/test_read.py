@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from anchor_supervisor.errors import FleetError
+from anchor_supervisor.fleet.model import TcpProbe
 from anchor_supervisor.fleet.parse import load_files
 from anchor_supervisor.fleet.read import MOST_FILES
 from fleet_files import Folder
@@ -107,3 +111,50 @@ def test_an_included_file_that_cannot_be_read(folder: Folder, name: str, words: 
     """The place is the line that names it."""
     folder.write({"fleet.toml": f'include = ["{name}"]\n{HEAD}'})
     assert folder.told() == [f"{NO_PLACE}{words}"]
+
+
+REFERENCE = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text("utf-8")
+PAGES = {
+    heading: text
+    for section in re.split(r"^## ", REFERENCE, flags=re.MULTILINE)
+    if section.startswith("Several files")
+    for heading, _, text in (
+        part.partition("\n") for part in re.split(r"^### ", section, flags=re.MULTILINE)[1:]
+    )
+}
+
+
+@pytest.mark.parametrize("heading", PAGES)
+def test_the_examples_of_the_reference_do_what_they_say(folder: Folder, heading: str) -> None:
+    """Each command finds its files, and a fleet in them; what comments say is so."""
+    files = re.findall(r"^```toml (\S+)\n(.*?)^```$", PAGES[heading], re.DOTALL | re.MULTILINE)
+    folder.write(dict(files))
+    [commands] = re.findall(r"^```sh\n(.*?)^```$", PAGES[heading], re.DOTALL | re.MULTILINE)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-f", action="append")
+    parser.add_argument("--profile", action="append", default=[])
+    fleets = []
+    for command in commands.splitlines():
+        words = shlex.split(command)
+        assert words[:2] == ["anchor", "up"]
+        options = parser.parse_args(words[2:])
+        fleets.append(folder.load(*options.f, profiles=options.profile))
+    there = [list(fleet.containers) for fleet in fleets]
+    one = next(iter(fleets[0].containers.values()))
+    match heading:
+        case "Files that override":
+            assert [port.host_port for port in one.ports] == [80, 9229]
+            assert one.environment == {"LEVEL": "debug", "REGION": "eu"}
+            assert one.health is not None
+            assert (one.health.probe, one.health.interval) == (TcpProbe(80), 10.0)
+        case "Include":
+            assert there == [["web", "database"]]
+        case "Extends":
+            worker = fleets[0].containers["worker"]
+            assert worker.environment == {"PYTHONUNBUFFERED": "1", "QUEUE": "mail"}
+            assert (worker.limits.memory, worker.limits.cpus) == (256 << 20, 0.5)
+        case "Profiles":
+            everything = ["web", "shell", "load"]
+            assert there == [["web"], everything, everything, everything]
+        case _:
+            pytest.fail("what does this page promise?")
