@@ -87,6 +87,7 @@ class FakeMachine:
     starting: set[InstanceId] = Factory(set)
     starts: dict[InstanceId, int] = Factory(dict)
     made_of: dict[InstanceId, Container] = Factory(dict)
+    refuses: AnchorError | None = None  # to refresh
     _pids: int = field(default=4000, init=False)
 
     async def start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> FakeRun:
@@ -160,6 +161,8 @@ class FakeMachine:
         self.log.append(f"refresh {instance}")
         self.made_of[instance] = container
         await trio.lowlevel.checkpoint()
+        if self.refuses is not None:
+            raise self.refuses
 
     async def remove(self, instance: InstanceId) -> None:
         """Note it: nothing of it runs."""

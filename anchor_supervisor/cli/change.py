@@ -88,7 +88,7 @@ def _advise(result: ApplyResult) -> None:
     """Say what can be done about it, once for all that failed."""
     ends = {update["result"] for update in result["updates"]}
     if "paused" in ends:
-        hint = "`anchor why NAME` tells why; what was replaced stays, `anchor apply` goes on"
+        hint = "`anchor why NAME` tells why; what was replaced stays until the next `anchor apply`"
     elif "rolled back" in ends:
         hint = "`anchor logs --previous NAME` has its last words; everything is as it was"
     else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from anchor_supervisor.cli import render
 
@@ -21,9 +21,7 @@ COLOURS: Final = {
     "rolled back": "31",
     "superseded": "2",
 }
-_BYTES: Final = frozenset({"limit", "peak", "high", "current"})
-_SECONDS: Final = frozenset({"throttled_for", "window", "stalled"})
-_NAMED: Final = frozenset({"time", "event", "container"})
+_NAMED: Final = frozenset({"time", "event", "container", "reason", "left_out"})
 
 
 def entry_line(entry: Mapping[str, Any], paint: Paint, *, with_date: bool, width: int = 0) -> str:
@@ -51,28 +49,68 @@ def entry_words(entry: Mapping[str, Any]) -> tuple[str, str]:
     reason = render.one_line(str(entry.get("reason") or ""))
     match event:
         case "transition":
-            changed = entry.get("health") not in {None, "none"} and (
-                entry.get("before") == entry.get("state")
-            )
-            return str(entry["health" if changed else "state"]), reason
+            of_health = entry.get("before") == entry.get("state") and entry.get("health") != "none"
+            return render.one_line(str(entry.get("health" if of_health else "state"))), reason
         case "update":
-            count = f"update {entry.get('result')}"
-            return count, reason
+            return f"update {render.one_line(str(entry.get('result')))}", reason
         case _:
-            figures = ", ".join(
-                f"{key.replace('_', ' ')} {_figure(key, value)}"
-                for key, value in entry.items()
-                if key not in _NAMED | {"reason"} and value is not None
+            left_out = entry.get("left_out")
+            more = [f"and {left_out} times more since the last"] if left_out else []
+            figures = _FIGURES.get(event, _any_figures)(entry)
+            return render.one_line(event), ", ".join(
+                word for word in [reason, *figures, *more] if word
             )
-            return event, "; ".join(part for part in (reason, figures) if part)
 
 
-def _figure(key: str, value: object) -> str:
-    """Give a figure with its unit."""
-    if isinstance(value, int) and not isinstance(value, bool) and key in _BYTES:
-        return render.size(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and key in _SECONDS:
-        return render.duration(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return render.one_line(str(value))
+def _oom_figures(entry: Mapping[str, Any]) -> list[str]:
+    count = entry.get("count")
+    killed = f"{count} process{'' if count == 1 else 'es'} killed" if count else ""
+    return [killed, _size("limit", entry), _size("peak", entry)]
+
+
+def _high_figures(entry: Mapping[str, Any]) -> list[str]:
+    count = entry.get("count")
+    times = f"{count} times above it" if count else ""
+    return [times, _size("limit", entry), _size("current", entry)]
+
+
+def _pressure_figures(entry: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{_percent(entry.get('some_avg10'))} of the time some tasks waited for memory",
+        f"{_percent(entry.get('full_avg10'))} all of them",
+    ]
+
+
+def _throttled_figures(entry: Mapping[str, Any]) -> list[str]:
+    count, waited = entry.get("nr_throttled"), entry.get("throttled_usec")
+    times = f"{count} times" if count else ""
+    return [times, f"waited {render.duration(waited / 1e6)}" if _is_number(waited) else ""]
+
+
+def _any_figures(entry: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{render.one_line(key.replace('_', ' '))} {render.one_line(str(value))}"
+        for key, value in entry.items()
+        if key not in _NAMED and value is not None
+    ]
+
+
+_FIGURES: Final[Mapping[str, Callable[[Mapping[str, Any]], list[str]]]] = {
+    "oom": _oom_figures,
+    "memory-high": _high_figures,
+    "pressure": _pressure_figures,
+    "throttled": _throttled_figures,
+}
+
+
+def _size(key: str, entry: Mapping[str, Any]) -> str:
+    value = entry.get(key)
+    return f"{key} {render.size(int(value))}" if _is_number(value) else ""
+
+
+def _percent(value: object) -> str:
+    return f"{value:g}%" if _is_number(value) else "?"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -32,6 +32,10 @@ examples:
   anchor ps --json | jq -r '.[] | select(.state != "running") | .name'
 """
 
+_SPARED = ("LIMITS", "PORTS", "ADDRESS", "PID")
+"""What a narrow terminal goes without, in this order, so that the reason can be read."""
+_REASON_WIDTH = 24
+
 _HEADERS = (
     "NAME",
     "STATE",
@@ -81,32 +85,69 @@ def list_rows(rows: Sequence[ContainerRow], *, with_fleet: bool) -> str:
     headers: tuple[str, ...] = ("FLEET", *_HEADERS) if with_fleet else _HEADERS
     shown = display_names((row["container"], row["replica"]) for row in rows)
     cells = [_cells(row, shown[row["name"]], present) for row in rows]
-    if not any(limit_words(row.get("limits")) for row in rows):
-        column = _HEADERS.index("LIMITS")
-        headers = headers[: column - len(_HEADERS)] + headers[column + 1 - len(_HEADERS) :]
-        for line in cells:
-            del line[column]
     if with_fleet:
         cells = [[row["fleet"], *rest] for row, rest in zip(rows, cells, strict=True)]
+    if not any(limit_words(row.get("limits")) for row in rows):
+        headers = _without("LIMITS", headers, cells)
+    for column in _SPARED:
+        if width and column in headers and _fixed_width(headers, cells) > width - _REASON_WIDTH:
+            headers = _without(column, headers, cells)
     return render.table(headers, cells, paint_for_output(), width)
+
+
+def _without(
+    column: str, headers: tuple[str, ...], cells: list[list[render.Cell]]
+) -> tuple[str, ...]:
+    """Take a column out of the cells; return the headers that are left."""
+    place = headers.index(column)
+    for line in cells:
+        del line[place]
+    return headers[:place] + headers[place + 1 :]
+
+
+def _fixed_width(headers: tuple[str, ...], cells: list[list[render.Cell]]) -> int:
+    """Say where the last column begins."""
+    texts = [[cell if isinstance(cell, str) else cell[0] for cell in line] for line in cells]
+    columns = list(zip(headers, *texts, strict=True))[:-1]
+    return sum(max(map(len, column)) + 2 for column in columns)
 
 
 def _cells(row: ContainerRow, name: str, present: datetime) -> list[render.Cell]:
     health = "-" if row["health"] == "none" else row["health"]
-    news = "" if row["state"] == "running" else next_words(row, present)  # a probe is no news
     return [
         name,
         _coloured(row["state"]),
         _coloured(health),
         render.ago(row["since"], present),
-        str(row["restarts"]),
-        news or "-",
+        restart_words(row),
+        _next_moment(row, present) or "-",
         str(row["pid"] or "-"),
         row["address"] or "-",
         ", ".join(port_words(row)) or "-",
         limit_words(row.get("limits")) or "-",
-        render.one_line(row["reason"]),
+        render.one_line("; ".join(_remarks(row))),
     ]
+
+
+def _remarks(row: ContainerRow) -> list[str]:
+    """Say what there is to say, what an operator should see first."""
+    update = f"update: {row['update']}" if row["update"] else ""
+    return [words for words in (update, row["reason"], row["warning"]) if words]
+
+
+def restart_words(row: ContainerRow) -> str:
+    """Say the restarts, and how many of those that are allowed are used up: `7 (2/5)`."""
+    if row["attempts_most"] is None or not row["attempts"]:
+        return str(row["restarts"])
+    return f"{row['restarts']} ({row['attempts']}/{row['attempts_most']})"
+
+
+def _next_moment(row: ContainerRow, present: datetime) -> str:
+    """Say what happens next where there is a time for it; a probe is no news."""
+    if row["next_at"] is None or row["next"] == "is probed":
+        return ""
+    words = render.one_line(row["next"] or "").partition(" (")[0].partition(",")[0]
+    return f"{words} {render.until(row['next_at'], present)}"
 
 
 def _coloured(word: str) -> render.Cell:

@@ -102,6 +102,13 @@ def clock(text: str, *, digits: int = 3) -> str:
     return local.strftime("%H:%M:%S") + (f".{fraction}" if digits else "")
 
 
+def moment(text: str) -> str:
+    """Give the local time of an RFC 3339 time, with its day where that is not today."""
+    local = datetime.fromisoformat(text).astimezone()
+    day = "" if local.date() == now().astimezone().date() else local.strftime("%Y-%m-%d ")
+    return day + clock(text)
+
+
 def exit_words(code: int | None, number: int | None, oom: str | None) -> str:
     """Say how a run ended: `exited (1)`, `killed by SIGKILL`, `oom (limit 64M, peak 64M)`."""
     if oom:

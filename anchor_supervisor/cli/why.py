@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anchor_supervisor.cli import render
+from anchor_supervisor.cli.entry_words import entry_line
 from anchor_supervisor.cli.options import (
     add_fleet_options,
     add_json_option,
@@ -22,7 +23,14 @@ from anchor_supervisor.observability.terminal import neutral
 
 if TYPE_CHECKING:
     from anchor_supervisor.cli.render import Paint
-    from anchor_supervisor.control.shapes import ContainerRow, Dependency, Exit, RestartStory, Why
+    from anchor_supervisor.control.shapes import (
+        ContainerRow,
+        Dependency,
+        Exit,
+        RestartStory,
+        ScheduleStory,
+        Why,
+    )
 
 _HISTORY_SHOWN = 12
 
@@ -66,6 +74,8 @@ def tell(story: Why, present: datetime, paint: Paint) -> Iterator[str]:
         yield paint.bold("depends on")
         yield from _dependencies(story["dependencies"], paint, "  ")
     yield from _probe(story, paint)
+    yield from _stop_command(story, paint)
+    yield from _incidents(story, paint)
     yield from _history(story, paint)
     yield from _log(story, paint)
 
@@ -76,14 +86,21 @@ def _headline(row: ContainerRow, present: datetime, paint: Paint) -> Iterator[st
     yield f"{paint.bold(row['name'])} is {paint.state(row['state'])}{health} {since}"
     if row["reason"]:
         yield f"  {render.one_line(row['reason'])}"
+    if row["warning"]:
+        yield f"  {paint('warning:', '33')} {render.one_line(row['warning'])}"
 
 
 def _facts(story: Why, present: datetime, paint: Paint) -> Iterator[str]:
     row = story["container"]
     facts = [
         ("next", _next(row, present)),
+        ("update", _update(story)),
+        ("says", render.one_line(story["told"] or "")),
         ("last exit", _exit(story["last_exit"], present)),
         ("restarts", _restarts(row, story["restarts"])),
+        ("schedule", _schedule(story["schedule"], present)),
+        ("may run", _until(story["until"], present)),
+        ("stop", render.one_line(story["stop"]["how"])),
         ("process", f"pid {row['pid']}" if row["pid"] else ""),
         ("address", row["address"] or ""),
         ("ports", ", ".join(port_words(row))),
@@ -99,7 +116,38 @@ def _facts(story: Why, present: datetime, paint: Paint) -> Iterator[str]:
 
 def _next(row: ContainerRow, present: datetime) -> str:
     words = next_words(row, present)
-    return f"{words} (at {render.clock(row['next_at'])})" if row["next_at"] else words
+    return f"{words} (at {render.moment(row['next_at'])})" if row["next_at"] else words
+
+
+def _update(story: Why) -> str:
+    update = story["update"]
+    if update is None:
+        return ""
+    if story["container"]["update"]:
+        return render.one_line(story["container"]["update"])
+    reason = f": {update['reason']}" if update["reason"] else ""
+    return render.one_line(f"the last one is {update['result']}{reason}")
+
+
+def _schedule(story: ScheduleStory | None, present: datetime) -> str:
+    if story is None:
+        return ""
+    if story["suspended"]:
+        rest = ", suspended until it is started"
+    elif story["next_at"]:
+        moment = render.moment(story["next_at"])
+        rest = f", next {render.until(story['next_at'], present)} (at {moment})"
+    else:
+        rest = ""
+    queued = ", a run is queued" if story["queued"] else ""
+    skipped = f", {story['skipped']} skipped" if story["skipped"] else ""
+    return render.one_line(story["when"]) + rest + queued + skipped
+
+
+def _until(text: str | None, present: datetime) -> str:
+    if text is None:
+        return ""
+    return f"until {render.clock(text)} ({render.until(text, present)})"
 
 
 def _exit(ended: Exit | None, present: datetime) -> str:
@@ -140,13 +188,34 @@ def _probe(story: Why, paint: Paint) -> Iterator[str]:
         return
     yield ""
     failures = f"{probe['failures']} of {probe['retries']} failures in a row"
-    yield f"{paint.bold('probe')} {render.one_line(probe['probe'])}  ({failures})"
+    kind = "startup probe" if probe["startup"] else "probe"
+    yield f"{paint.bold(kind)} {render.one_line(probe['probe'])}  ({failures})"
     for result in probe["results"]:
         mark = paint("ok  ", "32") if result["ok"] else paint("fail", "31")
         took = f"  {render.duration(result['duration'])}" if result["duration"] is not None else ""
         yield f"  {render.clock(result['at'])}  {mark}{took}  {render.one_line(result['output'])}"
     if not probe["results"]:
         yield "  no answer yet"
+
+
+def _stop_command(story: Why, paint: Paint) -> Iterator[str]:
+    stop = story["stop"]
+    if stop["command_at"] is None:
+        return
+    mark = paint("ok  ", "32") if stop["command_ok"] else paint("fail", "31")
+    output = render.one_line(stop["command_output"] or "")
+    yield ""
+    yield paint.bold("stop command")
+    yield f"  {render.moment(stop['command_at'])}  {mark}  {output}".rstrip()
+
+
+def _incidents(story: Why, paint: Paint) -> Iterator[str]:
+    if not story["incidents"]:
+        return
+    yield ""
+    yield paint.bold("incidents")
+    for entry in story["incidents"]:
+        yield f"  {entry_line(entry, paint, with_date=True)}"
 
 
 def _history(story: Why, paint: Paint) -> Iterator[str]:

@@ -45,8 +45,11 @@ class LimitsRow(TypedDict):
 class ContainerRow(TypedDict):
     """One instance: an element of `anchor ps --json`.
 
-    `name` is `<container>.<replica>`; `next` says what happens next (`start`, `probe`,
-    `kill` ...) and `next_at` when; `oom` carries the words of an out-of-memory kill.
+    `name` is `<container>.<replica>`; `next` says what happens next (`starts again`, `is killed`,
+    `runs again` ...) and `next_at` when; `oom` carries the words of an out-of-memory kill. Of
+    restarts there were `attempts` within the last `attempts_window` seconds, and may be
+    `attempts_most` (null: without end). `update` says how far an update of the container is, where
+    one is under way or did not get to its end, `warning` what is wrong with this run.
     """
 
     fleet: str
@@ -65,6 +68,11 @@ class ContainerRow(TypedDict):
     address: str | None
     ports: list[PortRow]
     restarts: int
+    attempts: int
+    attempts_most: int | None
+    attempts_window: float
+    update: str | None
+    warning: str | None
     exit_code: int | None
     signal: int | None
     oom: str | None
@@ -95,9 +103,13 @@ class ProbeResult(TypedDict):
 
 
 class ProbeStory(TypedDict):
-    """The health probe in words, failures in a row, and its last answers, oldest first."""
+    """The probe in words, failures in a row, and the last answers, oldest first.
+
+    `startup`: it is the probe of `startup`, after which that of `health` is asked.
+    """
 
     probe: str
+    startup: bool
     failures: int
     retries: int
     results: list[ProbeResult]
@@ -111,6 +123,29 @@ class RestartStory(TypedDict):
     max: int | None
     window: float
     delay: float | None
+
+
+class ScheduleStory(TypedDict):
+    """When a job runs, in words; `next_at` is the next time, whatever becomes of it.
+
+    `queued`: a run waits for the one under way. `skipped` were left out because one was under way.
+    `suspended`: it rests until an operator starts the job.
+    """
+
+    when: str
+    next_at: str | None
+    queued: bool
+    skipped: int
+    suspended: bool
+
+
+class StopStory(TypedDict):
+    """How it is stopped, in words, and how the last `stop.command` ended (null: there was none)."""
+
+    how: str
+    command_at: str | None
+    command_ok: bool | None
+    command_output: str | None
 
 
 class Exit(TypedDict):
@@ -144,13 +179,24 @@ class LogLine(TypedDict):
 
 
 class Why(TypedDict):
-    """The whole story of one instance. Lists are oldest first."""
+    """The whole story of one instance. Lists are oldest first.
+
+    `told` is what the container last said of itself (STATUS= to its NOTIFY_SOCKET), `until` when
+    `max_runtime` ends the run, `incidents` the last entries of the journal that are no
+    transitions.
+    """
 
     container: ContainerRow
     dependencies: list[Dependency]
     last_exit: Exit | None
     probe: ProbeStory | None
     restarts: RestartStory | None
+    schedule: ScheduleStory | None
+    stop: StopStory
+    update: UpdateRow | None
+    told: str | None
+    until: str | None
+    incidents: list[JournalEntry]
     log: list[LogLine]
     history: list[HistoryEntry]
 

@@ -18,7 +18,7 @@ from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.control.shapes import ApplyLine, ApplyResult, JournalEntry, Plan
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.observability.journal import JournalCursor, concerns
-from anchor_supervisor.runtime.plan_view import Update, plan_view, update_row
+from anchor_supervisor.runtime.plan_view import as_it_runs, plan_view, update_row
 from anchor_supervisor.runtime.settling import (
     Change,
     Present,
@@ -70,7 +70,7 @@ class Changes:
 
     async def plan(self, wanted: Wanted) -> Plan:
         """Say what an apply of this would do."""
-        return plan_view(self.reloader.present, await self.reloader.prepare(wanted))
+        return self._plan(await self.reloader.prepare(wanted))
 
     async def begin(self, prepare: Prepare) -> Change:
         """Make a change ready and begin it. Raises AnchorError, and then nothing has changed."""
@@ -79,10 +79,11 @@ class Changes:
             if self.supervisor.core.phase is not Phase.UP:
                 message = "nothing can be changed: the fleet is stopping"
                 raise Refused(message)
-            plan = plan_view(self.reloader.present, fleet)
+            plan = self._plan(fleet)
             statuses = self.supervisor.core.statuses()
             down = frozenset(one.instance for one in statuses if one.state is State.STOPPED)
             change = Change(fleet, plan, down)
+            self.supervisor.troubles.clear()
             with trio.CancelScope(shield=True):  # whoever asked may hang up: it is done whole
                 await self.reloader.begin(fleet)
             self._latest = change
@@ -106,6 +107,11 @@ class Changes:
                 await self.supervisor.changed()
             yield ApplyLine(result=self._result(change))  # noqa: ASYNC119 - as above
 
+    def _plan(self, fleet: Fleet) -> Plan:
+        core = self.supervisor.core
+        made_of = {one.instance: core.made_of(one.instance) for one in core.statuses()}
+        return plan_view(as_it_runs(self.reloader.present, made_of, fleet), fleet)
+
     def _is_over(self, change: Change) -> bool:
         if self._latest is not change or self.supervisor.core.phase is not Phase.UP:
             return True
@@ -125,8 +131,12 @@ class Changes:
     def _present(self) -> Present:
         core = self.supervisor.core
         statuses = {one.instance: one for one in core.statuses()}
-        updates: Mapping[str, Update] = getattr(core, "updates", {})
-        return Present(statuses, {name: update_row(one) for name, one in updates.items()})
+        return Present(
+            statuses,
+            {name: update_row(one) for name, one in core.updates.items()},
+            self.supervisor.acting,
+            self.supervisor.troubles,
+        )
 
 
 def _news(cursor: JournalCursor, names: frozenset[str]) -> Iterator[JournalEntry]:

@@ -29,9 +29,10 @@ from anchor_supervisor.observability.places import fleet_log_dir
 from anchor_supervisor.runtime import event_log, hold, logs
 from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.event_log import EventLog
+from anchor_supervisor.runtime.inspecting import inspect_view
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
-from anchor_supervisor.runtime.views import Views, inspect_view
+from anchor_supervisor.runtime.views import Views
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase, State
 
@@ -85,19 +86,24 @@ class FleetHandler:
         instance = self._resolve(name)[0]
         views = self.views()
         row = views.row(self.supervisor.core.snapshot(instance, trio.current_time()))
-        container = self.machine.site.fleet.containers[instance.container]
+        container = self.supervisor.core.made_of(instance)
         return inspect_view(row, container, self.machine.facts(instance))
 
     async def why(self, name: str) -> list[Why]:
         """Tell the story of each instance that `name` means."""
-        views = self.views()
+        fleet = self.machine.site.fleet.name
+        instances = self._resolve(name)
+        read = [
+            (instance, *await trio.to_thread.run_sync(_written, fleet, instance))
+            for instance in instances
+        ]
+        views, core = self.views(), self.supervisor.core
         now = trio.current_time()
+        present = {status.instance for status in core.statuses()}
         return [
-            views.why(
-                self.supervisor.core.snapshot(instance, now),
-                logs.last_lines(self.machine.site.fleet.name, instance),
-            )
-            for instance in self._resolve(name)
+            views.why(core.snapshot(instance, now), lines, incidents)
+            for instance, lines, incidents in read
+            if instance in present  # else it has been taken away meanwhile
         ]
 
     async def act(self, name: str, verb: str, options: ActOptions) -> list[ContainerRow]:
@@ -222,3 +228,8 @@ class FleetHandler:
             return True
         stuck = any(wait.dead for wait in status.waiting_on)
         return running and (status.state in {State.RUNNING, State.BACKOFF} or stuck)
+
+
+def _written(fleet: str, instance: InstanceId) -> tuple[list[LogLine], list[JournalEntry]]:
+    """What an instance said last, and what happened to it, from disk."""
+    return logs.last_lines(fleet, instance), event_log.last_incidents(fleet, instance)

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+
+from attrs import evolve
 
 from anchor_supervisor.control.shapes import ContainerChange, KeyChange, Plan, UpdateRow
-from anchor_supervisor.fleet.diff import Change, ContainerChanges, Effect, changes
-from anchor_supervisor.fleet.model import Container, Fleet
+from anchor_supervisor.fleet.diff import (
+    Change,
+    ContainerChanges,
+    Effect,
+    changes,
+    effect_between,
+)
+from anchor_supervisor.fleet.model import Container, Fleet, InstanceId
 from anchor_supervisor.fleet.places import join
 from anchor_supervisor.supervision.commands import UpdateResult
+from anchor_supervisor.supervision.update import UpdateStatus
 
-
-class Update(Protocol):
-    """How the update of one container stands, as the core says it."""
-
-    @property
-    def container(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def active(self) -> bool:
-        """Whether it is under way."""
-        ...
-
-    @property
-    def result(self) -> UpdateResult | None:
-        """How it ended."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why, in words."""
-        ...
-
-    @property
-    def replaced(self) -> int:
-        """How many replicas are new."""
-        ...
-
-    @property
-    def total(self) -> int:
-        """Of how many."""
-        ...
+Update = UpdateStatus
 
 
 def effect_word(effect: Effect) -> str:
@@ -60,6 +37,32 @@ def update_row(update: Update) -> UpdateRow:
         replaced=update.replaced,
         total=update.total,
     )
+
+
+def update_words(update: Update) -> str | None:
+    """An update that is under way, or did not get to its end: ``3 of 5 replaced, paused: ...``."""
+    if update.result in {UpdateResult.DONE, UpdateResult.SUPERSEDED}:
+        return None
+    counted = f"{update.replaced} of {update.total} replaced"
+    result = f", {update.result}" if update.result is not None else ""
+    return counted + result + (f": {update.reason}" if update.reason else "")
+
+
+def as_it_runs(present: Fleet, made_of: Mapping[InstanceId, Container], new: Fleet) -> Fleet:
+    """The fleet `present` as its instances really are: an update may have stopped half-way.
+
+    Of a container's instances the one counts that is furthest from `new`.
+    """
+    found = dict(present.containers)
+    for instance, container in made_of.items():
+        wanted = new.containers.get(instance.container)
+        here = found.get(instance.container)
+        if wanted is None or here is None:
+            continue
+        really = evolve(container, replicas=here.replicas)
+        if effect_between(really, wanted) > effect_between(here, wanted):
+            found[instance.container] = really
+    return evolve(present, containers=found)
 
 
 def plan_view(old: Fleet, new: Fleet) -> Plan:

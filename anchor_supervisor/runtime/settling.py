@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from anchor_supervisor.control.shapes import ContainerChange, Plan, UpdateRow
 from anchor_supervisor.fleet.diff import Effect
@@ -37,10 +37,16 @@ class Change:
 @final
 @frozen
 class Present:
-    """The fleet now: its instances, and the updates by container."""
+    """The fleet now: its instances, and the updates by container.
+
+    `busy` are the instances that something is being done for beside their runs; `troubles` are
+    what of that could not be done.
+    """
 
     statuses: Mapping[InstanceId, Status]
     updates: Mapping[str, UpdateRow]
+    busy: Collection[InstanceId] = ()
+    troubles: Mapping[InstanceId, str] = field(factory=dict)
 
 
 def settled(change: Change, present: Present) -> bool:
@@ -49,6 +55,7 @@ def settled(change: Change, present: Present) -> bool:
     return (
         not any(row["active"] for row in rows)
         and not any(_leaving(change, present))
+        and not any(_concerns(change, instance) for instance in present.busy)
         and all(_has_come(status, change, present) for status in _expected(change, present))
     )
 
@@ -60,17 +67,27 @@ def failures(change: Change, present: Present) -> list[str]:
         for row in concerned_updates(change, present)
         if row["result"] not in {None, UpdateResult.DONE.value}
     ]
-    return updates + [
+    unwell = [
         f"`{status.instance}` {_stands(status)}: {status.reason}"
         for status in _expected(change, present)
         if not _is_well(status, change.fleet.containers[status.instance.container])
     ]
+    undone = [
+        f"`{instance}`: {trouble}"
+        for instance, trouble in present.troubles.items()
+        if _concerns(change, instance)
+    ]
+    return [*updates, *unwell, *undone]
 
 
 def concerned_updates(change: Change, present: Present) -> list[UpdateRow]:
     """The updates of the containers that need new runs, in the plan's order."""
     names = (one["container"] for one in change.plan["containers"] if _needs_new_runs(one))
     return [present.updates[name] for name in names if name in present.updates]
+
+
+def _concerns(change: Change, instance: InstanceId) -> bool:
+    return any(one["container"] == instance.container for one in change.plan["containers"])
 
 
 def _needs_new_runs(one: ContainerChange) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol, TypeVarTuple, Unpack, final
@@ -130,6 +131,8 @@ class Supervisor:
     _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
     _cancelled: dict[InstanceId, threading.Event] = field(factory=dict, init=False)
     _probes: dict[InstanceId, trio.CancelScope] = field(factory=dict, init=False)
+    troubles: dict[InstanceId, str] = field(factory=dict, init=False)  # what could not be done last
+    _acting: Counter[InstanceId] = field(factory=Counter, init=False)
     _removals: dict[InstanceId, trio.Event] = field(factory=dict, init=False)
     _changed: trio.Event = field(factory=trio.Event, init=False)
     _posted: int = field(default=0, init=False)
@@ -160,8 +163,13 @@ class Supervisor:
             run.signal(name)
         return run is not None
 
+    @property
+    def acting(self) -> frozenset[InstanceId]:
+        """The instances that something is being done for beside their runs: limits, removals."""
+        return frozenset(self._acting)
+
     async def changed(self) -> None:
-        """Return after the next event has been handled."""
+        """Return after the next event has been handled, or something else has been done."""
         await self._changed.wait()
 
     async def run(
@@ -188,9 +196,13 @@ class Supervisor:
                 self.observer(command)
                 self._perform(command, nursery)
             self._handled += not isinstance(event, events.Tick)
-            self._changed.set()
-            self._changed = trio.Event()
+            self._wake()
         return self._outcome
+
+    def _wake(self) -> None:
+        """Let everyone look who waits for something to change."""
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def _next_event(self) -> events.Event:
         """Wait for an event, or for the core's deadline. No deadline: no wake-up."""
@@ -221,13 +233,16 @@ class Supervisor:
             case commands.RunStopCommand():
                 nursery.start_soon(self._stop_command, command, name=f"stop {command.instance}")
             case commands.Drain(instance=instance):
+                self._begin_act(instance)
                 nursery.start_soon(self._act, self.machine.drain, instance)
             case commands.Reshape(instance=instance, container=container, fresh=fresh):
                 self.machine.reshape(instance, container, fresh=fresh)
-            case commands.Refresh():
+            case commands.Refresh(instance=instance):
+                self._begin_act(instance)
                 nursery.start_soon(self._refresh, command, name=f"refresh {command.instance}")
             case commands.Remove(instance=instance):
                 self._removals[instance] = trio.Event()
+                self._begin_act(instance)
                 nursery.start_soon(self._remove, instance, name=f"remove {instance}")
             case commands.FleetDone(exit_code=exit_code, reason=reason):
                 self._outcome = Outcome(exit_code, reason)
@@ -308,6 +323,10 @@ class Supervisor:
         finally:
             self._removals.pop(instance).set()
 
+    def _begin_act(self, instance: InstanceId) -> None:
+        self._acting[instance] += 1
+        self.troubles.pop(instance, None)
+
     async def _act(
         self,
         act: Callable[[InstanceId, Unpack[Ts]], Awaitable[None]],
@@ -319,5 +338,12 @@ class Supervisor:
             await act(instance, *more)
         except AnchorError as error:
             log.warning("not everything could be done", container=str(instance), why=str(error))
-        except Exception:
+            self.troubles[instance] = str(error)
+        except Exception as bug:
             log.exception("bug", container=str(instance))
+            self.troubles[instance] = f"internal error: {bug!r}"
+        finally:
+            self._acting[instance] -= 1
+            if not self._acting[instance]:
+                del self._acting[instance]
+            self._wake()

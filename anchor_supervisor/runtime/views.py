@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from attrs import frozen
@@ -12,11 +12,15 @@ from anchor_supervisor.control.shapes import (
     Dependency,
     Exit,
     HistoryEntry,
+    JournalEntry,
     LimitsRow,
     LogLine,
     PortRow,
     ProbeStory,
     RestartStory,
+    ScheduleStory,
+    StopStory,
+    UpdateRow,
     Why,
 )
 from anchor_supervisor.fleet.model import (
@@ -27,9 +31,14 @@ from anchor_supervisor.fleet.model import (
     InstanceId,
     LogProbe,
     NotifyProbe,
+    Overlap,
     Probe,
+    Schedule,
+    StopPolicy,
     TcpProbe,
 )
+from anchor_supervisor.fleet.units import format_duration
+from anchor_supervisor.runtime.plan_view import update_row, update_words
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.order import holds
@@ -41,13 +50,18 @@ DEEPEST: Final = 16  # levels of dependencies shown; a chain that long is read f
 Address = Callable[[InstanceId], str | None]
 
 
+def _nothing(_: InstanceId) -> None:
+    """Nobody knows."""
+
+
 @final
 @frozen
 class Views:
     """Answers for one fleet.
 
     `address` knows where each instance can be reached, `enforced` names the limits that this
-    machine can enforce: the others are not in force, whatever the file says.
+    machine can enforce: the others are not in force, whatever the file says. `warning` knows what
+    is wrong with a run, `told` what the container last said of itself.
     """
 
     fleet: Fleet
@@ -55,11 +69,14 @@ class Views:
     clock: Clock
     address: Address
     enforced: frozenset[str]
+    warning: Callable[[InstanceId], str | None] = _nothing
+    told: Callable[[InstanceId], str | None] = _nothing
 
     def row(self, status: Status) -> ContainerRow:
         """One element of `anchor ps --json`."""
         instance = status.instance
-        container = self.fleet.containers[instance.container]
+        container = self.core.made_of(instance)
+        update = self.core.updates.get(instance.container)
         exited = status.exit
         return ContainerRow(
             fleet=self.fleet.name,
@@ -78,6 +95,11 @@ class Views:
             address=self.address(instance),
             ports=port_rows(container),
             restarts=status.restarts,
+            attempts=status.attempts_in_window,
+            attempts_most=status.attempts_most,
+            attempts_window=status.window,
+            update=update_words(update) if update is not None else None,
+            warning=self.warning(instance),
             exit_code=exited.code if exited else None,
             signal=exited.signal if exited else None,
             oom=exited.oom if exited else None,
@@ -86,15 +108,23 @@ class Views:
             limits=limits_row(container, self.enforced),
         )
 
-    def why(self, status: Status, log: Sequence[LogLine]) -> Why:
+    def why(
+        self, status: Status, log: Sequence[LogLine], incidents: Sequence[JournalEntry] = ()
+    ) -> Why:
         """Everything that explains the present state of one instance."""
-        container = self.fleet.containers[status.instance.container]
+        container = self.core.made_of(status.instance)
         return Why(
             container=self.row(status),
             dependencies=self._dependencies(container, DEEPEST),
             last_exit=self._last_exit(status),
-            probe=self._probe(container, status),
+            probe=self._probe(status),
             restarts=self._restarts(container, status),
+            schedule=self._schedule(container, status),
+            stop=self._stop(container, status),
+            update=self._update(status.instance),
+            told=self.told(status.instance),
+            until=self.clock.rfc3339(status.too_long_at),
+            incidents=list(incidents),
             log=list(log),
             history=[
                 HistoryEntry(
@@ -126,7 +156,7 @@ class Views:
                         state=status.state.value,
                         health=status.health.value,
                         reason=status.reason,
-                        dependencies=self._dependencies(self.fleet.containers[name], levels - 1),
+                        dependencies=self._dependencies(self.core.made_of(instance), levels - 1),
                     )
                 )
         return found
@@ -145,13 +175,15 @@ class Views:
             ran=ran,
         )
 
-    def _probe(self, container: Container, status: Status) -> ProbeStory | None:
-        if container.health is None:
+    def _probe(self, status: Status) -> ProbeStory | None:
+        probing = status.probing
+        if probing is None:
             return None
         return ProbeStory(
-            probe=probe_words(container.health.probe),
-            failures=status.probe_failures,
-            retries=container.health.retries,
+            probe=probe_words(probing.probe),
+            startup=probing.startup,
+            failures=probing.failures,
+            retries=probing.retries,
             results=[
                 {
                     "at": self._time(result.at),
@@ -172,6 +204,47 @@ class Views:
             window=policy.window,
             delay=grown_delay(policy, status.streak),
         )
+
+    def _schedule(self, container: Container, status: Status) -> ScheduleStory | None:
+        known = status.schedule
+        if known is None or container.schedule is None:
+            return None
+        return ScheduleStory(
+            when=schedule_words(container.schedule),
+            next_at=self.clock.rfc3339(known.due_at),
+            queued=known.queued,
+            skipped=known.skipped,
+            suspended=known.suspended,
+        )
+
+    def _stop(self, container: Container, status: Status) -> StopStory:
+        command = status.stop_command
+        return StopStory(
+            how=stop_words(container.stop),
+            command_at=self.clock.rfc3339(command.at) if command else None,
+            command_ok=command.ok if command else None,
+            command_output=command.output if command else None,
+        )
+
+    def _update(self, instance: InstanceId) -> UpdateRow | None:
+        update = self.core.updates.get(instance.container)
+        return update_row(update) if update is not None else None
+
+
+def schedule_words(schedule: Schedule) -> str:
+    """When a job runs: ``every 1h``, ``cron `0 3 * * *` in Europe/Paris``."""
+    if schedule.every is not None:
+        when = f"every {format_duration(schedule.every)}"
+    else:
+        when = f"cron `{schedule.cron}` in {schedule.timezone}"
+    overlap = "" if schedule.overlap is Overlap.SKIP else f", overlapping runs: {schedule.overlap}"
+    return when + overlap + (", missed runs are made up for" if schedule.catch_up else "")
+
+
+def stop_words(stop: StopPolicy) -> str:
+    """How it is stopped: ``runs `pg_ctl stop`, then SIGTERM, killed after 10s``."""
+    command = f"runs `{' '.join(stop.command)}`, then " if stop.command else ""
+    return f"{command}SIG{stop.signal}, killed after {format_duration(stop.grace)}"
 
 
 def probe_words(probe: Probe) -> str:
@@ -210,41 +283,3 @@ def limits_row(container: Container, enforced: frozenset[str]) -> LimitsRow:
         cpus=limits.cpus if "cpus" in enforced else None,
         pids=limits.pids if "pids" in enforced else None,
     )
-
-
-def inspect_view(
-    row: ContainerRow, container: Container, host: Mapping[str, object]
-) -> Mapping[str, object]:
-    """Everything known of an instance: its row, what the file said, and what the host holds.
-
-    Values of the environment may be secrets, so only the names are shown.
-    """
-    return {
-        **row,
-        "config": {
-            "entrypoint": container.entrypoint,
-            "command": container.command,
-            "user": container.user,
-            "working_dir": container.working_dir,
-            "environment": sorted(container.environment),
-            "root": container.root.value,
-            "read_only": container.read_only,
-            "init": container.init,
-            "essential": container.essential,
-            "user_namespace": container.user_namespace.value,
-            "network_mode": container.network_mode.value,
-            "networks": sorted(container.networks),
-            "volumes": [
-                {"source": v.source, "target": v.target, "kind": v.kind, "read_only": v.read_only}
-                for v in container.volumes
-            ],
-            "depends_on": {name: str(value) for name, value in container.depends_on.items()},
-            "stop": {"signal": container.stop.signal, "grace": container.stop.grace},
-            "capabilities": {
-                "add": container.capabilities.add,
-                "drop": container.capabilities.drop,
-            },
-            "labels": dict(container.labels),
-        },
-        "host": dict(host),
-    }

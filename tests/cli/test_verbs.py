@@ -29,7 +29,9 @@ def test_ps_is_a_table(anchor: Anchor, shop: object) -> None:
     assert {line.index("running") for line in lines[:2]} == {header.index("STATE")}
     assert "64M 0.5cpu 4096pids" in lines[0]
     assert "127.0.0.1:8080->80" in lines[1]
-    assert "start in " in lines[2]
+    assert "3 (2/5)" in lines[2]
+    assert "starts again in " in lines[2]
+    assert "update: 1 of 2 replaced, paused: `web.2` exited (1); exited (1)" in lines[2]
     assert "\x1b" not in result.stdout
 
 
@@ -92,11 +94,22 @@ def test_why_tells_the_story(anchor: Anchor, shop: object) -> None:
     for part in (
         "web.2 is backoff for",
         "exited (1)",
-        "next start in",
+        "next starts again (4th restart, at most 5 within 10m) in",
+        "update 1 of 2 replaced, paused: `web.2` exited (1)",
+        "says loading 37%",
+        "schedule every 1h, next in",
+        "(at 2096-01-02",
+        ", 2 skipped",
+        "may run until",
+        "stop runs `pg_ctl stop`, then SIGTERM, killed after 10s",
+        "stop command 2026-01-02",
+        "fail no such server",
+        "incidents 2026-01-02",
+        "web.2 oom: limit 64M, peak 64M",
         "last exit oom (limit 64M, peak 64M) after 2.5s",
         "on-failure, 3 attempts in the last 10m (at most 5), next delay 400ms",
         "-- db.1 must be healthy; is running, starting: no probe has answered yet",
-        "probe http :80/health (2 of 3 failures in a row)",
+        "startup probe http :80/health (2 of 3 failures in a row)",
         "fail 4ms status 503 sorry",
         "history",
         "stderr last \N{REPLACEMENT CHARACTER} words",

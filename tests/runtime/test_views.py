@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from zoneinfo import ZoneInfo
 
 from attrs import evolve
 
@@ -12,17 +13,35 @@ from anchor_supervisor.fleet.model import (
     Container,
     ExecProbe,
     Fleet,
+    Grant,
+    GrantKind,
     Health,
     HttpProbe,
     Image,
     ImageKind,
     InstanceId,
+    Kind,
     Limits,
+    LogProbe,
+    NotifyProbe,
+    Overlap,
     Port,
+    Reaction,
+    ReactionKind,
     RestartPolicy,
+    Schedule,
+    Startup,
+    StopPolicy,
     TcpProbe,
 )
-from anchor_supervisor.runtime.views import Views, inspect_view, limits_row, probe_words
+from anchor_supervisor.runtime.inspecting import inspect_view
+from anchor_supervisor.runtime.views import (
+    Views,
+    limits_row,
+    probe_words,
+    schedule_words,
+    stop_words,
+)
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.core import Core
@@ -183,14 +202,119 @@ def test_probes_are_said_as_in_the_file() -> None:
     assert probe_words(TcpProbe(80)) == "tcp :80"
     assert probe_words(HttpProbe(80, "/health")) == "http :80/health"
     assert probe_words(ExecProbe(("pg_isready", "-q"))) == "exec pg_isready -q"
+    assert probe_words(LogProbe("ready$")) == "log ready$"
+    assert probe_words(NotifyProbe()) == "notify"
 
 
 def test_inspect_shows_no_secrets() -> None:
-    """Of the environment only the names; everything can be written as JSON."""
+    """Of the environment and of secrets only the names; everything can be written as JSON."""
     core, views = told()
-    container = a_fleet().containers["web"]
+    grants = (
+        Grant(GrantKind.SECRET, "token", "/run/secrets/token", b"hidden", owner="web"),
+        Grant(GrantKind.CONFIG, "conf", "/conf", b"hidden", mode=0o444),
+    )
+    container = evolve(a_fleet().containers["web"], grants=grants)
     shown = inspect_view(views.row(core.snapshot(WEB)), container, {"cgroup": "/sys/x"})
     text = json.dumps(shown)
-    assert "secret" not in text
-    assert '"TOKEN"' in text
+    assert "hidden" not in text
+    config = shown["config"]
+    assert isinstance(config, dict)
+    assert config["environment"] == ["A", "TOKEN"]
+    assert config["secrets"] == [
+        {"name": "token", "target": "/run/secrets/token", "mode": "0400", "owner": "web"}
+    ]
+    assert config["configs"] == [{"name": "conf", "target": "/conf", "mode": "0444", "owner": None}]
     assert shown["host"] == {"cgroup": "/sys/x"}
+
+
+def test_inspect_shows_how_a_container_is_looked_after() -> None:
+    """Every policy of the file, with its defaults."""
+    core, views = told()
+    job = Container(
+        "web",
+        HOST,
+        kind=Kind.JOB,
+        depends_on={"db": Condition.HEALTHY, "mq": Condition.STARTED},
+        on_restart={"db": Reaction(ReactionKind.SIGNAL, "HUP")},
+        startup=Startup(TcpProbe(80), retries=7),
+        health=Health(HttpProbe(80, "/up"), start_period=3.0),
+        schedule=Schedule(every=90.0, catch_up=True),
+        restart=RestartPolicy(on_exit_codes=frozenset({75, 2}), never_on_exit_codes=frozenset({9})),
+        max_runtime=60.0,
+        profiles=("debug",),
+    )
+    config = inspect_view(views.row(core.snapshot(WEB)), job, {})["config"]
+    assert isinstance(config, dict)
+    assert config["depends_on"] == {
+        "db": {"condition": "healthy", "on_restart": "signal HUP"},
+        "mq": {"condition": "started", "on_restart": "ignore"},
+    }
+    assert (config["startup"]["probe"], config["startup"]["retries"]) == ("tcp :80", 7)
+    assert (config["health"]["probe"], config["health"]["start_period"]) == ("http :80/up", 3.0)
+    assert config["schedule"] == "every 1m30s, missed runs are made up for"
+    assert config["restart"]["on_exit_codes"] == [2, 75]
+    assert config["restart"]["never_on_exit_codes"] == [9]
+    assert (config["max_runtime"], config["profiles"]) == (60.0, ["debug"])
+    assert config["update"]["order"] == "stop-first"
+    assert config["on_change"] == "restart"
+    json.dumps(config)
+
+
+def test_schedules_and_stops_are_said_as_in_the_file() -> None:
+    """What is usual is left out."""
+    cron = Schedule(cron="0 3 * * *", timezone=ZoneInfo("Europe/Paris"), overlap=Overlap.QUEUE)
+    assert schedule_words(cron) == ("cron `0 3 * * *` in Europe/Paris, overlapping runs: queue")
+    assert stop_words(StopPolicy()) == "SIGTERM, killed after 10s"
+    assert stop_words(StopPolicy("INT", 2.5, command=("pg_ctl", "stop"))) == (
+        "runs `pg_ctl stop`, then SIGINT, killed after 2s500ms"
+    )
+
+
+def test_a_job_with_a_schedule_tells_when_it_runs() -> None:
+    """The next run is in the row as well."""
+    job = Container("job", HOST, kind=Kind.JOB, schedule=Schedule(every=60.0))
+    me = InstanceId("job")
+    core = Core(Fleet("shop", {"job": job}, {}))
+    core.handle(events.FleetStartRequested(), 1.0)
+    core.handle(events.Spawned(me, 4711), 1.0)
+    core.handle(events.Exited(me, ExitStatus(code=0)), 2.0)
+    views = Views(Fleet("shop", {}, {}), core, Clock(0.0, START), lambda _: None, frozenset())
+    why = views.why(core.snapshot(me), [])
+    assert why["schedule"] == {
+        "when": "every 1m",
+        "next_at": "2026-01-02T03:05:06.000Z",
+        "queued": False,
+        "skipped": 0,
+        "suspended": False,
+    }
+    assert (why["container"]["next"], why["container"]["next_at"]) == (
+        "runs again",
+        "2026-01-02T03:05:06.000Z",
+    )
+    json.dumps(why)
+
+
+def test_what_is_wrong_and_what_it_says_is_told() -> None:
+    """A warning about the run, and the container's own words."""
+    core, _ = told(*BEGUN)
+    views = Views(
+        a_fleet(), core, Clock(0.0, START), lambda _: None, frozenset(),
+        lambda one: f"{one} ignores SIGTERM", lambda one: f"{one} is loading",
+    )  # fmt: skip
+    why = views.why(core.snapshot(DB), [], [])
+    assert why["container"]["warning"] == "db.1 ignores SIGTERM"
+    assert why["told"] == "db.1 is loading"
+
+
+def test_an_update_is_told_while_it_goes_on_and_where_it_failed() -> None:
+    """How many are replaced; once it is done there is nothing to tell in a row."""
+    core, views = told(*BEGUN)
+    new = evolve(a_fleet().containers["db"], command=("new",), replicas=2)
+    core.handle(events.FleetChanged(evolve(a_fleet(), containers={"db": new})), 3.0)
+    row = views.row(core.snapshot(DB))
+    assert row["update"] is not None
+    assert row["update"].startswith("0 of ")
+    update = views.why(core.snapshot(DB), [])["update"]
+    assert update is not None
+    assert update["active"]
+    assert update["result"] is None
