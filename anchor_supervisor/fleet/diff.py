@@ -124,7 +124,7 @@ def _field_changes(name: str, old: Container, new: Container) -> Iterator[Change
     for before, after in _pairs(leaves_of(name, old), leaves_of(name, new)):
         leaf = after or before
         assert leaf is not None
-        effect = content_effect(new.on_change) if leaf.content else EFFECTS[name]
+        effect = content_effect(new.on_change) if leaf.content else whole
         greatest = max(greatest, effect)
         yield _change(_whole_path(new.name, leaf), before, after, effect)
     if greatest < whole:

@@ -14,7 +14,14 @@ from typing import Final
 
 from attrs import evolve, fields_dict
 
-from anchor_supervisor.fleet.model import Container, Grant, Reaction, ReactionKind, Volume
+from anchor_supervisor.fleet.model import (
+    Container,
+    Grant,
+    NotifyProbe,
+    Reaction,
+    ReactionKind,
+    Volume,
+)
 
 
 class Effect(enum.IntEnum):
@@ -102,7 +109,15 @@ def field_effect(name: str, old: Container, new: Container) -> Effect:
         return content_effect(new.on_change)
     if name == "grants" and _without_secrets(before) == _without_secrets(after):
         return content_effect(new.on_change)
+    if name in {"health", "startup"} and asks_for_notices(new) and not asks_for_notices(old):
+        return Effect.RESTART  # the socket is there from a run's beginning, or is not
     return EFFECTS[name]
+
+
+def asks_for_notices(container: Container) -> bool:
+    """Whether a probe of the container waits for a message: only then it has a NOTIFY_SOCKET."""
+    tables = (container.startup, container.health)
+    return any(isinstance(table.probe, NotifyProbe) for table in tables if table is not None)
 
 
 def content_effect(reaction: Reaction) -> Effect:

@@ -16,6 +16,7 @@ from typing import final
 
 from attrs import frozen
 
+from anchor_supervisor.fleet.effects import asks_for_notices
 from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
 from anchor_supervisor.kernel.steps import Step
 from anchor_supervisor.rootfs import plan, strategies, users
@@ -109,7 +110,7 @@ def _notify(
     holdings: Holdings, kept: ExitStack
 ) -> tuple[NotifySocket | None, dict[str, Path], dict[str, str]]:
     """The run's notify socket, where it is mounted, and what tells the container of it."""
-    if not notify_socket.wanted(holdings.container):
+    if not asks_for_notices(holdings.container):
         return None, {}, {}
     made, path = notify_socket.open_notify_socket(holdings.directory)
     kept.callback(made.abandon)

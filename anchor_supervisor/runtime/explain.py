@@ -13,6 +13,7 @@ from typing import Final, final
 from attrs import frozen
 
 from anchor_supervisor.errors import HostError, UnfitHostError
+from anchor_supervisor.fleet.effects import asks_for_notices
 from anchor_supervisor.fleet.model import (
     Container,
     Fleet,
@@ -170,7 +171,7 @@ def _steps(instance: InstanceId, container: Container, credentials: Credentials)
 
 def _view(container: Container) -> plan.View:
     hidden = (str(places.run_dir()), str(places.data_dir()))
-    notify = (notify_socket.TARGET,) if notify_socket.wanted(container) else ()
+    notify = (notify_socket.TARGET,) if asks_for_notices(container) else ()
     return plan.View(
         root=NONE,
         null=NONE,

@@ -27,7 +27,6 @@ import trio
 from attrs import define, field, frozen
 
 from anchor_supervisor.errors import KernelError
-from anchor_supervisor.fleet.model import Container, NotifyProbe
 from anchor_supervisor.fleet.wording import printable
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 
@@ -41,12 +40,6 @@ MOST: Final = 4096  # bytes of a message, as systemd has it; a longer one is pas
 BATCH: Final = 16  # messages read at a time; a socket holds 11 (net.unix.max_dgram_qlen)
 PAUSE: Final = 0.02  # seconds after a batch: a container that floods us waits, and we do not
 PATIENCE: Final = 1.0  # seconds that a close is waited for
-
-
-def wanted(container: Container) -> bool:
-    """Whether a probe of the container waits for a message."""
-    tables = (container.startup, container.health)
-    return any(isinstance(table.probe, NotifyProbe) for table in tables if table is not None)
 
 
 @final

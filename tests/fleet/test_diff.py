@@ -125,6 +125,11 @@ def test_a_policy_that_comes_is_told_without_its_defaults() -> None:
         ("health.tcp", "80", None, LIVE),
         ("health.http", None, ":80/", LIVE),
     ]
+    notify = "health = { notify = true }"
+    assert told("", notify) == [("health.notify", None, "true", RESTART)]
+    assert told(notify, "health = { notify = true, timeout = '9s' }") == [
+        ("health.timeout", "5s", "9s", LIVE)
+    ]
     job = 'kind = "job"\n'
     cron = f'{job}schedule = {{ cron = "0 3 * * *", timezone = "UTC" }}'
     assert told(job, cron) == [("schedule.cron", None, "0 3 * * *", LIVE)]

@@ -7,8 +7,23 @@ import itertools
 import pytest
 from attrs import evolve, fields_dict
 
-from anchor_supervisor.fleet.effects import EFFECTS, Effect, effect_between, field_effect
-from anchor_supervisor.fleet.model import Container, Grant, Reaction, ReactionKind
+from anchor_supervisor.fleet.effects import (
+    EFFECTS,
+    Effect,
+    asks_for_notices,
+    effect_between,
+    field_effect,
+)
+from anchor_supervisor.fleet.model import (
+    Container,
+    Grant,
+    Health,
+    NotifyProbe,
+    Reaction,
+    ReactionKind,
+    Startup,
+    TcpProbe,
+)
 from container_values import CONF, DATA, HUP, PLAIN, TOKEN, VALUES
 
 REACTIONS = [
@@ -31,7 +46,17 @@ def test_any_change_of_a_field_has_the_fields_effect(name: str) -> None:
         effect = effect_between(old, new)
         assert effect is field_effect(name, old, new)
         # By default, a change of content asks for a restart, as these fields do.
-        assert effect is EFFECTS[name]
+        socket = asks_for_notices(new) and not asks_for_notices(old)
+        assert effect is (Effect.RESTART if socket else EFFECTS[name])
+
+
+def test_who_is_to_be_told_by_a_message_begins_with_a_socket() -> None:
+    """A run that has none cannot be asked; one that has none to spare loses nothing by it."""
+    told, asked = Health(NotifyProbe()), Health(TcpProbe(80))
+    assert effect_between(evolve(PLAIN, health=asked), evolve(PLAIN, health=told)) is Effect.RESTART
+    assert effect_between(evolve(PLAIN, health=told), evolve(PLAIN, health=asked)) is Effect.LIVE
+    moved = evolve(PLAIN, startup=Startup(NotifyProbe()), health=asked)
+    assert effect_between(evolve(PLAIN, health=told), moved) is Effect.LIVE
 
 
 def test_no_change_has_no_effect() -> None:
