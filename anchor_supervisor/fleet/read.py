@@ -44,8 +44,8 @@ class Reader:
         """Say which file another names. Raises Mistake for what is no path."""
         try:
             path = os.path.realpath(absolute(name, around.directory))
-        except ValueError as error:  # a NUL
-            message = f"{show(name)} cannot be read: {error}"
+        except ValueError as error:  # a NUL, or half a character
+            message = f"{show(name)} is not a path: {error}"
             raise Mistake(message) from error
         return Identity(path, tuple(sorted(told.items())))
 
@@ -64,7 +64,11 @@ class Reader:
     def given(self, path: Path) -> tuple[Node, Identity]:
         """Read a file of the command line. Raises FleetError."""
         absolute_path = str(path.absolute())
-        identity = Identity(os.path.realpath(absolute_path))
+        try:
+            identity = Identity(os.path.realpath(absolute_path))
+        except ValueError as error:  # a NUL, or half a character
+            problem = Problem(f"{show(str(path))} is not a path: {error}")
+            raise FleetError([problem]) from error
         if identity in self._known:
             raise FleetError([Problem("the file is given twice", str(path))])
         try:
@@ -79,7 +83,7 @@ class Reader:
         text = _text(path, file)
         directory = posixpath.dirname(path)
         environment = {**self._environment, **dict(identity.told)}
-        dotenv = _dotenv(f"{directory}/.env", environment)
+        dotenv = _dotenv(posixpath.join(directory, ".env"), environment)
         node = parse_document(text, Origin(file, directory, {**dotenv, **environment}))
         self._known[identity] = node
         return node
@@ -130,7 +134,7 @@ def _bytes(path: str, name: str) -> bytes:
     except OSError as error:
         message = f"{show(name)} cannot be read: {error.strerror}"
         raise Mistake(message) from error
-    except ValueError as error:  # a NUL in the path
+    except ValueError as error:  # a NUL in the path, or half a character
         message = f"{show(name)} cannot be read: {error}"
         raise Mistake(message) from error
     if not regular:

@@ -35,6 +35,14 @@ def test_no_file_at_all() -> None:
         load_files([], NOTHING, ())
 
 
+@pytest.mark.parametrize("name", ["a\0b.toml", "a\ud800.toml"])
+def test_what_is_no_path_at_all(name: str) -> None:
+    """Not from a command line, but a request can hold it."""
+    with pytest.raises(FleetError, match="is not a path") as caught:
+        load_files([Path(name)], NOTHING, ())
+    assert str(caught.value).isprintable()
+
+
 def test_a_file_given_twice(folder: Folder) -> None:
     """By another name, or through a link: its lists would grow by themselves."""
     folder.write({"fleet.toml": HEAD})
