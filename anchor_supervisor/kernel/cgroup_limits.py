@@ -145,8 +145,16 @@ def lift_limits(limits: LimitValues, group: Cgroup) -> None:
     """Take back every limit of `group` that `limits` does not have. Raises KernelError."""
     kept = {item.file for item in settings(limits)}
     for file, value in DEFAULTS.items():
-        if file not in kept and group.read(file) not in (None, value):
+        if file in kept or group.read(file) in (None, value):
+            continue
+        try:
             group.write(file, value or "\n")  # an empty write would never reach the kernel
+        except KernelError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # Where processes are their processors can be changed, and not left unsaid.
+            every = Cgroup(group.path.parent).read("cpuset.cpus.effective")
+            group.write(file, every or value)
 
 
 def enable_controllers(mount: Path, parent: Cgroup, wanted: Iterable[str]) -> frozenset[str]:

@@ -12,6 +12,7 @@ _NAMES: Final = {
     0x58465342: "xfs",
     0x9123683E: "btrfs",
     0x01021994: "tmpfs",
+    0x858458F6: "ramfs",
     0x794C7630: "overlay",
     0x01021997: "9p",
     0x2FC12FC1: "zfs",

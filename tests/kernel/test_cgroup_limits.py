@@ -76,6 +76,36 @@ def test_what_has_no_file_is_told_and_the_rest_is_written(tmp_path: Path) -> Non
     assert group.read("memory.oom.group") == "1"
 
 
+def test_what_is_no_limit_any_more_is_lifted(tmp_path: Path) -> None:
+    """Every file is as in a new group, but for those of limits that are kept or have no file."""
+    group = cgroup.Cgroup(tmp_path)
+    for file in cgroup_limits.DEFAULTS:
+        (tmp_path / file).write_text("7\n")
+    (tmp_path / "io.weight").unlink()
+    (tmp_path / "cpu.weight").write_text("100\n")
+    cgroup_limits.lift_limits(Limits(pids=7), group)
+    assert {file: group.read(file) for file in cgroup_limits.DEFAULTS} == {
+        "memory.max": "max",
+        "memory.high": "max",
+        "memory.swap.max": "max",
+        "cpu.max": "max 100000",
+        "cpu.weight": "100",
+        "cpuset.cpus": "",
+        "pids.max": "7",
+        "io.weight": None,
+    }
+
+
+def test_one_refusal_does_not_keep_the_others(tmp_path: Path) -> None:
+    """The first is told once everything else is written."""
+    group = cgroup.Cgroup(tmp_path)
+    (tmp_path / "memory.max").mkdir()  # EISDIR, as the kernel would refuse a value
+    (tmp_path / "pids.max").touch()
+    with pytest.raises(KernelError, match=r"write `4096` to `.*memory\.max`"):
+        cgroup_limits.apply_limits(Limits(memory=4096, pids=7), group)
+    assert group.read("pids.max") == "7"
+
+
 @pytest.mark.root
 def test_a_controller_that_is_not_there_is_not_enabled(group: cgroup.Cgroup) -> None:
     """Nothing is raised: what could be enabled is the answer."""
