@@ -3,8 +3,9 @@
 It says when a probe is due and what an answer changes. It runs no probe and stops no container.
 
 `startup` is asked until it succeeds, then `health`; either alone will do. Two rhythms. Until the
-first success a probe follows the one before by 50 ms, then 100, 200, ... up to `interval`, so that
-dependents are released as soon as the container is ready. Such quick looks must not condemn a slow
+first success a probe follows the one before by 50 ms, later by a tenth of the time since the
+beginning, up to `interval`, so that dependents are released as soon as the container is ready, and
+one that takes a minute is seen within six seconds more and asked some eighty times, not a thousand. Such quick looks must not condemn a slow
 starter: until the first success a failure counts only when a whole `interval` has passed since the
 beginning (or the last one that counted), and when `start_period` is over. After the first success
 every probe counts and follows the one before by `interval`.
@@ -33,7 +34,10 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.supervision.states import HealthState
 
 FIRST_PAUSE: Final = 0.05
-"""Seconds between the first probe and the second; doubles until `interval`."""
+"""Seconds between the first probe and the second, and as long as it is more than SHARE."""
+
+SHARE: Final = 0.1
+"""The pause before the next quick look, as a share of the time since the first."""
 
 ANSWER_GRACE: Final = 1.0
 """Seconds beyond `timeout` after which a probe that nobody answered counts as failed."""
@@ -80,7 +84,7 @@ class HealthCheck:
         self._asked_at: float | None = None
         self._patience_ends = 0.0
         self._due_at: float | None = None
-        self._pause = FIRST_PAUSE
+        self._begun_at = 0.0
         self._proven = False
         self._counts_from = 0.0
 
@@ -208,7 +212,7 @@ class HealthCheck:
         """Turn to `startup`, or, once the container has `started`, to `health`; or to what is."""
         self.failures = 0
         self._proven = False
-        self._pause = FIRST_PAUSE
+        self._begun_at = now
         tables = [(Turn.STARTUP, self.startup), (Turn.HEALTH, self.health)]
         turns = [turn for turn, table in tables if table is not None]
         self.turn = (turns[-1] if started else turns[0]) if turns else Turn.NONE
@@ -242,10 +246,10 @@ class HealthCheck:
         if self._proven:
             finished = self._once or self.turn is Turn.STARTUP
             return None if finished else now + self._interval
-        pause, self._pause = self._pause, min(self._pause * 2, self._interval)
+        pause = min(max(FIRST_PAUSE, SHARE * (now - self._begun_at)), self._interval)
         if self._once:  # one that failed before its time was over must not be asked in a circle
             return max(now, asked_at + min(pause, self._asked().timeout))
-        due = now + min(pause, self._interval)
+        due = now + pause
         # The failure that may count is asked for exactly when it counts, not a long pause later.
         return min(due, self._counts_from) if self._counts_from > now else due
 
