@@ -100,6 +100,33 @@ def _check_limits() -> Finding:
     )
 
 
+def _check_pressure() -> Finding:
+    """What `anchor events` can tell of memory and processors; a run is the same without it."""
+    there = cgroup.Cgroup(cgroup.find_mount()).controllers()
+    lacking = []
+    if "memory" not in there:
+        lacking.append("kills for want of memory (`oom`), `memory-high`")
+    stalls = _keeps_stalls()
+    if not stalls or "memory" not in there:
+        lacking.append("`pressure`")
+    if not stalls or "cpu" not in there:
+        lacking.append("`throttled`")
+    if not lacking:
+        return Finding("pressure", OK, "kills, pressure and throttling are told with their figures")
+    found = f"cannot be told: {', '.join(lacking)}"
+    if stalls:
+        return Finding("pressure", WARN, found, "boot with `cgroup_no_v1=memory,cpu`")
+    return Finding("pressure", WARN, found, "boot with `psi=1` (a kernel with CONFIG_PSI)")
+
+
+def _keeps_stalls() -> bool:
+    """Whether the kernel keeps pressure stall information (psi.rst)."""
+    try:
+        return bool(Path("/proc/pressure/memory").read_text())
+    except OSError:  # not built in, or switched off (EOPNOTSUPP)
+        return False
+
+
 def _check_namespaces() -> Finding:
     try:
         namespaces.create_sandbox(_ANY_IDS, network=True).close()
@@ -219,6 +246,7 @@ CHECKS: Final[tuple[Callable[[], Finding], ...]] = (
     _check_root,
     _check_cgroups,
     _check_limits,
+    _check_pressure,
     _check_namespaces,
     _check_mounts,
     _check_overlay,

@@ -32,9 +32,19 @@ examples:
   anchor ps --json | jq -r '.[] | select(.state != "running") | .name'
 """
 
-_SPARED = ("LIMITS", "PORTS", "ADDRESS", "PID")
+_SPARED = ("LIMITS", "PORTS", "ADDRESS", "PID", "SINCE")
 """What a narrow terminal goes without, in this order, so that the reason can be read."""
-_REASON_WIDTH = 24
+_REASON_WIDTH = 20
+_SHORT = {
+    "starts again": "start",
+    "runs": "run",
+    "runs again": "run",
+    "is killed": "kill",
+    "is killed again": "kill",
+    "is stopped": "stop",
+    "is asked to end": "end",
+}
+"""What happens next, for a column; `why` has it in full."""
 
 _HEADERS = (
     "NAME",
@@ -147,7 +157,7 @@ def _next_moment(row: ContainerRow, present: datetime) -> str:
     if row["next_at"] is None or row["next"] == "is probed":
         return ""
     words = render.one_line(row["next"] or "").partition(" (")[0].partition(",")[0]
-    return f"{words} {render.until(row['next_at'], present)}"
+    return f"{_SHORT.get(words, words)} {render.until(row['next_at'], present)}"
 
 
 def _coloured(word: str) -> render.Cell:

@@ -233,4 +233,12 @@ class Life:
     def _views(self) -> Views:
         site = self.machine.site
         clock = Clock(trio.current_time(), datetime.now(UTC).timestamp())
-        return Views(site.fleet, self._supervisor.core, clock, site.address, site.enforced)
+        return Views(
+            site.fleet,
+            self._supervisor.core,
+            clock,
+            site.address,
+            site.enforced,
+            self.machine.stop_warning,
+            self.machine.notified,
+        )

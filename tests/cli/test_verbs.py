@@ -30,7 +30,7 @@ def test_ps_is_a_table(anchor: Anchor, shop: object) -> None:
     assert "64M 0.5cpu 4096pids" in lines[0]
     assert "127.0.0.1:8080->80" in lines[1]
     assert "3 (2/5)" in lines[2]
-    assert "starts again in " in lines[2]
+    assert "start in " in lines[2]
     assert "update: 1 of 2 replaced, paused: `web.2` exited (1); exited (1)" in lines[2]
     assert "\x1b" not in result.stdout
 
