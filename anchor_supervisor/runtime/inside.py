@@ -185,7 +185,8 @@ class _Command:
         try:
             self._run.holdings.cgroup.write("cgroup.procs", str(self._child.pid))
         except KernelError as error:
-            if error.errno != errno.ESRCH:  # it has ended: somebody inside has killed it
+            # It has ended, killed by somebody inside, or the group has with everything in it.
+            if error.errno not in {errno.ESRCH, errno.ENOENT, errno.ENODEV}:
                 raise
         self._cgroup.kill()
 
