@@ -15,16 +15,19 @@ import pytest
 import trio
 from attrs import evolve
 
-from anchor_supervisor.errors import ImageError
-from anchor_supervisor.fleet.model import Fleet, Grant, GrantKind, LimitsMode
+from anchor_supervisor.errors import ImageError, KernelError
+from anchor_supervisor.fleet.model import Fleet, Grant, GrantKind, Limits, LimitsMode
 from anchor_supervisor.kernel.spawn import SpawnError
-from anchor_supervisor.runtime import explain
+from anchor_supervisor.rootfs.grants import GrantFiles
+from anchor_supervisor.runtime import explain, holdings
+from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.supervision.states import ExitStatus, State
 from real_fleet import WEB, Workshop, open_descriptors, sh
 
 pytestmark = pytest.mark.root
 
 HUSH = b"hush-not-a-word"
+STRICT = LimitsMode.STRICT
 
 
 def secret(target: str = "/run/secrets/token", content: bytes = HUSH, **more: Any) -> Grant:
@@ -160,7 +163,7 @@ async def test_a_running_container_sees_new_content(workshop: Workshop) -> None:
         container = fleet.containers["web"]
         for content in (b"a much longer one than it was", b"short"):
             changed = evolve(container, grants=(secret(content=content),))
-            run.holdings.refresh(changed, LimitsMode.STRICT)
+            run.holdings.refresh(changed, STRICT)
             await ask(content)
         run.signal("KILL")
         await run.wait()
@@ -187,6 +190,57 @@ async def test_a_restart_makes_them_anew(workshop: Workshop) -> None:
         assert await real.complete() == ExitStatus(code=0)
         after = open_descriptors()
         assert len(after) < len(before)
+
+
+def _content(held: Holdings) -> bytes:
+    """What is in the first secret now, seen through the supervisor's own descriptor."""
+    assert held._grants is not None
+    return Path(f"/proc/self/fd/{held._grants._mount}/0").read_bytes()
+
+
+async def test_a_limit_that_is_refused_does_not_keep_a_secret_old(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that can be brought in line is, and the limits are tried again by the next change."""
+    async with workshop.running(granted(workshop.fleet(), secret())) as real:
+        held = (await real.start()).holdings
+        newer = evolve(held.container, grants=(secret(content=b"new"),), limits=Limits(pids=7))
+        with monkeypatch.context() as patched:
+            patched.setattr(holdings, "change_limits", _refuse)
+            with pytest.raises(KernelError, match="refused"):
+                held.refresh(newer, STRICT)
+        assert _content(held) == b"new"
+        assert held.container is newer
+        asked: list[Limits] = []
+        monkeypatch.setattr(holdings, "change_limits", lambda _, limits, __: asked.append(limits))
+        held.refresh(newer, STRICT)
+        held.refresh(newer, STRICT)
+        assert asked == [Limits(pids=7)]
+
+
+def _refuse(*_: object) -> None:
+    raise KernelError(22, "refused")
+
+
+async def test_what_changes_during_a_start_is_not_lost(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files were written already, and nobody had them to rewrite yet."""
+    async with workshop.running(granted(workshop.fleet(), secret())) as real:
+        run = await real.start()
+        held = run.holdings
+        run.signal("KILL")
+        await run.wait()
+        hold = Holdings.hold_grants
+
+        def late(self: Holdings, files: GrantFiles | None) -> None:
+            self.refresh(evolve(self.container, grants=(secret(content=b"new"),)), STRICT)
+            hold(self, files)
+
+        monkeypatch.setattr(Holdings, "hold_grants", late)
+        again = await real.start()
+        assert again.holdings is held
+        assert _content(held) == b"new"
 
 
 async def test_an_owner_that_is_none_is_told(workshop: Workshop) -> None:
