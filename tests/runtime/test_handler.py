@@ -12,9 +12,10 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock
 
-from anchor_supervisor.control.handler import ActOptions, LogQuery
+import changing_shop
+from anchor_supervisor.control.handler import ActOptions, EventQuery, LogQuery, Wanted
 from anchor_supervisor.control.protocol import NotFound, Refused
-from anchor_supervisor.control.shapes import ExecContext, RootContext
+from anchor_supervisor.control.shapes import ExecContext, JournalEntry, RootContext
 from anchor_supervisor.fleet.model import (
     Condition,
     Container,
@@ -27,6 +28,7 @@ from anchor_supervisor.fleet.model import (
     RestartWhen,
 )
 from anchor_supervisor.observability.journal import Journal
+from anchor_supervisor.observability.places import DATA_DIR_VARIABLE, fleet_log_dir
 from anchor_supervisor.runtime import hold
 from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.handler import FleetHandler
@@ -271,5 +273,77 @@ async def test_nobody_is_held_for_ever(autojump_clock: MockClock) -> None:
         assert [line async for line in lines] == []
         assert trio.current_time() - before == hold.MOST
         assert "web.1" not in made.facts.still
+
+    await made.play(operator)
+
+
+async def test_a_fleet_without_a_file_cannot_be_changed(autojump_clock: MockClock) -> None:
+    """`anchor run` makes such ones: it is refused in words."""
+    made = shop()
+
+    async def operator() -> None:
+        wanted = Wanted(("/shop.toml",))
+        for ask in (lambda: made.handler.apply(wanted), lambda: made.handler.scale({"web": 2})):
+            with pytest.raises(Refused, match="has no file that could change"):
+                ask()
+        with pytest.raises(Refused):
+            await made.handler.plan(wanted)
+
+    await made.play(operator)
+
+
+async def test_an_unknown_container_is_not_scaled(
+    autojump_clock: MockClock, data_dir: Path
+) -> None:
+    """The known ones are named, and nothing is begun."""
+    made = changing_shop.Shop(data_dir, changing_shop.fleet(changing_shop.service("web")))
+    facts = cast("HostMachine", Facts(Site(made.present)))
+    views = cast("Callable[[], Views]", None)
+    handler = FleetHandler(made.supervisor, facts, views, 0.0, made.log, made.changes)
+
+    async def operator() -> None:
+        with pytest.raises(NotFound, match="no container `wbe`") as caught:
+            handler.scale({"web": 2, "wbe": 3})
+        assert caught.value.hint == "there are `web`"
+        made.next = changing_shop.fleet(changing_shop.service("web", "2"))
+        plan = await handler.plan(changing_shop.NEWS)
+        assert [one["container"] for one in plan["containers"]] == ["web"]
+        assert made.begun == 0
+        lines = [line async for line in handler.apply(changing_shop.NEWS)]
+        assert lines[0]["plan"] == plan
+        lines = [line async for line in handler.scale({"web": 2})]
+        assert lines[-1]["result"]["ok"]
+        assert len(made.pids()) == 2
+
+    await made.play(operator)
+
+
+async def test_events_of_a_fleet_that_runs(
+    autojump_clock: MockClock, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its journal; an unknown name is told with the known ones."""
+    monkeypatch.setenv(DATA_DIR_VARIABLE, str(data_dir))
+    made = shop()
+    made.handler.journal = EventLog(Journal(fleet_log_dir("shop")))
+
+    async def operator() -> None:
+        with pytest.raises(NotFound):
+            made.handler.follow_events(EventQuery(names=("wbe",)))
+        seen: list[JournalEntry] = []
+
+        async def follow() -> None:
+            async for entry in made.handler.follow_events(EventQuery(("web",), follow=True)):
+                seen.append(entry)  # noqa: PERF401 - it never ends
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            await trio.testing.wait_all_tasks_blocked()
+            made.handler.journal.add("oom", container="web.1", limit=1)
+            made.handler.journal.add("oom", container="db.1", limit=1)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert [entry["event"] for entry in seen] == ["oom"]
+        [why] = await made.handler.why("web")
+        assert why["incidents"] == seen
 
     await made.play(operator)
