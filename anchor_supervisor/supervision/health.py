@@ -185,7 +185,7 @@ class HealthCheck:
             self._proven = True
             self.failures = 0
             self.state = HealthState.HEALTHY
-        elif self._proven or asked_at >= self._counts_from:
+        elif self._proven or (now if self._once else asked_at) >= self._counts_from:
             self.failures += 1
             self._counts_from = asked_at + self._interval
             if self.failures >= self._asked().retries:
@@ -194,7 +194,9 @@ class HealthCheck:
 
     @property
     def _interval(self) -> float:
-        return max(self._asked().interval, FIRST_PAUSE)
+        """How far apart failures count; one that has waited for its whole timeout does."""
+        table = self._asked()
+        return max(table.timeout if self._once else table.interval, FIRST_PAUSE)
 
     @property
     def _once(self) -> bool:

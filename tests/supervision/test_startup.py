@@ -36,9 +36,10 @@ def starting(startup: Startup, check: Health | None = None) -> Playbook:
     return play
 
 
-def waiting_for(probe: Probe, *, interval: float = 5.0, retries: int = 3) -> Container:
-    """Make a service that is healthy once something has been seen."""
-    return service("web", check=Health(probe, interval, 2.0, retries))
+def waiting_for(probe: Probe, *, retries: int = 3, start_period: float = 0.0) -> Container:
+    """Make a service that is healthy once something has been seen; a wait takes 2 s at most."""
+    check = Health(probe, timeout=2.0, retries=retries, start_period=start_period)
+    return service("web", check=check)
 
 
 def test_health_begins_when_the_start_is_over() -> None:
@@ -111,24 +112,32 @@ def test_asked_once(probe: Probe) -> None:
 
 
 def test_asked_again_when_its_time_is_over() -> None:
-    """A wait that was in vain is followed by the next at once, and counts once an interval."""
-    play = Playbook(waiting_for(SEEN, interval=5.0, retries=2))
+    """A wait that was in vain is followed by the next at once, and has failed: no quick look."""
+    play = Playbook(waiting_for(SEEN, retries=3))
+    play.start()
+    play.up("web")
+    for number in (1, 2):
+        play.now += 2.0
+        again = [RunProbe(WEB, number + 1, SEEN, 2.0)]
+        assert play.probed("web", number, ok=False) == again
+        assert play.status("web").probe_failures == number
+    play.now += 2.0
+    play.probed("web", 3, ok=False)
+    assert play.reason("web") == "unhealthy: 3 probes failed in a row"
+    assert play.now == 6.0
+
+
+def test_wait_within_the_start_period_is_forgiven() -> None:
+    """As any other failure; the one that is over after it counts."""
+    play = Playbook(waiting_for(SEEN, start_period=5.0))
     play.start()
     play.up("web")
     counted = []
-    for number in range(1, 6):
-        play.now += 2.0
-        commands = play.probed("web", number, ok=False)
-        counted.append(play.status("web").probe_failures)
-        if number < 5:
-            assert commands == [RunProbe(WEB, number + 1, SEEN, 2.0)]
-    assert counted == [0, 0, 0, 1, 1]
-    while play.state("web") is State.RUNNING:
-        number += 1
+    for number in range(1, 5):
         play.now += 2.0
         play.probed("web", number, ok=False)
-    assert play.reason("web") == "unhealthy: 2 probes failed in a row"
-    assert play.now == 14.0
+        counted.append(play.status("web").probe_failures)
+    assert counted == [0, 0, 1, 2]
 
 
 def test_wait_that_fails_at_once_is_not_asked_in_a_circle() -> None:
