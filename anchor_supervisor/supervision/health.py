@@ -4,8 +4,8 @@ It says when a probe is due and what an answer changes. It runs no probe and sto
 
 `startup` is asked until it succeeds, then `health`; either alone will do. Two rhythms. Until the
 first success a probe follows the one before by 50 ms, later by a tenth of the time since the
-beginning, up to `interval`, so that dependents are released as soon as the container is ready, and
-one that takes a minute is seen within six seconds more and asked some eighty times, not a thousand. Such quick looks must not condemn a slow
+beginning, up to `interval`: dependents are released as soon as the container is ready, and one that
+takes a minute is asked some eighty times, not a thousand. Such quick looks must not condemn a slow
 starter: until the first success a failure counts only when a whole `interval` has passed since the
 beginning (or the last one that counted), and when `start_period` is over. After the first success
 every probe counts and follows the one before by `interval`.
