@@ -113,7 +113,7 @@ def test_who_will_not_stop_is_known_before(console: Console, rootfs: Path) -> No
     assert "`init = true` would help" in " ".join(why.split())
     assert "a kill" not in console.anchor("why", "polite").out
     assert console.anchor("stop", "web").code == 0
-    assert console.rows(fleet)["web.1"]["signal"] == "KILL"
+    assert console.rows(fleet)["web.1"]["signal"] == 9
     console.down(fleet)
 
 
