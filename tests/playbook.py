@@ -26,7 +26,7 @@ from anchor_supervisor.fleet.model import (
     StopPolicy,
     TcpProbe,
 )
-from anchor_supervisor.supervision.commands import Command, Report, Spawn
+from anchor_supervisor.supervision.commands import Command, Report, Spawn, UpdateEnded, UpdateResult
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.events import (
     Event,
@@ -204,3 +204,15 @@ def the(name: str) -> InstanceId:
     """Return the instance that a person calls `web` or `web.2`."""
     container, _, replica = name.partition(".")
     return InstanceId(container, int(replica or 1))
+
+
+def begun(container: Container) -> Playbook:
+    """Return a fleet of this container, all of it up."""
+    play = Playbook(container)
+    play.start_all()
+    return play
+
+
+def ends(commands: list[Command]) -> list[tuple[UpdateResult, str]]:
+    """Return the ends of updates among these."""
+    return [(one.result, one.reason) for one in commands if isinstance(one, UpdateEnded)]

@@ -84,7 +84,7 @@ class Members:
         """
         before, self.fleet = self.fleet, fleet
         self._change += 1
-        for identity in [*self.all]:
+        for identity in [one for one in self.all if one not in self.leaving]:
             name = identity.container
             container = fleet.containers.get(name)
             if container is None:

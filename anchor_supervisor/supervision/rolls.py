@@ -90,6 +90,8 @@ class Rolls:
             for member in self._members.replicas[name]:
                 self._members.shapes.take_over(member, container, now)
             self._settled[name] = container
+            if name in self._latest and self._latest[name].result is not UpdateResult.DONE:
+                del self._latest[name]  # there is nothing left to be done about it
             return
         settled = self._settled.get(name, container)
         old = evolve(

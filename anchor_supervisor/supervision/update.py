@@ -21,6 +21,7 @@ from anchor_supervisor.fleet.diff import Effect, effect_between
 from anchor_supervisor.fleet.model import Container, InstanceId, Kind, OnUpdateFailure, UpdateOrder
 from anchor_supervisor.supervision.commands import Report, UpdateResult
 from anchor_supervisor.supervision.instance import Instance
+from anchor_supervisor.supervision.lifecycle import DOWN
 from anchor_supervisor.supervision.members import UP, Members
 from anchor_supervisor.supervision.states import HealthState, State
 
@@ -148,8 +149,8 @@ class Roll:
         for identity, trouble in troubles.items():
             if self.result is None and self.going_back is course:
                 self._watched.pop(identity, None)
-                self._drop_extra(identity)
-                self._give_in(trouble, self.new.update.on_failure, now)
+                member = self._members.all[identity]
+                self._give_in(member, trouble, self.new.update.on_failure, now)
         return bool(troubles)
 
     # Its steps.
@@ -194,10 +195,12 @@ class Roll:
         else:
             self.end(UpdateResult.DONE, "; ".join(self._borne) or "every replica is new")
 
-    def _give_in(self, trouble: str, policy: OnUpdateFailure, now: float) -> None:
+    def _give_in(self, member: Instance, trouble: str, policy: OnUpdateFailure, now: float) -> None:
         """Follow a failure. One on the way back ends it: to go on could only lose more."""
         if policy is OnUpdateFailure.CONTINUE:
             self._borne.append(trouble)
+            if member in self._extras:
+                self._members.dismiss(member, "it failed in the update")
         elif self.going_back:
             self.end(UpdateResult.PAUSED, f"{self._cause}; while rolling back, {trouble}")
         elif policy is OnUpdateFailure.PAUSE:
@@ -219,15 +222,31 @@ class Roll:
         self._queue = []
         for member in self._members.replicas[self.new.name]:
             if self._effect(member) < Effect.RESTART:
-                turned = not self._members.shapes.reached(member)
-                self._members.shapes.take_over(member, self._target, now)
-                if turned:  # it is on its way down for a value that is not wanted any more
-                    self._replace(member, now)
+                self._keep(member, now)
             elif member.state in UP:
                 self._queue.append(member)
             else:
                 self._replace(member, now)
         self._queue.sort(key=lambda member: member.ready)
+
+    def _keep(self, member: Instance, now: float) -> None:
+        """Leave a replica alone that is what it should be, but wait for it where it is not ready.
+
+        Otherwise an update that was paused would take down one replica more at each new attempt.
+        """
+        turned = not self._members.shapes.reached(member)
+        self._members.shapes.take_over(member, self._target, now)
+        if turned:  # it is on its way down for a value that is not wanted any more
+            self._replace(member, now)
+        elif self.going_back or member.ready or member.id in self._members.parked:
+            return
+        elif member.state is State.FAILED:
+            self._replace(member, now)
+        elif member.health is HealthState.UNHEALTHY:
+            self._watched[member.id] = None
+            self._troubles[member.id] = f"`{member.name}` is unhealthy"
+        elif member.state not in DOWN:
+            self._watched[member.id] = None
 
     def _replace(self, member: Instance, now: float) -> None:
         self._watched[member.id] = None
@@ -260,9 +279,9 @@ class Roll:
         return report.state in lost | {State.BACKOFF} or report.health is HealthState.UNHEALTHY
 
     def _watch_for_ever(self, now: float) -> bool:
-        """Give in where a replica waits for something that only an operator can bring about.
+        """Pause where a replica waits for something that only an operator can bring about.
 
-        The new value is not to blame for that, so nothing is rolled back.
+        Whatever the policy: the new value is not to blame, and the next replica would wait, too.
         """
         waiting = [i for i in self._watched if self._members.all[i].state is State.WAITING]
         stuck = self._stuck() if waiting else frozenset()
@@ -270,17 +289,9 @@ class Roll:
         if lost is None:
             return False
         del self._watched[lost.id]
-        bearing = self.new.update.on_failure is OnUpdateFailure.CONTINUE
-        policy = OnUpdateFailure.CONTINUE if bearing else OnUpdateFailure.PAUSE
-        self._give_in(f"`{lost.name}` cannot start: {lost.reason}", policy, now)
+        trouble = f"`{lost.name}` cannot start: {lost.reason}"
+        self._give_in(lost, trouble, OnUpdateFailure.PAUSE, now)
         return True
-
-    def _drop_extra(self, identity: InstanceId) -> None:
-        """Let an additional replica that failed go, unless everything is to be left as it is."""
-        member = self._members.all[identity]
-        paused = self.new.update.on_failure is OnUpdateFailure.PAUSE or self.going_back
-        if member in self._extras and not paused:
-            self._members.dismiss(member, "it failed in the update")
 
     def _effect(self, member: Instance) -> Effect:
         return effect_between(member.container, self._target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from attrs import evolve
 
 from anchor_supervisor.fleet.model import (
-    Container,
     Limits,
     OnUpdateFailure,
     UpdateOrder,
@@ -22,19 +21,12 @@ from anchor_supervisor.supervision.commands import (
 )
 from anchor_supervisor.supervision.events import FleetStartRequested, SpawnFailed
 from anchor_supervisor.supervision.states import State
-from playbook import Playbook, anew, fleet, service, the
+from playbook import Playbook, anew, begun, fleet, service, the
 
 DB, API, WEB = the("db"), the("api"), the("web")
 ONE, TWO, THREE = (the(f"web.{number}") for number in (1, 2, 3))
 DONE = UpdateEnded("web", UpdateResult.DONE, "every replica is new")
 START_FIRST = UpdatePolicy(order=UpdateOrder.START_FIRST)
-
-
-def of(container: Container) -> Playbook:
-    """Return a fleet of this one container, up."""
-    play = Playbook(container)
-    play.start_all()
-    return play
 
 
 def shop() -> Playbook:
@@ -154,7 +146,7 @@ def test_changes_before_the_start_and_after_the_end_are_ignored() -> None:
 def test_supersede() -> None:
     """A change in the course of an update takes its place; nothing is replaced without need."""
     web = service("web", replicas=3)
-    play = of(web)
+    play = begun(web)
     play.change(anew(web, "first"))
     play.exits("web.1", 0)
     play.up("web.1")
@@ -173,7 +165,7 @@ def test_supersede() -> None:
 def test_supersede_by_the_old_value() -> None:
     """Back to what it was: what is on its way down comes back as it was, the rest is left alone."""
     web = evolve(service("web", replicas=2), update=START_FIRST)
-    play = of(web)
+    play = begun(web)
     play.change(anew(web))
     assert play.up("web.3") == [Signal(ONE, "TERM")]
     play.change(web)
@@ -186,7 +178,7 @@ def test_supersede_by_the_old_value() -> None:
 def test_same_change_again_leaves_the_update_alone() -> None:
     """To apply the same file twice is to apply it once, also while it is still under way."""
     web = service("web", replicas=2)
-    play, later = of(web), anew(web)
+    play, later = begun(web), anew(web)
     play.change(later)
     assert play.change(later) == []
     play.exits("web.1", 0)
