@@ -90,8 +90,9 @@ class Shop:
     async def begin(self, fleet: Fleet) -> None:
         """Tell the core, after a while."""
         self.begun += 1
-        await trio.sleep(0.5)
-        await self.supervisor.order(events.FleetChanged(fleet))
+        with trio.CancelScope(shield=True):  # whole, or not at all
+            await trio.sleep(0.5)
+            await self.supervisor.order(events.FleetChanged(fleet))
 
     # What happens.
 
