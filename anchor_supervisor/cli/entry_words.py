@@ -49,7 +49,8 @@ def entry_words(entry: Mapping[str, Any]) -> tuple[str, str]:
     reason = render.one_line(str(entry.get("reason") or ""))
     match event:
         case "transition":
-            of_health = entry.get("before") == entry.get("state") and entry.get("health") != "none"
+            stays = entry.get("before") == entry.get("state") == "running"
+            of_health = stays and entry.get("health") != "none"
             return render.one_line(str(entry.get("health" if of_health else "state"))), reason
         case "update":
             return f"update {render.one_line(str(entry.get('result')))}", reason

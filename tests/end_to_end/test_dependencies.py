@@ -102,5 +102,5 @@ networks = "none"
     assert seen.count(("running", "healthy")) == 3
     assert seen.count(("running", "unhealthy")) == 3
     said = console.anchor("why", "web")
-    assert "2 of 2" in said.out
+    assert "2 attempts in the last 1m (at most 2)" in said.out
     console.down(fleet)
