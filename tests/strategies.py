@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
@@ -104,14 +105,18 @@ def fleets(
     """Draw 2 to `most` containers with acyclic dependencies, in an order of their own."""
     made: list[Container] = []
     for number in range(draw(st.integers(2, most))):
-        made.append(draw(_containers(f"c{number}", made, kinds)))
+        made.append(draw(containers(f"c{number}", made, kinds)))
     return Fleet("shop", {c.name: c for c in draw(st.permutations(made))}, {})
 
 
 @st.composite
-def _containers(
-    draw: st.DrawFn, name: str, others: list[Container], kinds: tuple[Kind, ...]
+def containers(
+    draw: st.DrawFn,
+    name: str,
+    others: Sequence[Container] = (),
+    kinds: tuple[Kind, ...] = tuple(Kind),
 ) -> Container:
+    """Draw a container that depends on some of the others."""
     needed = draw(st.lists(st.sampled_from(others), max_size=3, unique_by=id)) if others else []
     kind = draw(st.sampled_from(kinds))
     return Container(
