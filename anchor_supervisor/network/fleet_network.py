@@ -11,9 +11,10 @@ import errno
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import MappingProxyType
 from typing import final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from anchor_supervisor.errors import AnchorError, NetworkError
 from anchor_supervisor.fleet.model import InstanceId
@@ -43,7 +44,13 @@ from anchor_supervisor.network.links import (
     reflect,
 )
 from anchor_supervisor.network.netlink import Answer, Message, Netlink
-from anchor_supervisor.network.plan import Bridge, Endpoint, NetworkPlan
+from anchor_supervisor.network.plan import (
+    Bridge,
+    Endpoint,
+    NetworkPlan,
+    PublishedPort,
+    standing_bridges,
+)
 from anchor_supervisor.network.ports import Reservations
 from anchor_supervisor.network.ruleset import Targets
 from anchor_supervisor.network.sweep import remove_links
@@ -87,6 +94,7 @@ class FleetNetwork:
         """Touch nothing yet."""
         self._identity = identity
         self._plan = NetworkPlan(identity)
+        self._joined: dict[InstanceId, NetworkPlan] = {}
         self._firewall = Firewall(identity)
         self._reservations = Reservations()
         self._bridges: dict[str, int] = {}
@@ -94,40 +102,55 @@ class FleetNetwork:
         self._next_veth = 0
         self._published: set[InstanceId] = set()
 
-    def up(self, plan: NetworkPlan) -> UpReport:
+    def up(self, plan: NetworkPlan, beside: Sequence[NetworkPlan] = ()) -> UpReport:
         """Make the machine agree with `plan`; again, with another plan, while containers run.
 
-        Holds the published ports first, so that one in use changes nothing. Raises NetworkError,
-        HostError; what was made until then stays for `down`.
+        The bridges of the plans `beside` it stay, for the containers that are on them. Holds the
+        published ports first, so that one in use changes nothing. Raises NetworkError, HostError;
+        what was made until then stays for `down`, or for another `up`.
         """
         self._reservations.hold(plan.ports)
+        plans = (plan, *beside)
         self._plan = plan
-        self._published.intersection_update(plan.endpoints)
+        self._published = {
+            one for one in self._published if any(one in each.endpoints for each in plans)
+        }
+        bridges = standing_bridges(plans)
         # The rules come before the bridges: no packet is ever without them.
-        if plan.bridges:
-            self._firewall.apply(plan, self._targets())
+        if bridges:
+            standing = MappingProxyType({bridge.name: bridge for bridge in bridges})
+            self._firewall.apply(evolve(plan, bridges=standing), self._targets())
         with Netlink() as netlink:
             own = list_links(netlink, bridge_prefix(self._identity), veth_prefix(self._identity))
             self._remember_ports(own)
-            self._make_bridges(netlink, own)
-        if not plan.bridges and self._firewall.in_force:
+            self._make_bridges(netlink, bridges, own)
+            netlink.perform(self._reflections(), forgive=(errno.ENODEV,))
+        if not bridges and self._firewall.in_force:
             self._firewall.remove()
-        return UpReport(enabled_forwarding=plan.needs_forwarding and enable_forwarding())
+        forwards = any(each.needs_forwarding for each in plans)
+        return UpReport(enabled_forwarding=forwards and enable_forwarding())
 
-    def attach(self, instance: InstanceId, net_fd: int) -> None:
+    def strange_ports(self, plan: NetworkPlan) -> tuple[PublishedPort, ...]:
+        """Say which ports of a plan somebody else may have; this fleet has not."""
+        return self._reservations.strange(plan.ports)
+
+    def attach(self, instance: InstanceId, net_fd: int, plan: NetworkPlan | None = None) -> None:
         """Join one network namespace to its networks, as `attach_many`. Raises AnchorError."""
-        failures = self.attach_many([(instance, net_fd)])
+        failures = self.attach_many([(instance, net_fd)], plan)
         if failures:
             raise failures[instance]
 
     def attach_many(
-        self, several: Sequence[tuple[InstanceId, int]]
+        self, several: Sequence[tuple[InstanceId, int]], plan: NetworkPlan | None = None
     ) -> Mapping[InstanceId, AnchorError]:
         """Give each new network namespace its interfaces; return the instances that failed.
 
-        A namespace is empty before: one that failed is to be dropped, not tried again. An
-        instance that had another namespace loses the old one's connection.
+        They are those of `plan`, one that stands beside the last; None: of the last. A namespace
+        is empty before: one that failed is to be dropped, not tried again. An instance that had
+        another namespace loses the old one's connection.
         """
+        plan = plan or self._plan
+        wanted = {instance: plan.endpoints.get(instance, ()) for instance, _ in several}
         failures: dict[InstanceId, AnchorError] = {}
         inside: dict[InstanceId, Netlink] = {}
         opened = open_inside([net_fd for _, net_fd in several])
@@ -137,17 +160,27 @@ class FleetNetwork:
             else:
                 failures[instance] = result
         try:
-            self._join([one for one in several if one[0] in inside], failures)
+            self._join([one for one in several if one[0] in inside], wanted, failures)
             for instance, netlink in inside.items():
                 if instance not in failures:
                     try:
-                        configure(netlink, self._endpoints(instance))
+                        configure(netlink, wanted[instance])
                     except NetworkError as error:
                         failures[instance] = error
         finally:
             for netlink in inside.values():
                 netlink.close()
+        self._joined |= {instance: plan for instance in wanted if instance not in failures}
         return failures
+
+    def forget(self, instance: InstanceId) -> None:
+        """Drop what is known of an instance whose namespace is gone."""
+        self._published.discard(instance)
+        self._joined.pop(instance, None)
+
+    def address(self, instance: InstanceId) -> IPv4Address | None:
+        """Return where published ports find an instance: as it has joined, or as is planned."""
+        return self._joined.get(instance, self._plan).target(instance)
 
     def publish(self, *instances: InstanceId) -> None:
         """Lead the published ports to these running instances too. Raises NetworkError."""
@@ -168,12 +201,9 @@ class FleetNetwork:
         self._firewall.close()
         self._reservations.release()
         self._plan = NetworkPlan(self._identity)
-        self._bridges, self._ports = {}, {}
+        self._bridges, self._ports, self._joined = {}, {}, {}
         self._published = set()
         return links
-
-    def _endpoints(self, instance: InstanceId) -> tuple[Endpoint, ...]:
-        return self._plan.endpoints.get(instance, ())
 
     def _change_published(self, published: set[InstanceId]) -> None:
         before, self._published = self._published, published
@@ -189,7 +219,7 @@ class FleetNetwork:
     def _targets(self) -> Targets:
         running: dict[str, list[IPv4Address]] = {}
         for instance in sorted(self._published):
-            address = self._plan.target(instance)
+            address = self.address(instance)
             if address is not None:
                 running.setdefault(instance.container, []).append(address)
         return {port: tuple(running.get(port.container, ())) for port in self._plan.ports}
@@ -204,8 +234,18 @@ class FleetNetwork:
                 self._ports[address] = link.name
             self._next_veth = max(self._next_veth, veth_index(link.name) + 1)
 
-    def _make_bridges(self, netlink: Netlink, own: Sequence[Link]) -> None:
-        bridges = list(self._plan.bridges.values())
+    def _reflections(self) -> list[Message]:
+        """Let the ports of running containers reflect that may be asked for themselves from now."""
+        return [
+            reflect(self._ports[endpoint.address.ip])
+            for instance in self._joined
+            for endpoint in self._plan.endpoints.get(instance, ())
+            if endpoint.reflects and endpoint.address.ip in self._ports
+        ]
+
+    def _make_bridges(
+        self, netlink: Netlink, bridges: Sequence[Bridge], own: Sequence[Link]
+    ) -> None:
         netlink.perform([make_bridge(self._identity, bridge) for bridge in bridges])
         answers = netlink.exchange([find_link(bridge.name) for bridge in bridges])
         self._bridges = {
@@ -229,13 +269,14 @@ class FleetNetwork:
     def _join(
         self,
         several: Sequence[tuple[InstanceId, int]],
+        endpoints: Mapping[InstanceId, tuple[Endpoint, ...]],
         failures: dict[InstanceId, AnchorError],
     ) -> None:
         """Make the veths of all of them, in as few round trips as there can be."""
         wanted = [
             (instance, endpoint, net_fd)
             for instance, net_fd in several
-            for endpoint in self._endpoints(instance)
+            for endpoint in endpoints[instance]
         ]
         old = [self._ports.pop(one.address.ip, None) for _, one, _ in wanted]
         messages: list[Message] = []

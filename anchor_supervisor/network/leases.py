@@ -65,11 +65,14 @@ def lease_networks(
     wanted: Mapping[Network, int],
     host: HostNetworks,
     previous: Leases,
+    busy: frozenset[int] = frozenset(),
 ) -> dict[str, NetworkLease]:
     """Give each network a bridge number and a subnet; `wanted` says how many addresses it needs.
 
     Declared subnets first, then kept ones, then a free block of 10.88.0.0/16 whose search starts
-    at a place made of the fleet's id. Raises NetworkError where one does not fit or none is free.
+    at a place made of the fleet's id. A network whose subnet changes gets another bridge: the old
+    one's containers stay on it until they are replaced. `busy` are numbers of bridges that stand
+    yet. Raises NetworkError where one does not fit or none is free.
     """
     subnets: dict[str, IPv4Network] = {}
     for network, needed in wanted.items():
@@ -86,7 +89,7 @@ def lease_networks(
         if network.name not in subnets:
             used = {*host.connected, *host.routed, *subnets.values()}
             subnets[network.name] = _free_block(identity, network.name, needed, used)
-    indexes = _indexes([network.name for network in wanted], previous)
+    indexes = _indexes(subnets, previous, busy)
     return {
         network.name: NetworkLease(indexes[network.name], subnets[network.name])
         for network in wanted
@@ -190,11 +193,17 @@ def _free_block(identity: str, name: str, needed: int, used: set[IPv4Network]) -
     raise NetworkError(message, hint="declare a `subnet` that this machine does not use")
 
 
-def _indexes(names: Sequence[str], previous: Leases) -> dict[str, int]:
-    kept = {name: previous[name].index for name in names if name in previous}
-    busy = {lease.index for lease in previous.values()}
-    fresh = (index for index in range(len(names) + len(busy)) if index not in busy)
-    return {name: kept[name] if name in kept else next(fresh) for name in names}
+def _indexes(
+    subnets: Mapping[str, IPv4Network], previous: Leases, busy: frozenset[int]
+) -> dict[str, int]:
+    kept = {
+        name: previous[name].index
+        for name, subnet in subnets.items()
+        if _is_kept(subnet, previous.get(name))
+    }
+    taken = busy.union(lease.index for lease in previous.values())
+    fresh = (index for index in range(len(subnets) + len(taken)) if index not in taken)
+    return {name: kept[name] if name in kept else next(fresh) for name in subnets}
 
 
 def _fixed_addresses(

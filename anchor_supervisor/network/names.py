@@ -38,14 +38,16 @@ class Names:
 
         The names are `web.1`, then `web`, then its aliases on that network: a name with several
         replicas has several lines, which resolvers return together (getaddrinfo(3)). An instance
-        that shares several networks is known by its address on the first of them.
+        that shares several networks is known by its address on the first of them. What an update
+        adds for its own length is found by nobody but itself.
         """
         seen: dict[InstanceId, HostsLine] = {}
         for endpoint in self.plan.endpoints.get(instance, ()):
             on_network = self._lines[endpoint.network]
             seen.setdefault(instance, on_network[instance])
             for other, line in on_network.items():
-                seen.setdefault(other, line)
+                if other not in self.plan.surge:
+                    seen.setdefault(other, line)
         return tuple(seen.values())
 
     def _line(self, instance: InstanceId, endpoint: Endpoint) -> HostsLine:

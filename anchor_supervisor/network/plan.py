@@ -6,7 +6,7 @@ Pure: `plan_network` decides, prints (`describe`) and can be tested without a ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from types import MappingProxyType
 from typing import Final, final
@@ -19,9 +19,11 @@ from anchor_supervisor.fleet.model import (
     Container,
     Fleet,
     InstanceId,
+    Kind,
     Network,
     NetworkMode,
     Port,
+    UpdateOrder,
 )
 from anchor_supervisor.network.identity import bridge_name
 from anchor_supervisor.network.leases import (
@@ -94,8 +96,9 @@ class NetworkPlan:
     """Everything the network room will make for one fleet.
 
     `endpoints` has an entry for each instance with a network namespace of its own, in file order;
-    it is empty for `networks = "none"`. `names` are the names a container answers to on a
-    network, beyond `NAME` and `NAME.REPLICA`. `leases` are to be handed in with the next plan.
+    it is empty for `networks = "none"`. `aliases` are the names a container answers to on a
+    network, beyond `NAME` and `NAME.REPLICA`. `surge` are the instances that an update may start
+    beside those the file asks for. `leases` are to be handed in with the next plan.
     """
 
     identity: str
@@ -107,6 +110,7 @@ class NetworkPlan:
         factory=lambda: MappingProxyType({}), repr=False
     )
     ports: tuple[PublishedPort, ...] = ()
+    surge: frozenset[InstanceId] = frozenset()
     leases: Leases = field(factory=lambda: MappingProxyType({}), repr=False)
 
     @property
@@ -144,18 +148,30 @@ def plan_network(
     identity: str,
     host: HostNetworks,
     previous: Leases = MappingProxyType({}),
+    *,
+    beside: Sequence[NetworkPlan] = (),
+    surge: bool = False,
 ) -> NetworkPlan:
     """Plan `fleet`'s networks on a machine that already uses `host`.
 
-    `identity` is `places.fleet_id`; `previous` are the leases of the plan that is in force.
-    Raises NetworkError: no free subnet or address, a port published twice, an address unfit.
+    `identity` is `places.fleet_id`; `previous` are the leases of the plan that is in force;
+    `beside` are plans by which containers still run, whose bridges stay for now. `surge`: also
+    for the instances that an update may start beside the others. Raises NetworkError: no free
+    subnet or address, a port published twice, an address unfit.
     """
+    extra = frozenset(_surge(fleet.containers.values())) if surge else frozenset()
     attached = {
         container.name: _attachments(container)
         for container in fleet.containers.values()
         if container.network_mode is NetworkMode.BRIDGE
     }
-    leases = _lease(fleet, identity, attached, host, previous)
+    standing = {bridge.index: bridge for plan in beside for bridge in plan.bridges.values()}
+    used = HostNetworks(
+        host.connected.union(bridge.subnet for bridge in standing.values()), host.routed
+    )
+    _refuse_overlap(fleet, standing.values())
+    claims = _claims(fleet, attached, extra)
+    leases = _lease(fleet, identity, claims, used, previous, frozenset(standing))
     bridges = {
         name: Bridge(
             name,
@@ -170,7 +186,7 @@ def plan_network(
         instance: _endpoints(instance, container, attached.get(container.name, {}), leases, bridges)
         for container in fleet.containers.values()
         if container.network_mode is not NetworkMode.HOST
-        for instance in _replicas(container)
+        for instance in (*_replicas(container), *_surge([container] if surge else []))
     }
     return NetworkPlan(
         identity=identity,
@@ -185,8 +201,18 @@ def plan_network(
             }
         ),
         ports=_published(fleet, attached, bridges),
+        surge=extra,
         leases=MappingProxyType(leases),
     )
+
+
+def standing_bridges(plans: Iterable[NetworkPlan]) -> tuple[Bridge, ...]:
+    """Return the bridges of several plans; the first word on one counts."""
+    found: dict[str, Bridge] = {}
+    for plan in plans:
+        for bridge in plan.bridges.values():
+            found.setdefault(bridge.name, bridge)
+    return tuple(found.values())
 
 
 def _attachments(container: Container) -> Mapping[str, Attachment]:
@@ -201,13 +227,23 @@ def _replicas(container: Container) -> list[InstanceId]:
     return [InstanceId(container.name, number) for number in range(1, container.replicas + 1)]
 
 
-def _lease(
-    fleet: Fleet,
-    identity: str,
-    attached: Mapping[str, Mapping[str, Attachment]],
-    host: HostNetworks,
-    previous: Leases,
-) -> dict[str, NetworkLease]:
+def _surge(containers: Iterable[Container]) -> list[InstanceId]:
+    """Name what an update that starts first may add, beyond the replicas of these containers."""
+    return [
+        InstanceId(container.name, container.replicas + number)
+        for container in containers
+        if container.update.order is UpdateOrder.START_FIRST and container.kind is Kind.SERVICE
+        for number in range(1, container.update.parallelism + 1)
+    ]
+
+
+Claims = Mapping[str, list[tuple[InstanceId, IPv4Address | None]]]
+
+
+def _claims(
+    fleet: Fleet, attached: Mapping[str, Mapping[str, Attachment]], surge: frozenset[InstanceId]
+) -> Claims:
+    """Say who wants an address on each network; what an update may add comes last."""
     claims: dict[str, list[tuple[InstanceId, IPv4Address | None]]] = {}
     for name in (*fleet.networks, DEFAULT_NETWORK):
         if any(name in networks for networks in attached.values()):
@@ -217,12 +253,44 @@ def _lease(
             fixed = _fixed(name, _network(fleet, network), attachment)
             for instance in _replicas(fleet.containers[name]):
                 claims.setdefault(network, []).append((instance, fixed))
+    for instance in sorted(surge):
+        for network in attached.get(instance.container, ()):
+            claims[network].append((instance, None))
+    return claims
+
+
+def _lease(
+    fleet: Fleet,
+    identity: str,
+    claims: Claims,
+    host: HostNetworks,
+    previous: Leases,
+    busy: frozenset[int],
+) -> dict[str, NetworkLease]:
     wanted = {_network(fleet, name): len(several) for name, several in claims.items()}
-    leased = lease_networks(identity, wanted, host, previous)
+    leased = lease_networks(identity, wanted, host, previous, busy)
     return {
         name: lease_addresses(name, leased[name], several, previous.get(name))
         for name, several in claims.items()
     }
+
+
+def _refuse_overlap(fleet: Fleet, standing: Iterable[Bridge]) -> None:
+    """Refuse a subnet that overlaps one whose containers are only being replaced."""
+    for bridge in standing:
+        for network in fleet.networks.values():
+            try:
+                subnet = None if network.subnet is None else IPv4Network(network.subnet)
+            except ValueError:
+                continue  # told by `lease_networks`
+            kept = network.name == bridge.network and subnet == bridge.subnet
+            if subnet is not None and not kept and subnet.overlaps(bridge.subnet):
+                message = (
+                    f"network `{network.name}`: subnet `{subnet}` overlaps `{bridge.subnet}`, "
+                    f"which containers of this fleet are on (network `{bridge.network}`)"
+                )
+                hint = "declare one that does not overlap, or bring the fleet down first"
+                raise NetworkError(message, hint=hint)
 
 
 def _fixed(container: str, network: Network, attachment: Attachment) -> IPv4Address | None:

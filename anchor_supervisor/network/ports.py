@@ -13,10 +13,11 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final, final
 
 from anchor_supervisor.errors import NetworkError
-from anchor_supervisor.network.plan import PublishedPort
+from anchor_supervisor.network.plan import ANYWHERE, PublishedPort
 
 _KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
@@ -30,30 +31,53 @@ class Reservations:
 
     def __init__(self) -> None:
         """Hold nothing yet."""
-        self._held: dict[tuple[str, str, int], socket.socket] = {}
+        self._held: dict[PublishedPort, socket.socket] = {}
 
     def hold(self, ports: Iterable[PublishedPort]) -> None:
         """Hold exactly `ports`: take what is missing, then let go of the rest.
 
         Raises NetworkError for a port that is in use; what was held before is held still.
         """
-        wanted = {(port.protocol, str(port.address), port.port): port for port in ports}
-        taken: dict[tuple[str, str, int], socket.socket] = {}
+        wanted = {_place(port): port for port in ports}
+        held = {_place(port) for port in self._held}
+        missing = [port for place, port in wanted.items() if place not in held]
+        gone = [port for port in self._held if _place(port) not in wanted]
+        # 127.0.0.1:80 goes before 0.0.0.0:80 comes: to the kernel they are two strangers'.
+        yielded = [port for port in gone if any(_collide(port, other) for other in missing)]
+        self._let_go(yielded)
+        taken: dict[PublishedPort, socket.socket] = {}
         try:
-            for key, port in wanted.items():
-                if key not in self._held:
-                    taken[key] = reserve(port)
+            for port in missing:
+                taken[port] = reserve(port)
         except NetworkError:
             _close(taken.values())
+            for port in yielded:
+                with suppress(NetworkError):  # somebody was quicker
+                    self._held[port] = reserve(port)
             raise
-        _close(endpoint for key, endpoint in self._held.items() if key not in wanted)
-        kept = {key: endpoint for key, endpoint in self._held.items() if key in wanted}
-        self._held = kept | taken
+        self._let_go(gone)
+        self._held |= taken
+
+    def strange(self, ports: Iterable[PublishedPort]) -> tuple[PublishedPort, ...]:
+        """Say which of `ports` would have to be taken, and are not in the way of what is held."""
+        return tuple(port for port in ports if not any(_collide(port, held) for held in self._held))
 
     def release(self) -> None:
         """Let go of all."""
-        _close(self._held.values())
-        self._held = {}
+        self._let_go(list(self._held))
+
+    def _let_go(self, ports: Iterable[PublishedPort]) -> None:
+        _close([self._held.pop(port) for port in ports if port in self._held])
+
+
+def _place(port: PublishedPort) -> tuple[str, str, int]:
+    return port.protocol, str(port.address), port.port
+
+
+def _collide(one: PublishedPort, other: PublishedPort) -> bool:
+    """Whether one socket for each cannot be had at a time."""
+    same = (one.protocol, one.port) == (other.protocol, other.port)
+    return same and (one.address == other.address or ANYWHERE in (one.address, other.address))
 
 
 def reserve(port: PublishedPort) -> socket.socket:
