@@ -65,9 +65,13 @@ class Workshop:
 
     def file(self, *lines: str, name: str = "shop") -> Fleet:
         """The fleet that a file with these lines asks for."""
+        return load(self.write(*lines, name=name), {})
+
+    def write(self, *lines: str, name: str = "shop") -> Path:
+        """Write such a file; `ROOTFS` in it stands for the root."""
         path = self.run_dir.parent / f"{name}.toml"
         path.write_text("\n".join(lines).replace("ROOTFS", str(self.rootfs)) + "\n")
-        return load(path, {})
+        return path
 
     @contextmanager
     def site(self, fleet: Fleet, *, check_programs: bool = True) -> Iterator[Site]:

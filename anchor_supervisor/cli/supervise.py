@@ -90,9 +90,12 @@ def _duration(text: str) -> float:
 def _load(arguments: argparse.Namespace) -> Fleet:
     profiles = chosen_profiles(arguments.profile, os.environ)
     fleet = load_files(arguments.files, os.environ, profiles)
-    if arguments.limits is not None:
-        fleet = evolve(fleet, limits=LimitsMode(arguments.limits))
-    return fleet
+    limits = _limits(arguments)
+    return fleet if limits is None else evolve(fleet, limits=limits)
+
+
+def _limits(arguments: argparse.Namespace) -> LimitsMode | None:
+    return None if arguments.limits is None else LimitsMode(arguments.limits)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -115,6 +118,7 @@ def _run(arguments: argparse.Namespace) -> int:
             timeout=arguments.wait_timeout,
             log_format=arguments.log_format,
             build=arguments.build,
+            limits=_limits(arguments),
         )
     from anchor_supervisor.cli.provide import provided
     from anchor_supervisor.observability.setup import LogFormat
@@ -123,6 +127,7 @@ def _run(arguments: argparse.Namespace) -> int:
     options = Options(
         output=not arguments.quiet,
         log_format=LogFormat(arguments.log_format) if arguments.log_format else None,
+        limits=_limits(arguments),
     )
     with provided(fleet, build=arguments.build, quiet=arguments.quiet):
         return supervise(fleet, options).outcome.exit_code

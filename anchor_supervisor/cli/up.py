@@ -61,9 +61,10 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise FleetError([Problem(str(error), key="--wait-timeout")]) from None
     fleet = load_fleet(options)
-    if options.limits is not None:
-        fleet = evolve(fleet, limits=LimitsMode(options.limits))
-    return up(fleet, timeout=timeout, build=options.build)
+    limits = None if options.limits is None else LimitsMode(options.limits)
+    if limits is not None:
+        fleet = evolve(fleet, limits=limits)
+    return up(fleet, timeout=timeout, build=options.build, limits=limits)
 
 
 def up(
@@ -72,21 +73,25 @@ def up(
     timeout: float = PATIENCE,
     log_format: str | None = None,
     build: bool = False,
+    limits: LimitsMode | None = None,
 ) -> int:
     """Split off a supervisor for the fleet, and wait until it is ready; return the exit code.
 
-    Images are pulled and built before that. `timeout` in seconds. A fleet that is not ready in
+    Images are pulled and built before that. `timeout` in seconds. `limits` wins over the file
+    whenever that is read again. A fleet that is not ready in
     time, or cannot become so, keeps running: `anchor why` can be asked, and `anchor down` ends it.
     """
     log = places.fleet_log_dir(fleet.name) / LOG
     with provided(fleet, build=build):
         split = fork_supervisor(log)
         if isinstance(split, Reporter):
-            os._exit(_supervise(fleet, split, log_format))
+            os._exit(_supervise(fleet, split, log_format, limits))
         return _Watcher(fleet, split, timeout, log).watch()
 
 
-def _supervise(fleet: Fleet, reporter: Reporter, log_format: str | None) -> int:
+def _supervise(
+    fleet: Fleet, reporter: Reporter, log_format: str | None, limits: LimitsMode | None
+) -> int:
     """The child: its errors travel to whoever waits, and into its log."""
     from anchor_supervisor.cli.problems import guarded
     from anchor_supervisor.observability.setup import LogFormat
@@ -95,7 +100,7 @@ def _supervise(fleet: Fleet, reporter: Reporter, log_format: str | None) -> int:
     def live() -> int:
         try:
             form = LogFormat(log_format) if log_format else None
-            options = Options(output=False, color=False, log_format=form)
+            options = Options(output=False, color=False, log_format=form, limits=limits)
             return supervise(fleet, options, reporter).outcome.exit_code
         except AnchorError as error:
             reporter.tell(event="error", **_as_news(error))

@@ -90,10 +90,15 @@ class Prefixer:
     def __init__(self, shown: Mapping[str, str], *, color: bool) -> None:
         """Align on the longest of the names known now."""
         self._color = color
+        self._colours: dict[str, bytes] = {}
+        self._held: dict[tuple[str, str], bytes] = {}
+        self.show(shown)
+
+    def show(self, shown: Mapping[str, str]) -> None:
+        """Show these names from now on, in the colours that they had."""
         self._shown = dict(shown)
         self._width = max(map(len, self._shown.values()), default=0)
         self._prefixes: dict[str, bytes] = {}
-        self._held: dict[tuple[str, str], bytes] = {}
         for name in self._shown:
             self._prefix(name)
 
@@ -124,6 +129,7 @@ class Prefixer:
         if name not in self._prefixes:
             label = self._shown.get(name, name).ljust(self._width)
             plain = neutral(label.encode()) + b" | "
-            colour = _COLOURS[len(self._prefixes) % len(_COLOURS)]
+            next_colour = _COLOURS[len(self._colours) % len(_COLOURS)]
+            colour = self._colours.setdefault(name, next_colour)
             self._prefixes[name] = colour + plain + RESET if self._color else plain
         return self._prefixes[name]

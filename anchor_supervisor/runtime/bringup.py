@@ -75,7 +75,7 @@ def bring_up(
             user_namespace=holdings.sandbox.user,
             owner=(credentials.uid, credentials.gid),
             writable=holdings.writable,
-            layers=site.layers[holdings.container.name],
+            layers=site.layers[holdings.container.image],
             cancelled=cancelled,
             stack=opened,
         )
@@ -141,7 +141,7 @@ def _root(site: Site, holdings: Holdings, cancelled: Callable[[], bool]) -> int:
     with writable_locked(holdings.writable):
         return strategies.assemble(
             holdings.container.root,
-            site.layers[holdings.container.name],
+            site.layers[holdings.container.image],
             holdings.writable,
             ids=holdings.ids,
             user_namespace=holdings.sandbox.user,

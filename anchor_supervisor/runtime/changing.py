@@ -16,6 +16,7 @@ from attrs import define, field
 from anchor_supervisor.control.handler import Wanted
 from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.control.shapes import ApplyLine, ApplyResult, JournalEntry, Plan
+from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.observability.journal import JournalCursor, concerns
 from anchor_supervisor.runtime.plan_view import as_it_runs, plan_view, update_row
@@ -46,10 +47,15 @@ class Reloader(Protocol):
         """The present fleet with other numbers of replicas, checked as `prepare` does."""
         ...
 
+    def abandon(self, fleet: Fleet) -> None:
+        """Let go of what a fleet needs that was prepared and is not to begin."""
+        ...
+
     async def begin(self, fleet: Fleet) -> None:
         """Make the machine ready and let the core begin; return once it has taken the change in.
 
-        Raises AnchorError, and then nothing has changed.
+        Raises AnchorError, and then nothing has changed. Whoever asked may hang up: it is done
+        whole, or not at all.
         """
         ...
 
@@ -70,13 +76,16 @@ class Changes:
 
     async def plan(self, wanted: Wanted) -> Plan:
         """Say what an apply of this would do."""
-        return self._plan(await self.reloader.prepare(wanted))
+        fleet = await self.reloader.prepare(wanted)
+        self.reloader.abandon(fleet)
+        return self._plan(fleet)
 
     async def begin(self, prepare: Prepare) -> Change:
         """Make a change ready and begin it. Raises AnchorError, and then nothing has changed."""
         async with self._turn:
             fleet = await prepare()
             if self.supervisor.core.phase is not Phase.UP:
+                self.reloader.abandon(fleet)
                 message = "nothing can be changed: the fleet is stopping"
                 raise Refused(message)
             plan = self._plan(fleet)
@@ -84,9 +93,12 @@ class Changes:
             down = frozenset(one.instance for one in statuses if one.state is State.STOPPED)
             change = Change(fleet, plan, down)
             self.supervisor.troubles.clear()
-            with trio.CancelScope(shield=True):  # whoever asked may hang up: it is done whole
+            before, self._latest = self._latest, change
+            try:
                 await self.reloader.begin(fleet)
-            self._latest = change
+            except AnchorError:
+                self._latest = before
+                raise
             return change
 
     async def apply(self, prepare: Prepare) -> AsyncGenerator[ApplyLine, None]:
@@ -102,7 +114,7 @@ class Changes:
                     yield ApplyLine(entry=entry)  # noqa: ASYNC119 - as above
                 if told:
                     continue  # more may have happened while the reader took these
-                if self._is_over(change):
+                if self.is_over(change):
                     break
                 await self.supervisor.changed()
             yield ApplyLine(result=self._result(change))  # noqa: ASYNC119 - as above
@@ -112,7 +124,8 @@ class Changes:
         made_of = {one.instance: core.made_of(one.instance) for one in core.statuses()}
         return plan_view(as_it_runs(self.reloader.present, made_of, fleet), fleet)
 
-    def _is_over(self, change: Change) -> bool:
+    def is_over(self, change: Change) -> bool:
+        """Whether nothing more will come of a change, for better or worse."""
         if self._latest is not change or self.supervisor.core.phase is not Phase.UP:
             return True
         return settled(change, self._present())

@@ -51,6 +51,7 @@ class Holdings:
     sandbox: Sandbox
     cgroup: Cgroup
     pump: OutputPump
+    hosts: str
     etc: dict[str, Path]
     cgroup_fd: int  # children are born in the cgroup through this descriptor
     _owned: ExitStack
@@ -101,6 +102,17 @@ class Holdings:
         finally:
             self.settle_limits(mode)
 
+    def rewrite_hosts(self, site: Site) -> None:
+        """Bring /etc/hosts in line with who can be reached now, where it differs. Blocks.
+
+        What a container has written there itself stays until then. Raises KernelError.
+        """
+        text = _hosts(site, self.instance, self.container, self.hostname)
+        if text != self.hosts:
+            owner = 0 if self.ids is None else self.ids.first
+            files.write_files(self.directory / "etc", {files.HOSTS: text}, owner=owner)
+            self.hosts = text
+
     def release(self) -> None:
         """Give everything back, the last taken first."""
         if self._grants is not None:
@@ -109,12 +121,11 @@ class Holdings:
         self._owned.close()
 
 
-def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
-    """Take what the instance needs before its first run; leave nothing behind on failure.
+def acquire(site: Site, instance: InstanceId, container: Container, listener: Listener) -> Holdings:
+    """Take what the instance, made of this, needs before its first run.
 
-    Blocking, a few milliseconds. Raises AnchorError.
+    Blocking, a few milliseconds. Raises AnchorError, and then nothing is left behind.
     """
-    container = site.fleet.containers[instance.container]
     hostname = host_name(container, instance)
     with ExitStack() as owned:
         directory = site.run / str(instance)
@@ -135,11 +146,12 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
         sandbox = create_sandbox(ids, network=own_network)
         owned.callback(sandbox.close)
         if sandbox.net is not None:
-            site.attach(instance, sandbox.net)
+            site.attach(instance, container, sandbox.net)
         pump = OutputPump(instance, directory, _log(site, instance), listener)
         owned.callback(pump.close)
         pump.open()
-        etc = _write_etc(site, instance, container, hostname, directory, ids)
+        hosts = _hosts(site, instance, container, hostname)
+        etc = _write_etc(site, container, hosts, hostname, directory, ids)
         return Holdings(
             instance,
             container,
@@ -151,6 +163,7 @@ def acquire(site: Site, instance: InstanceId, listener: Listener) -> Holdings:
             sandbox,
             cgroup,
             pump,
+            hosts,
             etc,
             cgroup.open(),
             owned.pop_all(),
@@ -168,23 +181,28 @@ def _log(site: Site, instance: InstanceId) -> LogWriter:
     return LogWriter(log_dir(site.fleet.name, instance), complain=site.complain)
 
 
+def _hosts(site: Site, instance: InstanceId, container: Container, hostname: str) -> str:
+    """Write /etc/hosts: whom the instance can reach, as the site knows it now."""
+    lines = site.names(instance, container)
+    own, *others = lines or [(None, ())]
+    entries = [files.HostEntry(address, names) for address, names in others if address]
+    if own[0] is not None:
+        entries.insert(0, files.HostEntry(own[0], own[1]))
+    return files.hosts(hostname, own[0], entries, container.extra_hosts)
+
+
 def _write_etc(
     site: Site,
-    instance: InstanceId,
     container: Container,
+    hosts: str,
     hostname: str,
     directory: Path,
     ids: IdRange | None,
 ) -> dict[str, Path]:
     """Write the files that every container gets, in a directory that only root can reach."""
-    lines = site.names.seen_by(instance)
-    own, *others = lines or [(None, ())]
-    entries = [files.HostEntry(address, names) for address, names in others if address]
-    if own[0] is not None:
-        entries.insert(0, files.HostEntry(own[0], own[1]))
     own_network = container.network_mode is not NetworkMode.HOST
     texts = {
-        files.HOSTS: files.hosts(hostname, own[0], entries, container.extra_hosts),
+        files.HOSTS: hosts,
         files.HOSTNAME: files.hostname(hostname),
         files.RESOLV_CONF: files.resolv_conf(site.resolv_conf, own_network=own_network),
     }

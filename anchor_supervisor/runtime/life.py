@@ -6,7 +6,7 @@ Everything that a fleet's end leaves to do is done here, whichever way the loop 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
@@ -16,16 +16,16 @@ import trio
 from attrs import define, field, frozen
 
 from anchor_supervisor.control.server import serve
-from anchor_supervisor.fleet.model import InstanceId, instances
+from anchor_supervisor.fleet.model import InstanceId, LimitsMode
 from anchor_supervisor.observability import places
-from anchor_supervisor.observability.terminal import display_names
-from anchor_supervisor.runtime.detach import Reporter
-from anchor_supervisor.runtime.event_log import EventLog
+from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.interruption import STOP_SIGNALS, Interruptions
 from anchor_supervisor.runtime.machine import HostMachine
-from anchor_supervisor.runtime.notify import Notifier
+from anchor_supervisor.runtime.reload import HostReloader
+from anchor_supervisor.runtime.rereading import Rereader
 from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
+from anchor_supervisor.runtime.telling import Teller
 from anchor_supervisor.runtime.views import Views
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import commands, events
@@ -59,42 +59,46 @@ class Written:
 class Life:
     """One fleet, from its first event to its last.
 
-    `interruptions` knows of a stop signal that came before the loop. `watchdog` is an interval in
-    seconds, or None. `alone`: the fleet is one command in the foreground. Signals go to it as they
-    are, and only the second SIGINT or SIGTERM stops it, or the first where `stops_at_once`; its
-    transitions are not told, since its exit code tells. `full_names`: say `web.1`, which a machine
-    can rely on, where a person reads `web`. `asked` is the first SIGINT or SIGTERM that came.
+    `interruptions` knows of a stop signal that came before the loop. `environment` and `limits` are
+    those that the fleet was read with. `watchdog` is an interval in seconds, or None. `alone`: the
+    fleet is one command in the foreground. Signals go to it as they are, and only the second
+    SIGINT or SIGTERM stops it, or the first where `stops_at_once`. `asked` is the first that came.
     """
 
     machine: HostMachine
-    reporter: Reporter
-    journal: EventLog
-    notifier: Notifier
+    teller: Teller
     interruptions: Interruptions
+    environment: Mapping[str, str]
     watchdog: float | None = None
     alone: bool = False
     stops_at_once: bool = False
-    full_names: bool = False
+    limits: LimitsMode | None = None
     written: Callable[[Written], None] | None = None
     asked: int | None = field(default=None, init=False)
     _supervisor: Supervisor = field(init=False)
     _handler: FleetHandler = field(init=False)
-    _shown: dict[str, str] = field(factory=dict, init=False)
+    _reloader: HostReloader = field(init=False)
+    _rereader: Rereader = field(init=False)
     _owed: list[int] = field(factory=list, init=False)
 
     async def run(self) -> Outcome:
         """Bring the fleet up, keep it, and give back what its containers held."""
-        started = trio.current_time()
-        if not self.full_names:
-            named = instances(self.machine.site.fleet)
-            self._shown = display_names((one.container, one.replica) for one in named)
+        fleet = self.machine.site.fleet
+        self.teller.name(fleet)
         for warning in self.machine.site.warnings:
-            log.warning(warning)
-            self.reporter.tell(event="warning", message=warning)
-        core = Core(self.machine.site.fleet)
-        self._supervisor = Supervisor(core, self.machine, self._observe)
+            self.teller.warn(warning)
+        self._supervisor = Supervisor(Core(fleet), self.machine, self._observe)
+        self._reloader = HostReloader(self._supervisor, self.machine, self.teller.name, self.limits)
+        journal = places.fleet_log_dir(fleet.name)
+        changes = Changes(self._supervisor, self._reloader, journal)
+        self._rereader = Rereader(changes, self.teller, self.environment)
         self._handler = FleetHandler(
-            self._supervisor, self.machine, self._views, started, self.journal
+            self._supervisor,
+            self.machine,
+            self._views,
+            trio.current_time(),
+            self.teller.journal,
+            changes if fleet.files else None,
         )
         try:
             outcome = await self._supervisor.run(self._background)
@@ -104,7 +108,7 @@ class Life:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self.machine.release)
-            self.journal.close()
+            self.teller.journal.close()
 
     def _hand_over(self, take: Callable[[Written], None]) -> None:
         """Show what the containers have written, while it is still there."""
@@ -131,6 +135,8 @@ class Life:
         await nursery.start(serve, places.control_socket(fleet.name), self._handler)
         if self.watchdog is not None:
             nursery.start_soon(self._feed_watchdog, self.watchdog)
+        nursery.start_soon(self._reloader.tidy_up)
+        nursery.start_soon(self._rereader.run)
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
         """First SIGINT or SIGTERM: ordered stop. Second, or SIGQUIT: kill at once."""
@@ -148,7 +154,7 @@ class Life:
                     forwarded = forwarded or number in STOP_SIGNALS
                     self._forward(number)
                 elif number == signal.SIGHUP:
-                    log.warning("SIGHUP: reloading the file is not supported yet")
+                    self._rereader.ask()
                 elif number in {signal.SIGUSR1, signal.SIGUSR2}:
                     log.warning(
                         "nothing is done on this signal", signal=signal.Signals(number).name
@@ -162,7 +168,7 @@ class Life:
 
     def _stop(self) -> None:
         log.info("stopping the fleet; once more kills it")
-        self.notifier.send("STOPPING=1")
+        self.teller.notifier.send("STOPPING=1")
         self._supervisor.post(events.FleetStopRequested())
 
     def _forward(self, number: int) -> None:
@@ -179,56 +185,15 @@ class Life:
 
     async def _feed_watchdog(self, interval: float) -> None:
         while True:
-            self.notifier.send("WATCHDOG=1")
+            self.teller.notifier.send("WATCHDOG=1")
             await trio.sleep(interval)
 
     def _observe(self, command: commands.Command) -> None:
-        """Tell the log, the journal, the service manager and a waiting parent what happens."""
-        match command:
-            case commands.Report():
-                self._report(command)
-            case commands.FleetReady():
-                self._handler.ready = True
-                log.info("fleet is ready")
-                self.notifier.send("READY=1", "STATUS=ready")
-                self.reporter.tell(event="ready")
-                self.reporter.close()
-            case commands.FleetUnready(reason=reason):
-                if not self.alone:
-                    log.warning("fleet cannot become ready", reason=reason)
-                self.reporter.tell(event="unready", reason=reason)
-            case commands.FleetDone(exit_code=code, reason=reason):
-                log.info("fleet is done", reason=reason)
-                self.notifier.send("STOPPING=1", f"STATUS={reason}")
-                self.reporter.tell(event="done", reason=reason, exit_code=code)
-            case _:
-                pass  # the loop's business
-
-    def _report(self, report: commands.Report) -> None:
-        if report.state is State.RUNNING:
-            self._pay(report.instance)
-        name = self._shown.get(str(report.instance), str(report.instance))
-        tell = log.warning if report.state in {State.FAILED, State.BACKOFF} else log.info
-        facts = {"health": report.health.value} if report.health != "none" else {}
-        if not self.alone:
-            tell(report.state.value, container=name, reason=report.reason, **facts)
-        self.journal.add(
-            "transition",
-            container=str(report.instance),
-            before=report.before.value,
-            state=report.state.value,
-            health=report.health.value,
-            reason=report.reason,
-            exit=str(report.exit) if report.exit else None,
-        )
-        self.notifier.send(f"STATUS={name} {report.state.value}: {report.reason}")
-        self.reporter.tell(
-            event="state",
-            name=name,
-            state=report.state.value,
-            health=report.health.value,
-            reason=report.reason,
-        )
+        """Tell everyone what happens."""
+        if isinstance(command, commands.Report) and command.state is State.RUNNING:
+            self._pay(command.instance)
+        self._handler.ready = self._handler.ready or isinstance(command, commands.FleetReady)
+        self.teller.tell(command)
 
     def _views(self) -> Views:
         site = self.machine.site

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final, final
 
 import structlog
@@ -24,10 +24,13 @@ from anchor_supervisor.fleet.model import (
     NotifyProbe,
     Probe,
     TcpProbe,
+    instances,
 )
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
+from anchor_supervisor.runtime.carriers import Carriers
+from anchor_supervisor.runtime.completion import Complete
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.inside import run_inside
@@ -71,6 +74,11 @@ class HostMachine:
     _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
     _runs: dict[InstanceId, HostRun] = field(factory=dict, init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
+    _carriers: Carriers = field(factory=Carriers, init=False)
+    _made_of: dict[InstanceId, Container] = field(factory=dict, init=False)
+    _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
+    _led: set[InstanceId] = field(factory=set, init=False)  # to whom published ports lead
+    _drained: set[InstanceId] = field(factory=set, init=False)
     _spoken: trio.Event = field(factory=trio.Event, init=False)
     # As many starts at a time as there are processors: more only wait for the same kernel locks.
     _workers: trio.CapacityLimiter = field(
@@ -84,6 +92,14 @@ class HostMachine:
     _holds: Holds = field(factory=Holds, init=False)
     _well: set[InstanceId] = field(factory=set, init=False)  # whose last probe said so
     _publishers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
+    _takers: trio.CapacityLimiter = field(
+        factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        """Remember what the fleet's first instances are made of."""
+        fleet = self.site.fleet
+        self._made_of = {one: fleet.containers[one.container] for one in instances(fleet)}
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
         """What the instance holds; None where it was never started, or all is given back."""
@@ -92,6 +108,7 @@ class HostMachine:
     def attach(self, nursery: trio.Nursery) -> None:
         """Carry the containers' output in this nursery."""
         self._nursery = nursery
+        self._carriers.attach(nursery)
 
     async def start(
         self, instance: InstanceId, cancelled: Callable[[], bool] = lambda: False
@@ -109,15 +126,15 @@ class HostMachine:
 
     async def _start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """Take what the instance holds where it has no holdings yet, and bring it up."""
-        first = instance not in self._holdings
+        if instance in self._outdated:
+            await self._carriers.end(instance)
         try:
             run = await trio.to_thread.run_sync(
                 self._bring_up, instance, cancelled, limiter=self._workers
             )
         finally:
-            if first and instance in self._holdings and self._nursery is not None:
-                pump = self._holdings[instance].pump
-                self._nursery.start_soon(pump.run, name=f"output of {instance}")
+            if instance in self._holdings:
+                self._carriers.carry(self._holdings[instance].pump)
         self._runs[instance] = run
         if self._nursery is not None:
             self._nursery.start_soon(self._look_at, instance, run, name=f"look at {instance}")
@@ -131,7 +148,7 @@ class HostMachine:
         """Lead the published ports to a new run, and end the run where that fails."""
         failure: AnchorError | None = None
         try:
-            await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._publishers)
+            await self._lead(instance)
         except AnchorError as error:
             failure = error
         if failure is not None:
@@ -139,16 +156,43 @@ class HostMachine:
             await run.wait()
             raise failure
 
+    async def _lead(self, instance: InstanceId) -> None:
+        """Lead the published ports to an instance that runs; its end undoes it, in this order."""
+        self._led.add(instance)
+        try:
+            await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._publishers)
+        except AnchorError:
+            self._led.discard(instance)
+            raise
+
     def _bring_up(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """In one visit to a worker thread, for each costs half a millisecond."""
-        try:
-            if instance not in self._holdings:
-                self._holdings[instance] = acquire(self.site, instance, self._heard)
-            return bring_up(self.site, self._holdings[instance], self.stdio, cancelled)
-        except OSError as error:
-            if isinstance(error, AnchorError):
-                raise
-            raise KernelError(error.errno or 0, "prepare", error.filename) from error
+        with _told("prepare"):
+            return bring_up(self.site, self._held_by(instance), self.stdio, cancelled)
+
+    def _held_by(self, instance: InstanceId) -> Holdings:
+        """Give what the instance holds, as it is to be from this start on."""
+        container = self._made_of[instance]
+        if instance in self._outdated:
+            self._outdated.discard(instance)
+            self._give_back(instance)
+        holdings = self._holdings.get(instance)
+        if holdings is None:
+            layouts = self.site.layouts
+            holdings = acquire(self.site, instance, container, self._heard)
+            self._holdings[instance] = holdings
+            if self.site.layouts is not layouts:  # others have come or gone meanwhile
+                holdings.rewrite_hosts(self.site)
+        elif holdings.container is not container:
+            holdings.container = container
+        return holdings
+
+    def _give_back(self, instance: InstanceId) -> None:
+        holdings = self._holdings.pop(instance, None)
+        if holdings is not None:
+            self.site.forget(instance)
+            with _told("give back"):
+                holdings.release()
 
     async def _look_at(self, instance: InstanceId, run: HostRun) -> None:
         """Look once at a run that is ready, or has had the time, for what will go wrong."""
@@ -174,7 +218,9 @@ class HostMachine:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
         self._holds.end(instance)
         self._well.discard(instance)
-        if self._holdings[instance].container.ports:
+        self._drained.discard(instance)
+        if instance in self._led:
+            self._led.discard(instance)
             await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
 
     def permanent(self, error: AnchorError) -> bool:
@@ -249,20 +295,62 @@ class HostMachine:
         return max(0.0, deadline - trio.current_time())
 
     async def drain(self, instance: InstanceId) -> None:
-        """Lead nothing new to the published ports of the instance."""
-        await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
+        """Lead nothing new to the published ports of the instance, for the rest of its run."""
+        self._drained.add(instance)
+        if instance in self._led:
+            self._led.discard(instance)
+            await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
 
     def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
         """Remember what the instance is made of from its next start on."""
-        raise NotImplementedError
+        self._made_of[instance] = container
+        if fresh and instance in self._holdings:
+            self._outdated.add(instance)
 
     async def refresh(self, instance: InstanceId, container: Container) -> None:
-        """Bring the limits and files of a running instance in line."""
-        raise NotImplementedError
+        """Bring the limits, files and published ports of a running instance in line."""
+        self._made_of[instance] = container
+        holdings = self._holdings.get(instance)
+        if holdings is None:
+            return  # it has just been given back
+        await trio.to_thread.run_sync(
+            holdings.refresh, container, self.site.fleet.limits, limiter=self._takers
+        )
+        run = self._runs.get(instance)
+        running = run is not None and not run.ended
+        if container.ports and running and instance not in self._led | self._drained:
+            await self._lead(instance)
 
     async def remove(self, instance: InstanceId) -> None:
-        """Give back all that the instance holds."""
-        raise NotImplementedError
+        """Give back all that the instance holds.
+
+        What it is to be made of may have been said again since this was asked for.
+        """
+        self.failures.pop(instance, None)
+        self._outdated.discard(instance)
+        self._runs.pop(instance, None)
+        await self._carriers.end(instance)
+        await trio.to_thread.run_sync(self._give_back, instance, limiter=self._takers)
+
+    def reconfigure(self, wanted: Complete) -> None:
+        """Make room for another fleet of that name; what runs goes on. Blocks, for a worker thread.
+
+        Raises AnchorError, and then nothing has changed.
+        """
+        self.site.reconfigure(wanted)
+        for instance, holdings in list(self._holdings.items()):
+            try:
+                holdings.rewrite_hosts(self.site)
+            except AnchorError as error:
+                log.warning("/etc/hosts is out of date", container=str(instance), why=str(error))
+
+    def in_use(self, known: Collection[InstanceId]) -> list[tuple[InstanceId, Container]]:
+        """What the instances are made of, and those that are to be; forget all but the known."""
+        for gone in self._made_of.keys() - known:
+            del self._made_of[gone]
+        in_use = list(self._made_of.items())
+        in_use += [(one, held.container) for one, held in list(self._holdings.items())]
+        return in_use
 
     def exec_context(self, instance: InstanceId) -> ExecContext:
         """What a new process of this running instance must be like."""
@@ -288,7 +376,7 @@ class HostMachine:
         if holdings is None:
             message = f"`{instance}` has not been started yet, so it has no root"
             raise Refused(message, hint=f"`anchor why {instance}` says what it waits for")
-        layers = self.site.layers[instance.container]
+        layers = self.site.layers[holdings.container.image]
         run, hold = self._runs.get(instance), self._holds.number(instance)
         return root_facts(self.site, holdings, layers, run, state, hold)
 
@@ -329,5 +417,17 @@ class HostMachine:
 
     def _heard(self, instance: InstanceId, stream: str, data: bytes) -> None:
         self.listener(instance, stream, data)
-        self._spoken.set()
-        self._spoken = trio.Event()
+        if data:  # the end of a run says nothing new, and may be told from a worker thread
+            self._spoken.set()
+            self._spoken = trio.Event()
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell the system's failures as ours."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, AnchorError):
+            raise
+        raise KernelError(error.errno or 0, what, error.filename) from error

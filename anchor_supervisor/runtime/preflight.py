@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
@@ -36,7 +36,7 @@ from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
 from anchor_supervisor.kernel.mount import open_beneath
-from anchor_supervisor.network.plan import NetworkPlan
+from anchor_supervisor.network.plan import PublishedPort
 from anchor_supervisor.network.ports import reserve
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import command
@@ -99,13 +99,13 @@ def look(fleet: Fleet) -> Findings:
     return Findings(tuple(wrong), tuple(unfit), tuple(warnings))
 
 
-def require_ports(fleet: Fleet, plan: NetworkPlan) -> None:
-    """Check that nobody else has a port that the fleet publishes.
+def require_ports(fleet: Fleet, ports: Iterable[PublishedPort]) -> None:
+    """Check that nobody else has one of these ports that the fleet publishes.
 
     Raises UnfitHostError with every one that is in use.
     """
     problems = []
-    for port in plan.ports:
+    for port in ports:
         try:
             reserve(port).close()
         except NetworkError as error:

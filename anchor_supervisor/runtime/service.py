@@ -14,7 +14,7 @@ import trio
 from attrs import field, frozen
 
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
+from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode, instances
 from anchor_supervisor.kernel.mount import private_mount_namespace
 from anchor_supervisor.kernel.process import raise_open_files, refuse_dumps
 from anchor_supervisor.observability import places
@@ -37,6 +37,7 @@ from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.site import open_site
 from anchor_supervisor.runtime.supervisor import Outcome
 from anchor_supervisor.runtime.sweep import remove_volumes, sweep_locked
+from anchor_supervisor.runtime.telling import Names, Teller
 from anchor_supervisor.supervision.status import Status
 
 log = structlog.get_logger("fleet")
@@ -53,7 +54,7 @@ class Options:
     remove the log directory at the end. `check_programs`: refuse the fleet where an image lacks a
     container's program. `layers`: these directories are the containers' images, whatever the fleet
     says. `written` is shown what the containers have written once the fleet is done, from a worker
-    thread.
+    thread. `limits` was asked for beside the file, and wins over it whenever that is read again.
     """
 
     quiet: bool = False
@@ -66,6 +67,7 @@ class Options:
     check_programs: bool = True
     layers: Mapping[str, Layers] | None = None
     written: Callable[[Written], None] | None = None
+    limits: LimitsMode | None = None
 
 
 @final
@@ -117,7 +119,7 @@ def _supervise(
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)
         # Before the first word is logged: standard output is the containers' own.
-        listener = _open_screens(fleet, options, life)
+        listener, renamed = _open_screens(fleet, options, life)
         with interruptions.ending_the_block():
             site = life.enter_context(
                 open_site(fleet, options.layers, check_programs=options.check_programs)
@@ -126,16 +128,23 @@ def _supervise(
             log.warning("swept what a dead supervisor left", what=what)
         environment = dict(os.environ)
         machine = HostMachine(site, listener, options.stdio)
-        whole = Life(
-            machine,
+        teller = Teller(
             reporter,
             EventLog(Journal(places.fleet_log_dir(fleet.name))),
             Notifier.from_environment(environment),
+            quiet=options.stdio is not None,
+            full_names=options.log_format is LogFormat.JSON,
+            renamed=renamed,
+        )
+        whole = Life(
+            machine,
+            teller,
             interruptions,
+            environment,
             watchdog_interval(environment),
             alone=options.stdio is not None,
             stops_at_once=options.stops_at_once,
-            full_names=options.log_format is LogFormat.JSON,
+            limits=options.limits,
             written=options.written,
         )
         outcome = trio.run(whole.run)
@@ -154,15 +163,20 @@ def own_mount_namespace() -> None:
     private_mount_namespace()
 
 
-def _open_screens(fleet: Fleet, options: Options, life: ExitStack) -> Listener:
-    """Connect our own lines to standard error and the containers' to standard output."""
+def _open_screens(
+    fleet: Fleet, options: Options, life: ExitStack
+) -> tuple[Listener, Callable[[Names], None]]:
+    """Connect our own lines to standard error and the containers' to standard output.
+
+    Returns who is told what containers say, and who is told what to call them.
+    """
     errors = Screen(2)
     life.callback(errors.close)
     form = options.log_format or LogFormat.CONSOLE
     color = wants_color(sys.stderr) if options.color is None else options.color
     configure(form, color=color, stream=cast("TextIO", errors), quiet=options.quiet)
     if not options.output:
-        return _nobody_listens
+        return _nobody_listens, lambda _: None
     screen = Screen(1)
     life.callback(screen.close)
     pairs = [(instance.container, instance.replica) for instance in instances(fleet)]
@@ -175,7 +189,7 @@ def _open_screens(fleet: Fleet, options: Options, life: ExitStack) -> Listener:
         if lines:
             screen.put(lines)
 
-    return show
+    return show, prefixer.show
 
 
 def _nobody_listens(_instance: InstanceId, _stream: str, _data: bytes) -> None:

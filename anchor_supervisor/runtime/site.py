@@ -1,44 +1,65 @@
 """What all containers of a running fleet share on this host: directories, images, network, cgroup.
 
-Opened once the fleet's lock is held, given back when the fleet is done.
+Opened once the fleet's lock is held, given back when the fleet is done. While the fleet changes,
+what its containers were made by stands beside what they are to be made by: images stay held and
+bridges stay up until nobody uses them any more.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import final
 
 import structlog
-from attrs import define, field
+from attrs import define, field, frozen
 
-from anchor_supervisor.fleet.model import Fleet, InstanceId
-from anchor_supervisor.images.model import Image
-from anchor_supervisor.images.store import Store
+from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init
 from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
-from anchor_supervisor.network.names import Names
-from anchor_supervisor.network.plan import NetworkPlan, plan_network
+from anchor_supervisor.network.leases import Leases, NetworkLease
+from anchor_supervisor.network.names import HostsLine, Names
+from anchor_supervisor.network.plan import (
+    Bridge,
+    NetworkPlan,
+    plan_network,
+    standing_bridges,
+)
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.runtime import preflight
+from anchor_supervisor.runtime.completion import Complete, complete
 from anchor_supervisor.runtime.id_ranges import IdRanges
-from anchor_supervisor.runtime.limits import (
-    end_cgroup,
-    enforced_limits,
-    fleet_cgroup,
-    make_fleet_cgroup,
-)
-from anchor_supervisor.runtime.provisions import provisions
+from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
 
 log = structlog.get_logger("host")
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+@final
+@frozen(eq=False)
+class Layout:
+    """A fleet, and its networks on this machine."""
+
+    fleet: Fleet
+    plan: NetworkPlan
+    names: Names
+
+    def suits(self, container: Container) -> bool:
+        """Whether a container is on the networks that this says."""
+        own = self.fleet.containers.get(container.name)
+        return own is not None and (own.networks, own.network_mode) == (
+            container.networks,
+            container.network_mode,
+        )
 
 
 @final
@@ -47,33 +68,47 @@ class Site:
     """Shared by every start of the fleet; its methods may be called from worker threads.
 
     `hidden` are the supervisor's own directories, masked where a container sees the host's root.
-    `init` is a descriptor of our small init. `layers` are by container name, and so are `images`,
-    for those that came from the store. `fleet` is complete with what the images say.
+    `init` is a descriptor of our small init. `layers` are the directories of every image in use.
+    `layouts`: the present one first, then those that containers still run by.
     """
 
-    fleet: Fleet
     run: Path
     writable: Path
     data: Path
     ids: IdRanges
     cgroup: Cgroup
-    plan: NetworkPlan
-    names: Names
     network: FleetNetwork
-    layers: dict[str, Layers]
-    images: dict[str, Image]
+    layouts: tuple[Layout, ...]
+    layers: dict[Image, Layers]
     init: int
     resolv_conf: str
     hidden: tuple[str, ...]
     enforced: frozenset[str]
     warnings: tuple[str, ...]
+    _held: list[tuple[frozenset[Image], ExitStack]]
+    _up: tuple[NetworkPlan, tuple[Bridge, ...]] | None
     # The network room wants one caller at a time; it is called from several workers here.
     _network_lock: threading.Lock = field(factory=threading.Lock, init=False)
 
-    def attach(self, instance: InstanceId, net: int) -> None:
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet as it is to be: complete with what the images say."""
+        return self.layouts[0].fleet
+
+    @property
+    def plan(self) -> NetworkPlan:
+        """The fleet's networks as they are to be."""
+        return self.layouts[0].plan
+
+    def attach(self, instance: InstanceId, container: Container, net: int) -> None:
         """Give the instance its interfaces in the network namespace `net`."""
         with self._network_lock:
-            self.network.attach(instance, net)
+            self.network.attach(instance, net, self._layout(instance, container).plan)
+
+    def forget(self, instance: InstanceId) -> None:
+        """Drop what the network knows of an instance that is no more."""
+        with self._network_lock:
+            self.network.forget(instance)
 
     def publish(self, instance: InstanceId) -> None:
         """Lead the instance's published ports to it: it runs."""
@@ -87,12 +122,117 @@ class Site:
 
     def address(self, instance: InstanceId) -> str | None:
         """The instance's first address; None where it has no network of the fleet's."""
-        address = self.plan.target(instance)
+        address = self.network.address(instance)
         return None if address is None else str(address)
+
+    def names(self, instance: InstanceId, container: Container) -> tuple[HostsLine, ...]:
+        """The addresses and names that the instance, made of this container, can reach."""
+        return self._layout(instance, container).names.seen_by(instance)
+
+    def planned(self, fleet: Fleet) -> NetworkPlan:
+        """Plan the networks of the fleet as it may become. Raises AnchorError for what cannot be.
+
+        Also where somebody else has a port of it.
+        """
+        with self._network_lock:
+            plan = plan_network(
+                fleet,
+                self.plan.identity,
+                used_networks(self.plan.identity),
+                self._leases(fleet),
+                beside=[layout.plan for layout in self.layouts],
+                surge=True,
+            )
+            preflight.require_ports(fleet, self.network.strange_ports(plan))
+            return plan
+
+    def reconfigure(self, wanted: Complete) -> None:
+        """Be a site for another fleet of that name too, and hold its images. Blocks.
+
+        What runs goes on as it is. Raises AnchorError, and then nothing has changed.
+        """
+        plan = self.planned(wanted.fleet)
+        make_fleet_cgroup(plan.identity, wanted.fleet)
+        with self._network_lock:
+            self._put_up(plan, self.layouts)
+            self.layouts = (Layout(wanted.fleet, plan, Names(plan)), *self.layouts)
+        self.layers |= wanted.layers
+        if wanted.held is not None:
+            self._held.insert(0, (frozenset(wanted.layers), wanted.held))
+        self.enforced = enforced_limits(self.cgroup)
+        self.warnings = wanted.warnings
+
+    def settle(self, in_use: Collection[tuple[InstanceId, Container]]) -> None:
+        """Let go of the networks and images that neither the fleet nor any of these uses. Blocks.
+
+        Raises NetworkError.
+        """
+        with self._network_lock:
+            needed = {id(self._layout(*one)) for one in in_use}
+            kept = [layout for layout in self.layouts[1:] if id(layout) in needed]
+            if len(kept) + 1 < len(self.layouts):
+                self._put_up(self.plan, kept)
+                self.layouts = (self.layouts[0], *kept)
+        images = {container.image for _, container in in_use}
+        self._let_go(images.union(one.image for one in self.fleet.containers.values()))
 
     def complain(self, sentence: str) -> None:
         """Say that output could not be stored."""
         log.warning(sentence)
+
+    def _layout(self, instance: InstanceId, container: Container) -> Layout:
+        """Find the newest layout with a place for the instance as this container wants it."""
+        suitable = (
+            layout
+            for layout in self.layouts
+            if layout.suits(container) and instance in layout.plan.endpoints
+        )
+        return next(suitable, self.layouts[0])
+
+    def _leases(self, fleet: Fleet) -> Leases:
+        """What each network has now; of several, that which fits what the fleet declares."""
+        leases: dict[str, NetworkLease] = {}
+        for layout in reversed(self.layouts):
+            for name, lease in layout.plan.leases.items():
+                network = fleet.networks.get(name)
+                declared = None if network is None else network.subnet
+                if name not in leases or declared is None or _is_subnet(declared, lease.subnet):
+                    leases[name] = lease
+        return leases
+
+    def _put_up(self, plan: NetworkPlan, beside: Collection[Layout]) -> None:
+        """Bring the machine in line with a plan; put the present one back where that fails."""
+        plans = [layout.plan for layout in beside]
+        wanted = plan, standing_bridges([plan, *plans])
+        if wanted == self._up:
+            return
+        self._up = None
+        try:
+            report = self.network.up(plan, plans)
+        except AnchorError:
+            present, *others = [layout.plan for layout in self.layouts]
+            try:
+                self.network.up(present, others)
+            except AnchorError as error:
+                log.exception("the networks could not be put back", why=str(error))
+            raise
+        self._up = wanted
+        if report.enabled_forwarding:
+            log.info("enabled net.ipv4.ip_forward, for containers to reach out")
+
+    def _let_go(self, in_use: set[Image]) -> None:
+        """Drop the holds on images that nobody uses, or that a newer hold is on as well."""
+        kept = []
+        for images, held in self._held:
+            if images & in_use:
+                kept.append((images, held))
+            else:
+                held.close()
+            in_use = in_use - images
+        self._held[:] = kept
+        held_images = frozenset[Image]().union(*(images for images, _ in kept))
+        for image in set(self.layers) - held_images:
+            del self.layers[image]
 
 
 @contextmanager
@@ -109,47 +249,49 @@ def open_site(
     identity = places.fleet_id(fleet.name)
     with ExitStack() as opened:
         make_private(data)
-        findings = preflight.look(fleet)
-        findings.refuse()
-        images: Mapping[str, Image] = {}
-        if layers is None:
-            store = Store(data)
-            lease = opened.enter_context(
-                store.lease(f"fleet {fleet.name}", outlived_by=fleet_cgroup(identity).path)
-            )
-            found = provisions(fleet, store, lease)
-            fleet, layers, images = found.fleet, found.layers, found.images
-        if check_programs:
-            preflight.require_commands(fleet, layers)
-        cgroup = make_fleet_cgroup(identity, fleet)
+        ready = complete(fleet, layers, check_programs=check_programs)
+        held = [] if ready.held is None else [(frozenset(ready.layers), ready.held)]
+        opened.callback(_close_all, held)
+        cgroup = make_fleet_cgroup(identity, ready.fleet)
         opened.callback(end_cgroup, cgroup)
         network = FleetNetwork(identity)
         opened.callback(network.down)
-        plan = plan_network(fleet, identity, used_networks(identity))
-        preflight.require_ports(fleet, plan)
+        plan = plan_network(ready.fleet, identity, used_networks(identity))
+        preflight.require_ports(ready.fleet, plan.ports)
         report = network.up(plan)
         if report.enabled_forwarding:
             log.info("enabled net.ipv4.ip_forward, for containers to reach out")
         init = open_init()
         opened.callback(os.close, init)
         yield Site(
-            fleet=fleet,
             run=run,
             writable=data / "fleets" / identity,
             data=data,
             ids=IdRanges(places.run_dir() / "ids", identity),
             cgroup=cgroup,
-            plan=plan,
-            names=Names(plan),
             network=network,
-            layers=dict(layers),
-            images=dict(images),
+            layouts=(Layout(ready.fleet, plan, Names(plan)),),
+            layers=dict(ready.layers),
             init=init,
             resolv_conf=_resolv_conf(),
             hidden=(str(places.run_dir()), str(data)),
             enforced=enforced_limits(cgroup),
-            warnings=findings.warnings,
+            warnings=ready.warnings,
+            held=held,
+            up=(plan, standing_bridges([plan])),
         )
+
+
+def _close_all(held: list[tuple[frozenset[Image], ExitStack]]) -> None:
+    with ExitStack() as closing:
+        for _, one in held:
+            closing.push(one)
+
+
+def _is_subnet(declared: str, subnet: IPv4Network) -> bool:
+    with suppress(ValueError):
+        return IPv4Network(declared) == subnet
+    return False
 
 
 def _resolv_conf() -> str:

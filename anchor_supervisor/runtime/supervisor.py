@@ -134,6 +134,7 @@ class Supervisor:
     troubles: dict[InstanceId, str] = field(factory=dict, init=False)  # what could not be done last
     _acting: Counter[InstanceId] = field(factory=Counter, init=False)
     _removals: dict[InstanceId, trio.Event] = field(factory=dict, init=False)
+    _due: events.Tick = field(factory=events.Tick, init=False)  # ours, which nobody has posted
     _changed: trio.Event = field(factory=trio.Event, init=False)
     _posted: int = field(default=0, init=False)
     _handled: int = field(default=0, init=False)
@@ -192,14 +193,15 @@ class Supervisor:
     async def _loop(self, nursery: trio.Nursery) -> Outcome:
         while self._outcome is None:
             event = await self._next_event()
+            posted = event is not self._due
             for command in self.core.handle(event, trio.current_time()):
                 self.observer(command)
                 self._perform(command, nursery)
-            self._handled += not isinstance(event, events.Tick)
-            self._wake()
+            self._handled += posted
+            self.wake()
         return self._outcome
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Let everyone look who waits for something to change."""
         self._changed.set()
         self._changed = trio.Event()
@@ -211,7 +213,7 @@ class Supervisor:
         deadline = self.core.next_deadline()
         with trio.move_on_at(math.inf if deadline is None else deadline):
             return await self._inbox.receive()
-        return events.Tick()
+        return self._due
 
     def _perform(self, command: commands.Command, nursery: trio.Nursery) -> None:
         match command:
@@ -346,4 +348,4 @@ class Supervisor:
             self._acting[instance] -= 1
             if not self._acting[instance]:
                 del self._acting[instance]
-            self._wake()
+            self.wake()

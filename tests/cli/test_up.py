@@ -13,7 +13,7 @@ import pytest
 from anchor_supervisor.cli import up as program
 from anchor_supervisor.cli.main import main
 from anchor_supervisor.errors import ControlError
-from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind
+from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, LimitsMode
 from anchor_supervisor.runtime.detach import Background, Reporter
 
 SHOP = Fleet("shop", {"web": Container("web", Image(ImageKind.HOST, "host"))}, {})
@@ -123,10 +123,10 @@ def test_the_options(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """-f, ./fleet.toml without it, --wait-timeout, --limits; what is wrong exits 2."""
-    given: list[tuple[str, str, float, bool]] = []
+    given: list[tuple[str, str, float, bool, LimitsMode | None]] = []
 
-    def noted(fleet: Fleet, *, timeout: float, build: bool) -> int:
-        given.append((fleet.name, fleet.limits.value, timeout, build))
+    def noted(fleet: Fleet, *, timeout: float, build: bool, limits: LimitsMode | None) -> int:
+        given.append((fleet.name, fleet.limits.value, timeout, build, limits))
         return 0
 
     monkeypatch.setattr(program, "up", noted)
@@ -136,7 +136,10 @@ def test_the_options(
     assert main(["up"]) == 0
     words = ["-f", "shop.toml", "--wait-timeout", "2m", "--limits", "best-effort", "--build"]
     assert main(["up", *words]) == 0
-    assert given == [("fleet", "strict", 60.0, False), ("shop", "best-effort", 120.0, True)]
+    assert given == [
+        ("fleet", "strict", 60.0, False, None),
+        ("shop", "best-effort", 120.0, True, LimitsMode.BEST_EFFORT),
+    ]
     assert main(["up", "--wait-timeout", "soon"]) == 2
     assert "--wait-timeout" in capsys.readouterr().err
     assert main(["up", "-f", "gone.toml"]) == 2
@@ -152,7 +155,7 @@ def test_the_childs_errors_reach_the_parent(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(service, "supervise", refuse)
     reader, writer = os.pipe()
-    assert program._supervise(SHOP, Reporter(writer), None) == 2
+    assert program._supervise(SHOP, Reporter(writer), None, None) == 2
     os.close(writer)
     news = json.loads(os.read(reader, 4096))
     os.close(reader)

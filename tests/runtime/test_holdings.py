@@ -100,14 +100,14 @@ def test_whatever_cannot_be_taken_nothing_is_held(
         with monkeypatch.context() as patched:
             FAILURES[what](patched)
             with pytest.raises(KernelError, match="No space left on device"):
-                acquire(site, WEB, _nobody)
+                acquire(site, WEB, site.fleet.containers["web"], _nobody)
         assert _held(workshop, site) == before
         _exercise(site)
         assert _held(workshop, site) == before
 
 
 def _exercise(site: Site) -> None:
-    acquire(site, WEB, _nobody).release()
+    acquire(site, WEB, site.fleet.containers["web"], _nobody).release()
 
 
 def _nobody(_instance: InstanceId, _stream: str, _data: bytes) -> None:
@@ -130,7 +130,7 @@ def test_a_release_stops_at_nothing(workshop: Workshop, monkeypatch: pytest.Monk
     with workshop.site(workshop.fleet()) as site:
         _exercise(site)
         before = _held(workshop, site)
-        held = acquire(site, WEB, _nobody)
+        held = acquire(site, WEB, site.fleet.containers["web"], _nobody)
         close = OutputPump.close
 
         def closed(pump: OutputPump) -> None:

@@ -259,8 +259,8 @@ def test_a_port_that_somebody_has_is_told(write: Write, rootfs: Path) -> None:
         )
         plan = plan_network(fleet, "0000000", used_networks("0000000"))
         with pytest.raises(UnfitHostError) as caught:
-            preflight.require_ports(fleet, plan)
+            preflight.require_ports(fleet, plan.ports)
     problem = only(caught.value.problems)
     assert str(number) in problem.message
     assert placed(problem) == ("fleet.toml", 4)
-    preflight.require_ports(fleet, plan)
+    preflight.require_ports(fleet, plan.ports)
