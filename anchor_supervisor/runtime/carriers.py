@@ -8,7 +8,7 @@ import trio
 from attrs import define, field
 
 from anchor_supervisor.fleet.model import InstanceId
-from anchor_supervisor.runtime.output import OutputPump
+from anchor_supervisor.runtime.output import Listener, OutputPump
 
 
 @final
@@ -32,8 +32,10 @@ class _Carrier:
 @final
 @define(eq=False)
 class Carriers:
-    """Everything here is done on the loop's own thread."""
+    """Everything here is done on the loop's own thread. `listener` hears every chunk."""
 
+    listener: Listener
+    _spoken: trio.Event = field(factory=trio.Event, init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
     _carriers: dict[InstanceId, _Carrier] = field(factory=dict, init=False)
 
@@ -55,3 +57,14 @@ class Carriers:
             carrier.scope.cancel()
             await carrier.over.wait()
             carrier.pump.close()
+
+    def heard(self, instance: InstanceId, stream: str, data: bytes) -> None:
+        """Pass a chunk on. The end of a run, which says nothing, may be told by any thread."""
+        self.listener(instance, stream, data)
+        if data:
+            self._spoken.set()
+            self._spoken = trio.Event()
+
+    async def more(self) -> None:
+        """Return when some container has said something."""
+        await self._spoken.wait()

@@ -31,6 +31,7 @@ from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
+from anchor_supervisor.runtime.held_facts import exec_facts, held_facts
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.inside import run_inside
@@ -38,7 +39,6 @@ from anchor_supervisor.runtime.line_watch import probe_log
 from anchor_supervisor.runtime.notify_socket import probe_notify
 from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.probes import probe_port
-from anchor_supervisor.runtime.recipe import container_powers
 from anchor_supervisor.runtime.root_facts import root_facts
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
@@ -52,6 +52,10 @@ log = structlog.get_logger("machine")
 
 SETTLING: Final = 1.0
 """Seconds after which a program that nobody probes should have set up its signal handlers."""
+
+
+def _crew() -> trio.CapacityLimiter:
+    return trio.CapacityLimiter(max(2, os.cpu_count() or 1))
 
 
 def _warn(instance: InstanceId, warning: str) -> None:
@@ -74,30 +78,24 @@ class HostMachine:
     _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
     _runs: dict[InstanceId, HostRun] = field(factory=dict, init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
-    _carriers: Carriers = field(factory=Carriers, init=False)
+    _carriers: Carriers = field(init=False)
     _made_of: dict[InstanceId, Container] = field(factory=dict, init=False)
     _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
     _led: set[InstanceId] = field(factory=set, init=False)  # to whom published ports lead
     _drained: set[InstanceId] = field(factory=set, init=False)
-    _spoken: trio.Event = field(factory=trio.Event, init=False)
     # As many starts at a time as there are processors: more only wait for the same kernel locks.
-    _workers: trio.CapacityLimiter = field(
-        factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
-    )
+    _workers: trio.CapacityLimiter = field(factory=_crew, init=False)
     # Apart from those, since a start may take minutes (a root is copied): neither a probe, which
     # has a time limit, nor the end of a run may stand behind it.
-    _probers: trio.CapacityLimiter = field(
-        factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
-    )
+    _probers: trio.CapacityLimiter = field(factory=_crew, init=False)
     _holds: Holds = field(factory=Holds, init=False)
     _well: set[InstanceId] = field(factory=set, init=False)  # whose last probe said so
     _publishers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
-    _takers: trio.CapacityLimiter = field(
-        factory=lambda: trio.CapacityLimiter(max(2, os.cpu_count() or 1)), init=False
-    )
+    _takers: trio.CapacityLimiter = field(factory=_crew, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Remember what the fleet's first instances are made of."""
+        self._carriers = Carriers(self.listener)
         fleet = self.site.fleet
         self._made_of = {one: fleet.containers[one.container] for one in instances(fleet)}
 
@@ -146,15 +144,15 @@ class HostMachine:
 
     async def _publish(self, instance: InstanceId, run: HostRun) -> None:
         """Lead the published ports to a new run, and end the run where that fails."""
-        failure: AnchorError | None = None
         try:
             await self._lead(instance)
         except AnchorError as error:
             failure = error
-        if failure is not None:
-            run.signal("KILL")
-            await run.wait()
-            raise failure
+        else:
+            return
+        run.signal("KILL")
+        await run.wait()
+        raise failure
 
     async def _lead(self, instance: InstanceId) -> None:
         """Lead the published ports to an instance that runs; its end undoes it, in this order."""
@@ -179,7 +177,7 @@ class HostMachine:
         holdings = self._holdings.get(instance)
         if holdings is None:
             layouts = self.site.layouts
-            holdings = acquire(self.site, instance, container, self._heard)
+            holdings = acquire(self.site, instance, container, self._carriers.heard)
             self._holdings[instance] = holdings
             if self.site.layouts is not layouts:  # others have come or gone meanwhile
                 holdings.rewrite_hosts(self.site)
@@ -310,15 +308,13 @@ class HostMachine:
     async def refresh(self, instance: InstanceId, container: Container) -> None:
         """Bring the limits, files and published ports of a running instance in line."""
         self._made_of[instance] = container
-        holdings = self._holdings.get(instance)
-        if holdings is None:
+        if (holdings := self._holdings.get(instance)) is None:
             return  # it has just been given back
         await trio.to_thread.run_sync(
             holdings.refresh, container, self.site.fleet.limits, limiter=self._takers
         )
-        run = self._runs.get(instance)
-        running = run is not None and not run.ended
-        if container.ports and running and instance not in self._led | self._drained:
+        runs = instance in self._runs and not self._runs[instance].ended
+        if container.ports and runs and instance not in self._led | self._drained:
             await self._lead(instance)
 
     async def remove(self, instance: InstanceId) -> None:
@@ -354,21 +350,7 @@ class HostMachine:
 
     def exec_context(self, instance: InstanceId) -> ExecContext:
         """What a new process of this running instance must be like."""
-        run = self._runs[instance]
-        process = run.process
-        powers = container_powers(run.holdings.container)
-        return ExecContext(
-            name=str(instance),
-            pid=run.pid,
-            cgroup=str(run.holdings.cgroup.path),
-            environment=[f"{key}={value}" for key, value in process.environment.items()],
-            uid=process.uid,
-            gid=process.gid,
-            groups=list(process.groups),
-            capabilities=powers.bounding,
-            working_dir=process.working_dir,
-            no_new_privileges=powers.no_new_privileges,
-        )
+        return exec_facts(self._runs[instance])
 
     def root_context(self, instance: InstanceId, state: State) -> RootContext:
         """Where the instance's root is, for who copies from and to it."""
@@ -387,20 +369,11 @@ class HostMachine:
     def facts(self, instance: InstanceId) -> dict[str, object]:
         """What this host holds for an instance, for `inspect`."""
         holdings = self._holdings.get(instance)
-        if holdings is None:
-            return {}
-        return {
-            "cgroup": str(holdings.cgroup.path),
-            "writable_layer": str(holdings.writable),
-            "run_directory": str(holdings.directory),
-            "hostname": holdings.hostname,
-            "first_id": holdings.ids.first if holdings.ids else None,
-            "ids": holdings.ids.count if holdings.ids else None,
-        }
+        return {} if holdings is None else held_facts(holdings)
 
     async def more_output(self) -> None:
         """Return when some container has said something."""
-        await self._spoken.wait()
+        await self._carriers.more()
 
     def release(self) -> None:
         """Kill what still runs and give everything back. Blocking; for the very end."""
@@ -414,12 +387,6 @@ class HostMachine:
             except (AnchorError, OSError) as error:
                 log.warning("could not give back", container=str(instance), error=str(error))
         self._holdings.clear()
-
-    def _heard(self, instance: InstanceId, stream: str, data: bytes) -> None:
-        self.listener(instance, stream, data)
-        if data:  # the end of a run says nothing new, and may be told from a worker thread
-            self._spoken.set()
-            self._spoken = trio.Event()
 
 
 @contextmanager
