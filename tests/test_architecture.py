@@ -61,7 +61,7 @@ TESTED_ELSEWHERE: Final = {
     "end_to_end/test_crash.py": ["cli/down.py"],
     "end_to_end/test_foreground.py": ["runtime/life.py"],
     "end_to_end/test_verbs.py": [
-        *("cli/doctor.py", "cli/exec_.py", "cli/inspect.py", "cli/machine.py"),
+        *("cli/doctor.py", "cli/exec_.py", "cli/inspect.py"),
     ],
     "cli/test_images.py": [
         *("cli/history.py", "cli/image_words.py", "cli/prune.py", "cli/rmi.py", "cli/tag.py"),
@@ -72,7 +72,7 @@ TESTED_ELSEWHERE: Final = {
         *("cli/plan_words.py", "cli/scale.py", "cli/times.py", "cli/wanted.py"),
     ],
     "cli/test_verbs.py": [
-        *("cli/actions.py", "cli/kill.py", "cli/logs.py", "cli/ps.py"),
+        *("cli/actions.py", "cli/kill.py", "cli/logs.py"),
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),
     ],
     "control/test_fleets.py": ["control/address.py"],
