@@ -15,6 +15,7 @@ COLOURS: Final = {
     "oom": "31",
     "memory-high": "33",
     "throttled": "33",
+    "deaf": "33",
     "pressure": "33",
     "done": "32",
     "paused": "31",

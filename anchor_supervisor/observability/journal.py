@@ -2,7 +2,8 @@
 
 ``transition`` is a change of an instance's state or health; ``update`` the end of a container's
 update; ``oom``, ``memory-high``, ``throttled`` and ``pressure`` what the kernel says of its memory
-and processor; ``refresh`` a change taken over while it runs; ``clock`` that the wall clock was set.
+and processor; ``refresh`` a change taken over while it runs; ``deaf`` that its stop signal does
+nothing; ``clock`` that the wall clock was set.
 Entries outlive the supervisor that wrote them, and the fleet.
 
 Standard library only, no clock: the caller gives the time. The disk's troubles are never raised.

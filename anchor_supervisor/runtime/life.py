@@ -85,6 +85,7 @@ class Life:
         """Bring the fleet up, keep it, and give back what its containers held."""
         fleet = self.machine.site.fleet
         self.teller.name(fleet)
+        self.machine.warned = self.teller.deaf
         for warning in self.machine.site.warnings:
             self.teller.warn(warning)
         self._supervisor = Supervisor(Core(fleet), self.machine, self._observe)

@@ -13,7 +13,7 @@ import structlog
 from attrs import define, field
 
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import Fleet, instances
+from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
 from anchor_supervisor.observability.terminal import display_names
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.event_log import EventLog
@@ -56,6 +56,12 @@ class Teller:
         """Pass a warning on, before anything has begun."""
         log.warning(warning)
         self.reporter.tell(event="warning", message=warning)
+
+    def deaf(self, instance: InstanceId, warning: str) -> None:
+        """Tell that a stop of a container that runs would end in a kill."""
+        if not self.quiet:
+            log.warning(warning, container=self._shown.get(str(instance), str(instance)))
+        self.journal.add("deaf", container=str(instance), reason=warning)
 
     def tell(self, command: commands.Command) -> None:
         """Tell of one command, where it is one that tells something."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from console import Console, Row
+from waiting import eventually
 
 pytestmark = pytest.mark.root
 
@@ -100,7 +101,7 @@ health = {{ exec = ["true"] }}
 
 @pytest.mark.native
 def test_who_will_not_stop_is_known_before(console: Console, rootfs: Path) -> None:
-    """`why` names it and the remedy while it runs; the stop ends as they say."""
+    """`why` and the journal name it and the remedy while it runs; the stop ends as they say."""
     fleet = console.write(
         "shop.toml",
         container(rootfs, SLEEP, "init = false", "stop = { grace = '1s' }")
@@ -112,6 +113,13 @@ def test_who_will_not_stop_is_known_before(console: Console, rootfs: Path) -> No
     assert words in " ".join(why.split())
     assert "`init = true` would help" in " ".join(why.split())
     assert "a kill" not in console.anchor("why", "polite").out
+    eventually(
+        lambda: [one for one in console.journal("shop") if one["event"] == "deaf"],
+        what="the journal has it",
+    )
+    [deaf] = [one for one in console.journal("shop") if one["event"] == "deaf"]
+    assert deaf["container"] == "web.1"
+    assert deaf["reason"].startswith(words)
     assert console.anchor("stop", "web").code == 0
     assert console.rows(fleet)["web.1"]["signal"] == 9
     console.down(fleet)

@@ -60,6 +60,21 @@ def test_names_grow_with_the_fleet(tmp_path: Path) -> None:
     assert renamed == [{"web.1": "web"}]
 
 
+def test_who_is_deaf_to_its_stop_signal_is_told(tmp_path: Path) -> None:
+    """To the journal always; to the log where it is not one command's own terminal."""
+    words = "its process 1 does not handle TERM"
+    with told(tmp_path) as (teller, _), structlog.testing.capture_logs() as logged:
+        teller.name(fleet())
+        teller.deaf(WEB, words)
+        teller.quiet = True
+        teller.deaf(WEB, words)
+    assert [(one["log_level"], one["event"], one["container"]) for one in logged] == [
+        ("warning", words, "web")
+    ]
+    kept = [{k: v for k, v in entry.items() if k != "time"} for entry in read_entries(tmp_path)]
+    assert kept == [{"event": "deaf", "container": "web.1", "reason": words}] * 2
+
+
 def test_updates_and_refreshes_are_told(tmp_path: Path) -> None:
     """In the log, louder where they did not come to their end, and in the journal."""
     ends = [
