@@ -247,16 +247,16 @@ class HostMachine:
         """
         if instance in self._well and self._holds.holds(instance):
             return ProbeAnswer(ok=True, output="held still, so not asked; it was well before")
+        run = self._runs[instance]  # now: it may have been removed when the answer is there
         left = await self._until_let_go(instance, within)
         self._well.discard(instance)
-        answer = await self._ask(instance, probe, left)
-        if answer.ok:
+        answer = await self._ask(run, probe, left)
+        if answer.ok and not run.ended:
             self._well.add(instance)
-            self._runs[instance].ready.set()
+            run.ready.set()
         return answer
 
-    async def _ask(self, instance: InstanceId, probe: Probe, within: float) -> ProbeAnswer:
-        run = self._runs[instance]
+    async def _ask(self, run: HostRun, probe: Probe, within: float) -> ProbeAnswer:
         holdings = run.holdings
         match probe:
             case HttpProbe() | TcpProbe():
