@@ -85,9 +85,13 @@ class AnyChanges(RuleBasedStateMachine):
         schedule = container.schedule if kind is Kind.JOB else None
         pid, started_at = self.member.life.pid, self.member.life.started_at
         health, restarts = self.member.health, self.member.life.ledger.restarts
+        stop = self.member.life.stopping
+        progress = stop.stage, stop.due_at, stop.sequel, stop.why
+        stopping = self.state is State.STOPPING
         self.member.adopt(evolve(container, kind=kind, schedule=schedule), self.now)
         assert (self.member.life.pid, self.member.life.started_at) == (pid, started_at)
         assert self.member.life.ledger.restarts == restarts
+        assert not stopping or progress == (stop.stage, stop.due_at, stop.sequel, stop.why)
         if self.member.life.pid is None:
             assert self.member.health is health is HealthState.NONE
         self._settle()
@@ -178,6 +182,11 @@ class AnyChanges(RuleBasedStateMachine):
         if self.state is State.RUNNING:
             asks = self.member.life.check.asks
             assert (self.member.health is HealthState.NONE) != asks
+        timetable = self.member.life.timetable
+        if timetable is not None:
+            busy = self.state not in DOWN and not self.member.resting
+            assert timetable.called == busy
+            assert timetable.due_at is not None or timetable.suspended or busy
         if self.member.health in {HealthState.STARTING, HealthState.UNHEALTHY}:
             assert deadline is not None
 
