@@ -16,17 +16,20 @@ import trio
 from attrs import define, field, frozen
 
 from anchor_supervisor.control.server import serve
-from anchor_supervisor.fleet.model import InstanceId, LimitsMode
+from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode
 from anchor_supervisor.observability import places
+from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.interruption import STOP_SIGNALS, Interruptions
+from anchor_supervisor.runtime.last_runs import LastRuns
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.reload import HostReloader
 from anchor_supervisor.runtime.rereading import Rereader
 from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
 from anchor_supervisor.runtime.telling import Teller
 from anchor_supervisor.runtime.views import Views
+from anchor_supervisor.runtime.wall_clock import WallClock, wall_offset
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
@@ -79,6 +82,8 @@ class Life:
     _handler: FleetHandler = field(init=False)
     _reloader: HostReloader = field(init=False)
     _rereader: Rereader = field(init=False)
+    _clock: WallClock = field(init=False)
+    _last_runs: LastRuns = field(init=False)
     _owed: list[int] = field(factory=list, init=False)
 
     async def run(self) -> Outcome:
@@ -89,7 +94,9 @@ class Life:
         for warning in self.machine.site.warnings:
             self.teller.warn(warning)
         self._supervisor = Supervisor(Core(fleet), self.machine, self._observe)
-        self._reloader = HostReloader(self._supervisor, self.machine, self.teller.name, self.limits)
+        self._clock = WallClock(self._supervisor.post, self.teller.clock_set)
+        self._reloader = HostReloader(self._supervisor, self.machine, self._follow, self.limits)
+        self._last_runs = LastRuns(last_runs.place(fleet.name))
         journal = places.fleet_log_dir(fleet.name)
         changes = Changes(self._supervisor, self._reloader, journal)
         self._rereader = Rereader(changes, self.teller, self.environment)
@@ -102,12 +109,14 @@ class Life:
             changes if fleet.files else None,
         )
         try:
-            outcome = await self._supervisor.run(self._background)
+            first = events.FleetStartRequested(wall_offset(), self._last_runs.read())
+            outcome = await self._supervisor.run(self._background, first)
             if self.written is not None:
                 await trio.to_thread.run_sync(self._hand_over, self.written)
             return outcome
         finally:
             with trio.CancelScope(shield=True):
+                await self._last_runs.flush()
                 await trio.to_thread.run_sync(self.machine.release)
             self.teller.journal.close()
 
@@ -138,6 +147,14 @@ class Life:
             nursery.start_soon(self._feed_watchdog, self.watchdog)
         nursery.start_soon(self._reloader.tidy_up)
         nursery.start_soon(self._rereader.run)
+        nursery.start_soon(self._clock.watch)
+        nursery.start_soon(self._last_runs.keep)
+        self._clock.follow(fleet)
+
+    def _follow(self, fleet: Fleet) -> None:
+        """Be ready for what the fleet becomes, just before it does."""
+        self.teller.name(fleet)
+        self._clock.follow(fleet)
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
         """First SIGINT or SIGTERM: ordered stop. Second, or SIGQUIT: kill at once."""
@@ -193,8 +210,15 @@ class Life:
         """Tell everyone what happens."""
         if isinstance(command, commands.Report) and command.state is State.RUNNING:
             self._pay(command.instance)
+            self._note_run(command)
         self._handler.ready = self._handler.ready or isinstance(command, commands.FleetReady)
         self.teller.tell(command)
+
+    def _note_run(self, report: commands.Report) -> None:
+        """Remember when a scheduled job has begun."""
+        container = self._supervisor.core.made_of(report.instance)
+        if container.schedule is not None and report.before is State.STARTING:
+            self._last_runs.note(container.name, wall_offset() + trio.current_time())
 
     def _views(self) -> Views:
         site = self.machine.site

@@ -176,16 +176,18 @@ class Supervisor:
     async def run(
         self,
         background: Callable[[trio.Nursery], Awaitable[None]] | None = None,
+        first: events.FleetStartRequested | None = None,
     ) -> Outcome:
         """Bring the fleet up and keep it so, until it is done.
 
-        `background` may start tasks of its own beside the loop (signals, control socket, logs);
-        they are cancelled when the fleet is done.
+        `first` says what the wall clock reads, and what was before. `background` may start tasks of
+        its own beside the loop (signals, control socket, logs); they are cancelled when the fleet
+        is done.
         """
         async with trio.open_nursery() as nursery:
             if background is not None:
                 await background(nursery)
-            self.post(events.FleetStartRequested())
+            self.post(first or events.FleetStartRequested())
             outcome = await self._loop(nursery)
             nursery.cancel_scope.cancel()
         return outcome

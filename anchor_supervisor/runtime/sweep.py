@@ -12,6 +12,7 @@ from anchor_supervisor.errors import HostError
 from anchor_supervisor.network.sweep import remove_leftovers
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.removal import remove_writable
+from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, fleet_cgroup
 from anchor_supervisor.runtime.lock import fleet_lock
@@ -64,7 +65,8 @@ def _empty_run_directory(run: Path) -> list[str]:
 
 
 def remove_volumes(name: str) -> list[str]:
-    """Remove the fleet's named volumes with their content."""
+    """Remove the fleet's named volumes with their content, and what is known of its schedules."""
+    last_runs.place(name).unlink(missing_ok=True)
     volumes = places.data_dir() / "volumes" / name
     if not volumes.exists():
         return []

@@ -89,6 +89,11 @@ class Teller:
             case _:
                 pass  # the loop's business
 
+    def clock_set(self, seconds: float) -> None:
+        """Tell that somebody has set the wall clock, by so many seconds."""
+        log.info("the wall clock was set", seconds=round(seconds, 3))
+        self.journal.add("clock", seconds=round(seconds, 3))
+
     def refuse(self, error: AnchorError) -> None:
         """Tell that a change was refused, with everything that is wrong with it."""
         log.error("the fleet stays as it is: the change was refused")

@@ -1,0 +1,59 @@
+"""The wall clock for a fleet with schedules: what it reads, and that somebody has set it.
+
+The core knows monotonic seconds alone, and how far the wall clock is ahead of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import final
+
+import trio
+from attrs import define, field
+
+from anchor_supervisor.fleet.model import Fleet
+from anchor_supervisor.kernel.clock_watch import ClockWatch
+from anchor_supervisor.supervision import events
+
+
+def wall_offset() -> float:
+    """What the wall clock is ahead of the loop's own, in seconds."""
+    return time.time_ns() / 1e9 - trio.current_time()
+
+
+@final
+@define(eq=False)
+class WallClock:
+    """Tells the core of every step of the clock, through `post`, once a fleet has schedules.
+
+    `stepped` is told as well, by how many seconds.
+    """
+
+    post: Callable[[events.Event], None]
+    stepped: Callable[[float], None] = lambda _: None
+    _offset: float = field(factory=wall_offset, init=False)
+    _needed: trio.Event = field(factory=trio.Event, init=False)
+
+    def follow(self, fleet: Fleet) -> None:
+        """Watch from now on, if this fleet has a schedule."""
+        scheduled = any(one.schedule is not None for one in fleet.containers.values())
+        if scheduled and not self._needed.is_set():
+            self._needed.set()
+            self._tell()
+
+    async def watch(self) -> None:
+        """Wait for somebody to set the clock, for ever; without schedules, for nothing."""
+        await self._needed.wait()
+        with ClockWatch() as clock:
+            self._tell()  # it may have been set between the first look and the watch
+            while True:
+                await trio.lowlevel.wait_readable(clock.fileno())
+                if clock.take_changed():
+                    before = self._offset
+                    self._tell()
+                    self.stepped(self._offset - before)
+
+    def _tell(self) -> None:
+        self._offset = wall_offset()
+        self.post(events.ClockSet(self._offset))
