@@ -105,10 +105,9 @@ class Core:
         now = self._now = max(now, self._now)
         self._take(event, now)
         self._rearm()
-        for instance in self._deadlines.take(now):
-            self._expire(self._members.all[instance], now)
-        self._settle(now)
-        self._rearm()
+        self._pass_time(now)
+        while (at := self._deadlines.first()) is not None and at <= now:
+            self._pass_time(now)  # a policy that was taken over meanwhile wants something at once
         commands, self._out = self._out, []
         return commands
 
@@ -266,6 +265,12 @@ class Core:
             member = self._members.all.get(instance)
             self._deadlines.arm(instance, None if member is None else member.deadline())
         self._touched.clear()
+
+    def _pass_time(self, now: float) -> None:
+        for instance in self._deadlines.take(now):
+            self._expire(self._members.all[instance], now)
+        self._settle(now)
+        self._rearm()
 
     def _expire(self, member: Instance, now: float) -> None:
         self._touched.add(member.id)

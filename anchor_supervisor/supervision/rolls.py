@@ -101,7 +101,7 @@ class Rolls:
             on_restart=container.on_restart,
         )
         roll = self._latest[name] = self._active[name] = Roll(
-            container, old, self._members, self._neighbours.stuck
+            container, old, self._members, self._neighbours
         )
         roll.begin(unproven, now)
 

@@ -12,7 +12,7 @@ towards the value that the container had before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import final
 
 from attrs import frozen
@@ -23,6 +23,7 @@ from anchor_supervisor.supervision.commands import Report, UpdateResult
 from anchor_supervisor.supervision.instance import Instance
 from anchor_supervisor.supervision.lifecycle import DOWN
 from anchor_supervisor.supervision.members import UP, Members
+from anchor_supervisor.supervision.neighbours import Neighbours
 from anchor_supervisor.supervision.states import HealthState, State
 
 WHY = "update"
@@ -49,8 +50,7 @@ class UpdateStatus:
 class Roll:
     """The update of one container, from its first replica to its result.
 
-    `old` is what a rollback leads to, and `going_back` that it is on its way there. `stuck` says
-    of which instances nothing will come without an operator.
+    `old` is what a rollback leads to, and `going_back` that it is on its way there.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Roll:
         new: Container,
         old: Container,
         members: Members,
-        stuck: Callable[[], frozenset[InstanceId]],
+        neighbours: Neighbours,
     ) -> None:
         """Plan the update; nothing is done before `begin`."""
         self.new = new
         self.old = old
         self._members = members
-        self._stuck = stuck
+        self._neighbours = neighbours
         self._target = new
         self.going_back = False
         self._queue: list[Instance] = []
@@ -169,6 +169,9 @@ class Roll:
         """Start additional replicas where there are fewer than the largest batch needs."""
         if not self._start_first:
             return False
+        for member in self._extras:  # those that an earlier attempt left behind
+            if member.state in DOWN or member.health is HealthState.UNHEALTHY:
+                self._members.dismiss(member, "it failed in an earlier update")
         kindred = [m for m in self._extras if self._effect(m) < Effect.RESTART]
         missing = min(self._parallelism, len(self._queue)) - len(kindred)
         made = [self._members.add_extra(self.new, now) for _ in range(missing)]
@@ -284,12 +287,12 @@ class Roll:
         Whatever the policy: the new value is not to blame, and the next replica would wait, too.
         """
         waiting = [i for i in self._watched if self._members.all[i].state is State.WAITING]
-        stuck = self._stuck() if waiting else frozenset()
+        stuck = self._neighbours.stuck() if waiting else frozenset()
         lost = next((self._members.all[i] for i in waiting if i in stuck), None)
         if lost is None:
             return False
         del self._watched[lost.id]
-        trouble = f"`{lost.name}` cannot start: {lost.reason}"
+        trouble = f"`{lost.name}` cannot start: {self._neighbours.why_held(lost)}"
         self._give_in(lost, trouble, OnUpdateFailure.PAUSE, now)
         return True
 

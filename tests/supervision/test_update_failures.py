@@ -11,6 +11,7 @@ from anchor_supervisor.fleet.model import (
     UpdatePolicy,
 )
 from anchor_supervisor.supervision.commands import (
+    Remove,
     Reshape,
     Signal,
     Spawn,
@@ -220,3 +221,17 @@ def test_paused_update_is_not_taken_up_by_the_same_file_over_a_failure() -> None
     assert play.state("web.2") is State.RUNNING
     play.tell(StopRequested(ONE))
     assert play.state("web.2") is State.STOPPING
+
+
+def test_additional_replica_that_failed_before_is_made_anew() -> None:
+    """A second attempt does not wait for what the first one left behind."""
+    web = evolve(service("web"), update=START_FIRST)
+    play = begun(web)
+    play.change(anew(web))
+    play.tell(SpawnFailed(TWO, "no room", permanent=True))
+    assert play.change(anew(web)) == [
+        Reshape(THREE, anew(web), fresh=True),
+        Remove(TWO),
+        Spawn(THREE, 1),
+    ]
+    assert play.up("web.3") == [Signal(ONE, "TERM")]
