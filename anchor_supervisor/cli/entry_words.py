@@ -31,7 +31,8 @@ def entry_line(entry: Mapping[str, Any], paint: Paint, *, with_date: bool, width
     name = render.one_line(str(entry.get("container") or "fleet"))
     word, text = entry_words(entry)
     said = paint(word, render.STATE_COLOURS.get(word, COLOURS.get(word)))
-    return f"{paint.dim(when)}  {name:<{width}}  {said}" + (f": {text}" if text else "")
+    more = f": {text}" if text and text != word else ""
+    return f"{paint.dim(when)}  {name:<{width}}  {said}{more}"
 
 
 def moment(text: str, *, with_date: bool) -> str:

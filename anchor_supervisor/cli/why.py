@@ -162,6 +162,8 @@ def _exit(ended: Exit | None, present: datetime) -> str:
 def _restarts(row: ContainerRow, story: RestartStory | None) -> str:
     if story is None:
         return f"{row['restarts']} so far" if row["restarts"] else ""
+    if story["when"] == "no":
+        return f"{row['restarts']} so far; never by itself"
     bound = f"at most {story['max']}" if story["max"] is not None else "no bound"
     window = render.duration(story["window"])
     delay = f", next delay {render.duration(story['delay'])}" if story["delay"] else ""
