@@ -145,7 +145,7 @@ def test_what_is_not_there_is_named(console: Console, shop: Path) -> None:
         (["why", "nobody"], "nobody"),
         (["stop", "nobody"], "nobody"),
         (["-p", "nofleet", "ps"], "nofleet"),
-        (["apply", "shop"], "apply"),
+        (["pause", "shop"], "pause"),
     ):
         said = console.anchor(*words)
         assert said.code != 0, said
