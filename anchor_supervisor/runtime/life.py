@@ -93,6 +93,7 @@ class Life:
         self.machine.warned = self.teller.deaf
         for warning in self.machine.site.warnings:
             self.teller.warn(warning)
+        self.machine.pressure.tell = self.teller.note
         self._supervisor = Supervisor(Core(fleet), self.machine, self._observe)
         self._clock = WallClock(self._supervisor.post, self.teller.clock_set)
         self._reloader = HostReloader(self._supervisor, self.machine, self._follow, self.limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final, final
 
@@ -35,9 +35,11 @@ from anchor_supervisor.runtime.held_facts import exec_facts, held_facts
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.inside import run_inside
+from anchor_supervisor.runtime.leading import Leading
 from anchor_supervisor.runtime.line_watch import probe_log
 from anchor_supervisor.runtime.notify_socket import probe_notify
 from anchor_supervisor.runtime.output import Listener
+from anchor_supervisor.runtime.pressure import PressureWatch
 from anchor_supervisor.runtime.probes import probe_port
 from anchor_supervisor.runtime.root_facts import root_facts
 from anchor_supervisor.runtime.run import HostRun
@@ -62,18 +64,24 @@ def _warn(instance: InstanceId, warning: str) -> None:
     log.warning(warning, container=str(instance))
 
 
+def _tell(instance: InstanceId, event: str, facts: Mapping[str, object]) -> None:
+    log.warning(event, container=str(instance), **facts)
+
+
 @final
 @define(eq=False)
 class HostMachine:
     """Implements `supervisor.Machine` with this host's kernel. Owns what its instances hold.
 
-    `warned` is told what a look at a run has found, once a run.
+    `warned` is told what a look at a run has found, once a run; `pressure.tell` what the kernel
+    says of one.
     """
 
     site: Site
     listener: Listener
     stdio: Stdio | None = None
     warned: Callable[[InstanceId, str], None] = field(default=_warn, init=False)
+    pressure: PressureWatch = field(factory=lambda: PressureWatch(_tell), init=False)
     failures: dict[InstanceId, AnchorError] = field(factory=dict, init=False)
     _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
     _runs: dict[InstanceId, HostRun] = field(factory=dict, init=False)
@@ -81,8 +89,7 @@ class HostMachine:
     _carriers: Carriers = field(init=False)
     _made_of: dict[InstanceId, Container] = field(factory=dict, init=False)
     _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
-    _led: set[InstanceId] = field(factory=set, init=False)  # to whom published ports lead
-    _drained: set[InstanceId] = field(factory=set, init=False)
+    _leading: Leading = field(init=False)
     # As many starts at a time as there are processors: more only wait for the same kernel locks.
     _workers: trio.CapacityLimiter = field(factory=_crew, init=False)
     # Apart from those, since a start may take minutes (a root is copied): neither a probe, which
@@ -90,7 +97,6 @@ class HostMachine:
     _probers: trio.CapacityLimiter = field(factory=_crew, init=False)
     _holds: Holds = field(factory=Holds, init=False)
     _well: set[InstanceId] = field(factory=set, init=False)  # whose last probe said so
-    _publishers: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _takers: trio.CapacityLimiter = field(factory=_crew, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -98,6 +104,7 @@ class HostMachine:
         self._carriers = Carriers(self.listener)
         fleet = self.site.fleet
         self._made_of = {one: fleet.containers[one.container] for one in instances(fleet)}
+        self._leading = Leading(self.site)
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
         """What the instance holds; None where it was never started, or all is given back."""
@@ -107,6 +114,7 @@ class HostMachine:
         """Carry the containers' output in this nursery."""
         self._nursery = nursery
         self._carriers.attach(nursery)
+        nursery.start_soon(self.pressure.run, name="pressure")
 
     async def start(
         self, instance: InstanceId, cancelled: Callable[[], bool] = lambda: False
@@ -125,6 +133,7 @@ class HostMachine:
     async def _start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """Take what the instance holds where it has no holdings yet, and bring it up."""
         if instance in self._outdated:
+            self.pressure.forget(instance)
             await self._carriers.end(instance)
         try:
             run = await trio.to_thread.run_sync(
@@ -134,18 +143,18 @@ class HostMachine:
             if instance in self._holdings:
                 self._carriers.carry(self._holdings[instance].pump)
         self._runs[instance] = run
+        self.pressure.watch(instance, run.holdings.cgroup, run.holdings.container.limits)
         if self._nursery is not None:
             self._nursery.start_soon(self._look_at, instance, run, name=f"look at {instance}")
             if run.notify is not None:
                 self._nursery.start_soon(run.notify.listen, name=f"notices of {instance}")
-        if run.holdings.container.ports:
-            await self._publish(instance, run)
+        await self._publish(instance, run)
         return run
 
     async def _publish(self, instance: InstanceId, run: HostRun) -> None:
         """Lead the published ports to a new run, and end the run where that fails."""
         try:
-            await self._lead(instance)
+            await self._leading.started(instance, run.holdings.container)
         except AnchorError as error:
             failure = error
         else:
@@ -153,15 +162,6 @@ class HostMachine:
         run.signal("KILL")
         await run.wait()
         raise failure
-
-    async def _lead(self, instance: InstanceId) -> None:
-        """Lead the published ports to an instance that runs; its end undoes it, in this order."""
-        self._led.add(instance)
-        try:
-            await trio.to_thread.run_sync(self.site.publish, instance, limiter=self._publishers)
-        except AnchorError:
-            self._led.discard(instance)
-            raise
 
     def _bring_up(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """In one visit to a worker thread, for each costs half a millisecond."""
@@ -216,10 +216,7 @@ class HostMachine:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
         self._holds.end(instance)
         self._well.discard(instance)
-        self._drained.discard(instance)
-        if instance in self._led:
-            self._led.discard(instance)
-            await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
+        await self._leading.ended(instance)
 
     def permanent(self, error: AnchorError) -> bool:
         """A command that is not there, or an image or a file that is wrong, stays so."""
@@ -254,6 +251,7 @@ class HostMachine:
         if answer.ok and not run.ended:
             self._well.add(instance)
             run.ready.set()
+            return await self._leading.heard(instance, run.holdings.container, probe, answer)
         return answer
 
     async def _ask(self, run: HostRun, probe: Probe, within: float) -> ProbeAnswer:
@@ -294,10 +292,7 @@ class HostMachine:
 
     async def drain(self, instance: InstanceId) -> None:
         """Lead nothing new to the published ports of the instance, for the rest of its run."""
-        self._drained.add(instance)
-        if instance in self._led:
-            self._led.discard(instance)
-            await trio.to_thread.run_sync(self.site.unpublish, instance, limiter=self._publishers)
+        await self._leading.drain(instance)
 
     def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
         """Remember what the instance is made of from its next start on."""
@@ -313,9 +308,10 @@ class HostMachine:
         await trio.to_thread.run_sync(
             holdings.refresh, container, self.site.fleet.limits, limiter=self._takers
         )
-        runs = instance in self._runs and not self._runs[instance].ended
-        if container.ports and runs and instance not in self._led | self._drained:
-            await self._lead(instance)
+        if self._holdings.get(instance) is holdings:
+            self.pressure.watch(instance, holdings.cgroup, container.limits)
+        if instance in self._runs and not self._runs[instance].ended:
+            await self._leading.changed(instance, container)
 
     async def remove(self, instance: InstanceId) -> None:
         """Give back all that the instance holds.
@@ -325,6 +321,7 @@ class HostMachine:
         self.failures.pop(instance, None)
         self._outdated.discard(instance)
         self._runs.pop(instance, None)
+        self.pressure.forget(instance)
         await self._carriers.end(instance)
         await trio.to_thread.run_sync(self._give_back, instance, limiter=self._takers)
 

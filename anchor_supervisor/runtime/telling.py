@@ -94,6 +94,13 @@ class Teller:
         log.info("the wall clock was set", seconds=round(seconds, 3))
         self.journal.add("clock", seconds=round(seconds, 3))
 
+    def note(self, instance: InstanceId, event: str, facts: Mapping[str, object]) -> None:
+        """Tell what the kernel says of an instance: a kill for want of memory, pressure."""
+        if not self.quiet:
+            name = self._shown.get(str(instance), str(instance))
+            log.warning(event, container=name, **{k: v for k, v in facts.items() if v is not None})
+        self.journal.add(event, container=str(instance), **facts)
+
     def refuse(self, error: AnchorError) -> None:
         """Tell that a change was refused, with everything that is wrong with it."""
         log.error("the fleet stays as it is: the change was refused")

@@ -1,0 +1,98 @@
+"""To which runs published ports lead, and from when on.
+
+A container with a health check is led nothing before its first success: another replica would have
+taken the connections that it cannot take yet. One that is about to be stopped is led nothing new.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+import trio
+from attrs import define, field
+
+from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.fleet.model import Container, InstanceId, Probe
+from anchor_supervisor.runtime.supervisor import ProbeAnswer
+
+
+def decisive_probe(container: Container) -> Probe | None:
+    """The probe whose first success means that a run is ready; None: it is so from its start."""
+    check = container.health or container.startup
+    return None if check is None else check.probe
+
+
+class Ports(Protocol):
+    """The published ports of a fleet; both block."""
+
+    def publish(self, instance: InstanceId) -> None:
+        """Lead the instance's ports to it. Raises AnchorError."""
+        ...
+
+    def unpublish(self, instance: InstanceId) -> None:
+        """Lead them to it no more."""
+        ...
+
+
+@final
+@define(eq=False)
+class Leading:
+    """Leads ports and leads them away, one at a time."""
+
+    ports: Ports
+    _led: set[InstanceId] = field(factory=set, init=False)
+    _drained: set[InstanceId] = field(factory=set, init=False)
+    _well: set[InstanceId] = field(factory=set, init=False)  # whose run was well once
+    _turn: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    async def started(self, instance: InstanceId, container: Container) -> None:
+        """A run has begun. Raises AnchorError where its ports cannot be led to it."""
+        await self._lead(instance, container)
+
+    async def heard(
+        self, instance: InstanceId, container: Container, probe: Probe, answer: ProbeAnswer
+    ) -> ProbeAnswer:
+        """A run is well by this probe: its ports lead to it before anybody is told that it is.
+
+        Where they cannot be led to it, it is not well: that is the answer then.
+        """
+        if instance in self._well or probe != decisive_probe(container):
+            return answer
+        self._well.add(instance)
+        try:
+            await self._lead(instance, container)
+        except AnchorError as error:
+            self._well.discard(instance)
+            return ProbeAnswer(ok=False, output=str(error))
+        return answer
+
+    async def changed(self, instance: InstanceId, container: Container) -> None:
+        """A run goes on with other ports, or another health check. Raises AnchorError."""
+        await self._lead(instance, container)
+
+    async def drain(self, instance: InstanceId) -> None:
+        """Lead nothing new to it for the rest of its run."""
+        self._drained.add(instance)
+        await self._lead_away(instance)
+
+    async def ended(self, instance: InstanceId) -> None:
+        """Its run has ended: nothing leads to it any more."""
+        self._drained.discard(instance)
+        self._well.discard(instance)
+        await self._lead_away(instance)
+
+    async def _lead(self, instance: InstanceId, container: Container) -> None:
+        ready = decisive_probe(container) is None or instance in self._well
+        if not container.ports or not ready or instance in self._led | self._drained:
+            return
+        self._led.add(instance)
+        try:
+            await trio.to_thread.run_sync(self.ports.publish, instance, limiter=self._turn)
+        except AnchorError:
+            self._led.discard(instance)
+            raise
+
+    async def _lead_away(self, instance: InstanceId) -> None:
+        if instance in self._led:
+            self._led.discard(instance)
+            await trio.to_thread.run_sync(self.ports.unpublish, instance, limiter=self._turn)
