@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from console import Console
+from waiting import eventually
 
 pytestmark = pytest.mark.vm
 
@@ -30,6 +31,48 @@ restart = {{ when = "on-failure", delay = "10m", max_delay = "10m" }}
     assert row["oom"].startswith("oom (limit 64M, peak 6")
     assert row["oom"] in row["reason"]
     assert row["oom"] in console.anchor("why", "greedy").out
+    [event] = eventually(
+        lambda: [one for one in console.journal("greedy") if one["event"] == "oom"],
+        what="the kill is an event of its own",
+    )
+    assert event["container"] == "greedy.1"
+    assert event["count"] >= 1
+    assert event["limit"] == 64 << 20
+    assert "limit 64M" in console.anchor("events", "-p", "greedy").out
+    console.down(fleet)
+
+
+def test_changed_limits_take_no_new_run(console: Console, rootfs: Path) -> None:
+    """`apply` writes the cgroup, enables what nobody needed before, and lifts what is gone."""
+
+    def write(limits: str) -> Path:
+        return console.write(
+            "modest.toml",
+            f"""
+[containers.modest]
+image = "{rootfs}"
+command = "sleep 1000"
+limits = {{ {limits} }}
+""",
+        )
+
+    fleet = write('memory = "64M", pids = 8')
+    console.up(fleet)
+    group, before = console.cgroup_of(fleet, "modest.1"), console.rows(fleet)["modest.1"]
+    write('memory = "128M", cpus = 0.5, cpuset = "0"')
+    said = console.anchor("apply", "-f", fleet)
+    assert said.code == 0, said
+    files = ("memory.max", "cpu.max", "cpuset.cpus", "pids.max")
+    assert [(group / file).read_text().strip() for file in files] == [
+        str(128 << 20), "50000 100000", "0", "4096",
+    ]  # fmt: skip
+    write("")
+    said = console.anchor("apply", "-f", fleet)
+    assert said.code == 0, said
+    assert (group / "memory.max").read_text() == "max\n"
+    assert (group / "cpu.max").read_text() == "max 100000\n"
+    after = console.rows(fleet)["modest.1"]
+    assert (after["pid"], after["started_at"]) == (before["pid"], before["started_at"])
     console.down(fleet)
 
 

@@ -155,15 +155,19 @@ async def test_a_running_container_sees_new_content(workshop: Workshop) -> None:
     async with workshop.running(fleet) as real:
         run = await real.start()
 
-        async def ask(expected: bytes) -> None:
+        expected = ""
+
+        async def ask(content: bytes) -> None:
+            nonlocal expected
+            expected += f"{content.decode()}.\n"
             await trio.to_thread.run_sync(fifo.write_text, "go\n")
-            await real.until_said(f"{expected.decode()}.\n")
+            assert await real.until_said(expected) == expected
 
         await ask(HUSH)
-        container = fleet.containers["web"]
+        container = run.holdings.container
         for content in (b"a much longer one than it was", b"short"):
             changed = evolve(container, grants=(secret(content=content),))
-            run.holdings.refresh(changed, STRICT)
+            await real.machine.refresh(WEB, changed)
             await ask(content)
         run.signal("KILL")
         await run.wait()
@@ -183,10 +187,10 @@ async def test_a_restart_makes_them_anew(workshop: Workshop) -> None:
         assert held is not None
         before = open_descriptors()
         grants = (secret("/run/secrets/two", b"-2"), secret("/run/secrets/three", b"-3"))
-        held.container = evolve(held.container, grants=grants)
+        real.machine.reshape(WEB, evolve(held.container, grants=grants), fresh=False)
         assert await real.complete() == ExitStatus(code=0)
         assert real.said().endswith("-two-3-2")
-        held.container = evolve(held.container, grants=())
+        real.machine.reshape(WEB, evolve(held.container, grants=()), fresh=False)
         assert await real.complete() == ExitStatus(code=0)
         after = open_descriptors()
         assert len(after) < len(before)

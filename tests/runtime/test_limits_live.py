@@ -70,7 +70,8 @@ async def test_a_limit_that_was_changed_is_that_of_the_next_run(workshop: Worksh
         held = real.machine.holdings(WEB)
         assert held is not None
         assert held.cgroup.read("pids.max") == "9"
-        held.container = evolve(held.container, limits=Limits(pids=11))
+        container = evolve(held.container, limits=Limits(pids=11))
+        real.machine.reshape(WEB, container, fresh=False)
         await real.complete()
         assert held.cgroup.read("pids.max") == "11"
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from attrs import evolve
 
 from anchor_supervisor.errors import FleetError, HostError, ImageError, NetworkError, Problem
-from anchor_supervisor.fleet.model import ExecProbe, InstanceId
+from anchor_supervisor.fleet.model import ExecProbe, InstanceId, Limits
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
 from anchor_supervisor.rootfs import strategies
@@ -47,6 +48,26 @@ async def test_a_port_that_cannot_be_published_undoes_the_start(
         assert not real.site.cgroup.populated()
         assert (await real.start()).pid
         assert WEB not in real.machine.failures
+
+
+@pytest.mark.root
+async def test_what_runs_is_watched_until_it_is_removed(workshop: Workshop) -> None:
+    """With the limits that it has by now."""
+    async with workshop.running(workshop.fleet()) as real:
+        machine = real.machine
+        run = await real.start()
+        [(instance, watched)] = machine.pressure._watched.items()
+        assert instance == WEB
+        assert watched.cgroup == run.holdings.cgroup
+        newer = evolve(run.holdings.container, limits=Limits(pids=99))
+        await machine.refresh(WEB, newer)
+        assert machine.pressure._watched[WEB] is watched
+        assert watched.limits.pids == 99
+        machine.kill(WEB)
+        await run.wait()
+        await machine.ended(WEB)
+        await machine.remove(WEB)
+        assert machine.pressure._watched == {}
 
 
 @pytest.mark.root

@@ -98,6 +98,22 @@ def test_updates_and_refreshes_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_what_the_kernel_says_is_told(tmp_path: Path) -> None:
+    """As a warning, and whole in the journal; a command in the foreground is not interrupted."""
+    facts = {"count": 2, "limit": 64 << 20, "peak": None, "left_out": 0}
+    with told(tmp_path) as (teller, _), structlog.testing.capture_logs() as logged:
+        teller.name(fleet())
+        teller.note(WEB, "oom", facts)
+        teller.quiet = True
+        teller.note(WEB, "oom", facts)
+    known = {key: value for key, value in facts.items() if value is not None}
+    assert logged == [{"log_level": "warning", "event": "oom", "container": "web", **known}]
+    kept = list(read_entries(tmp_path))
+    assert len(kept) == 2
+    for entry in kept:
+        assert {**entry, "time": ""} == {"time": "", "event": "oom", "container": "web.1", **facts}
+
+
 @pytest.mark.parametrize(
     ("error", "lines"),
     [
