@@ -22,7 +22,7 @@ name = "{name}"
 image = "{image}"
 command = ["/first", "crash", "{alive}"]
 networks = {networks}
-restart = {{ when = "always", delay = "0s", factor = 1.0, jitter = 0.0, max = {count} }}
+restart = {{ when = "always", delay = "0s", max = {count} }}
 essential = true
 """
 NETWORKS: Final = {"net": '["default"]', "nonet": '"none"'}
