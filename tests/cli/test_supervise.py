@@ -91,7 +91,8 @@ def test_the_options_reach_the_supervisor(
     words = ["--quiet", "--log-format", "json", "--limits", "best-effort", "--no-color", shop]
     assert program.main(words) == 0
     [(fleet, options)] = supervised.given
-    assert options == Options(output=False, log_format=LogFormat.JSON)
+    limits = LimitsMode.BEST_EFFORT  # told apart from the file's word, so that a reload keeps it
+    assert options == Options(output=False, log_format=LogFormat.JSON, limits=limits)
     assert fleet.limits is LimitsMode.BEST_EFFORT
     assert os.environ["NO_COLOR"] == "1"
     monkeypatch.delenv("NO_COLOR")
@@ -118,7 +119,7 @@ def test_each_mode_is_another_program(
     assert called == [
         ("check", {"as_json": False}),
         ("plan", {"as_json": True}),
-        ("up", {"timeout": 90.0, "log_format": None, "build": False}),
+        ("up", {"timeout": 90.0, "log_format": None, "build": False, "limits": None}),
     ]
     assert supervised.given == []
 
