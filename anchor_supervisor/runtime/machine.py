@@ -374,6 +374,7 @@ class HostMachine:
 
     def release(self) -> None:
         """Kill what still runs and give everything back. Blocking; for the very end."""
+        self.pressure.close()
         for holdings in self._holdings.values():
             holdings.cgroup.kill()
         for run in self._runs.values():

@@ -111,6 +111,7 @@ class PressureWatch:
     _events: CgroupWatch | None = field(default=None, init=False)
     _triggers: StallTriggers[Matter] | None = field(default=None, init=False)
     _listening: trio.Event = field(factory=trio.Event, init=False)
+    _closed: bool = field(default=False, init=False)
     _triggered: trio.Event = field(factory=trio.Event, init=False)
     _due: trio.Event = field(factory=trio.Event, init=False)
 
@@ -123,6 +124,8 @@ class PressureWatch:
             inode = cgroup.path.stat().st_ino
         except OSError:
             return
+        if self._closed:
+            return  # the fleet ends while a start is under way
         known = self._watched.get(instance)
         if known is not None and known.inode == inode and known.limits == limits:
             return
@@ -158,10 +161,17 @@ class PressureWatch:
                 nursery.start_soon(self._follow_stalls, name="stalls")
                 nursery.start_soon(self._tell_later, name="pressure left out")
         finally:
-            if self._events is not None:
-                self._events.close()
-            if self._triggers is not None:
-                self._triggers.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close all that was opened, and watch nobody from now on; a second time does nothing."""
+        self._closed = True
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+        if self._triggers is not None:
+            self._triggers.close()
+            self._triggers = None
 
     def _follow(self, instance: InstanceId, known: _Watched) -> None:
         """Have the kernel wake us for what this instance's limits can make happen."""
