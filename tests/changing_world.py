@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import final
-
-from attrs import define
 
 from anchor_supervisor.fleet.diff import Effect, effect_between
 from anchor_supervisor.fleet.model import (
-    Condition,
-    Container,
     Fleet,
     InstanceId,
     Kind,
@@ -59,36 +54,12 @@ from anchor_supervisor.supervision.events import (
 )
 from anchor_supervisor.supervision.lifecycle import TRANSITIONS
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, Phase, State
+from places_of_runs import Place, new_place, satisfies
 
 DOWN = {State.STOPPED, State.COMPLETED, State.FAILED}
 UPDATE = "update"
 
 
-@final
-@define
-class Place:
-    """What the runtime has of one instance. `ran_as` is what its last run was started with."""
-
-    told: Container
-    fresh: bool
-    state: State = State.WAITING
-    health: HealthState = HealthState.NONE
-    ran_as: Container | None = None
-    spawning: bool = False
-    pid: int | None = None
-    started_at: float = 0.0
-    probe: int | None = None
-    asked: bool = False
-    killed: bool = False
-    commanded: bool = False
-
-    @property
-    def up(self) -> bool:
-        """Whether anything of it runs, or is about to."""
-        return self.spawning or self.pid is not None
-
-
-@final
 class ChangingWorld:
     """A core, the time, and what really runs. `fleet` is the one in force."""
 
@@ -98,7 +69,7 @@ class ChangingWorld:
         self.core = Core(fleet)
         self.now = 0.0
         self.heard = 0.0
-        self.places = {i: Place(fleet.containers[i.container], True) for i in instances(fleet)}
+        self.places = {i: new_place(fleet.containers[i.container]) for i in instances(fleet)}
         self.done: FleetDone | None = None
         self.merciless = False
         self._pids = 4000
@@ -126,6 +97,8 @@ class ChangingWorld:
         for command in commands:
             assert self.done is None, "something was commanded after the end"
             self._perform(command)
+        if isinstance(event, FleetChanged):
+            self._take_over_in_silence()
         return commands
 
     def answer_spawn(self, instance: InstanceId, failure: str = "", *, permanent: bool) -> None:
@@ -192,23 +165,19 @@ class ChangingWorld:
         self._excused.clear()
         self.fleet = fleet
 
+    def _take_over_in_silence(self) -> None:
+        for identity, place in self.places.items():
+            container = self.fleet.containers.get(identity.container)
+            if container and effect_between(place.made, container) is Effect.NOTHING:
+                place.made = container
+
     def gates_open(self, instance: InstanceId) -> bool:
         """Whether every dependency is, by the reports, what it must be."""
         return all(
-            self._satisfies(condition, self.places[other])
+            satisfies(condition, self.places[other])
             for name, condition in self.fleet.containers[instance.container].depends_on.items()
             for other in self.regular(name)
         )
-
-    def _satisfies(self, condition: Condition, place: Place) -> bool:
-        match condition:
-            case Condition.STARTED:
-                return place.state in {State.RUNNING, State.COMPLETED}
-            case Condition.HEALTHY:
-                well = {HealthState.HEALTHY, HealthState.NONE}
-                return place.state is State.RUNNING and place.health in well
-            case Condition.COMPLETED:
-                return place.state is State.COMPLETED
 
     def ready(self, instance: InstanceId) -> bool:
         """Whether an instance is what the file wants in the end."""
@@ -246,8 +215,8 @@ class ChangingWorld:
                 place = self.places[instance]
                 assert place.pid is not None
                 assert not place.asked
-                assert effect_between(place.told, container) <= Effect.SIGNAL
-                place.told = place.ran_as = container
+                assert effect_between(place.made, container) <= Effect.SIGNAL
+                place.told = place.made = container
             case Remove(instance=instance):
                 assert not self.places.pop(instance).up
                 self._leaving.pop(instance, None)
@@ -296,13 +265,13 @@ class ChangingWorld:
         place = self.places.get(command.instance)
         if place is None:
             assert command.fresh
-            self.places[command.instance] = Place(command.container, True)
+            self.places[command.instance] = new_place(command.container)
             return
         assert not place.up
         assert place.told != command.container, "a Reshape that changes nothing"
         if effect_between(place.told, command.container) is Effect.RECREATE:
             assert command.fresh
-        place.told = command.container
+        place.told = place.made = command.container
         place.fresh = command.fresh
 
     def _spawn(self, instance: InstanceId, place: Place) -> None:
@@ -404,8 +373,9 @@ class ChangingWorld:
                 assert status.started_at == place.started_at
             if place.state is State.WAITING and self.core.phase is Phase.UP:
                 assert full or not self.gates_open(instance), "a wake-up was lost"
-            if place.state in {State.WAITING, State.BACKOFF} and self.core.phase is Phase.UP:
-                assert instance not in self._leaving
+            if instance in self._leaving and self.core.phase is Phase.UP:
+                waits = any(instance.container in needs for needs in self._leaving.values())
+                assert place.state is State.STOPPING or (place.up and waits), "it was forgotten"
         deadline = self.core.next_deadline()
         assert deadline is None or deadline > self.heard, "a deadline that has passed is armed"
         for name, update in self.core.updates.items():

@@ -35,19 +35,20 @@ class Cascade:
 
     def hear(self, report: Report) -> None:
         """Note that an instance comes back, before it does."""
-        if report.before in ENDED and report.state in COMING:
-            member = self._members.all[report.instance]
-            scheduled = member.container.schedule is not None
-            if not scheduled and report.instance not in self._members.leaving:
-                self._restarted.append(member)
+        if report.before not in ENDED or report.state not in COMING:
+            return
+        member = self._members.all[report.instance]
+        new = member.life.started_at is None
+        scheduled = member.container.schedule is not None
+        depended_on = self._members.replicas.get(member.id.container, ())
+        if not new and not scheduled and member in depended_on:
+            self._restarted.append(member)
 
     def spread(self, now: float) -> None:
         """Stop the dependents that restart with what has restarted; remember who is signalled."""
         restarted, self._restarted = self._restarted, []
         for member in restarted:
             name = member.id.container
-            if member in self._members.extras.get(name, ()):
-                continue
             for dependent in self._neighbours.dependents(member):
                 reaction = self._neighbours.reaction(dependent, name)
                 if reaction is None or dependent.state not in UP:

@@ -285,8 +285,8 @@ class Core:
         while self._changed or proven:
             proven = False
             if self._phase is Phase.UP:
-                self._cascade.spread(now)
                 self._rolls.fail(now)
+                self._cascade.spread(now)
                 self._verdicts.readiness()
                 if (end := self._verdicts.essentials()) is not None:
                     self._begin_stop(now, end)

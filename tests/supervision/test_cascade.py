@@ -8,9 +8,21 @@ from typing import Final
 import pytest
 from attrs import evolve
 
-from anchor_supervisor.fleet.model import Container, Reaction, ReactionKind
+from anchor_supervisor.fleet.model import (
+    Container,
+    OnUpdateFailure,
+    Reaction,
+    ReactionKind,
+    UpdateOrder,
+    UpdatePolicy,
+)
 from anchor_supervisor.supervision.commands import Command, RunProbe, Signal, Spawn
-from anchor_supervisor.supervision.events import RestartRequested, StartRequested, StopRequested
+from anchor_supervisor.supervision.events import (
+    RestartRequested,
+    SpawnFailed,
+    StartRequested,
+    StopRequested,
+)
 from anchor_supervisor.supervision.states import State
 from playbook import NEVER, PROBE, Playbook, anew, health, policy, service, the
 
@@ -132,3 +144,23 @@ def test_edge_of_the_new_file() -> None:
     play.change(service("db"), service("web", {"db": "started"}))
     play.wait()
     assert play.up("db") == []
+
+
+def test_nobody_depends_on_an_additional_replica() -> None:
+    """What an update makes for its own sake may crash without anybody hearing of it."""
+    db = evolve(service("db"), update=UpdatePolicy(order=UpdateOrder.START_FIRST))
+    play = chain(RESTART, db)
+    play.change(anew(db), above("web", "db", RESTART))
+    play.up("db.2")
+    play.exits("db.2", 1)
+    assert play.state("web") is State.RUNNING
+
+
+def test_replica_that_never_ran_is_no_restart() -> None:
+    """A new replica that fails, and is made into what the others are, disturbs nobody."""
+    db = evolve(service("db"), update=UpdatePolicy(on_failure=OnUpdateFailure.ROLLBACK))
+    play = chain(RESTART, db)
+    play.change(evolve(anew(db), replicas=2), above("web", "db", RESTART))
+    play.tell(SpawnFailed(the("db.2"), "not there", permanent=True))
+    assert play.state("db.2") is State.STARTING
+    assert play.state("web") is State.RUNNING

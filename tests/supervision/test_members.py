@@ -192,3 +192,12 @@ def test_replaced_container_of_a_fleet_of_jobs() -> None:
     play.exits("web", 0)
     play.up("load")
     assert play.exits("load", 0)[-1] == FleetDone(0, "all jobs have finished")
+
+
+def test_what_waits_for_one_that_stays_after_all() -> None:
+    """If a dependent that was leaving is wanted again, what leaves does not wait for it."""
+    play = Playbook(service("db"), service("api", {"db": "started"}))
+    play.start_all()
+    play.change(service("web"))
+    assert play.state("db") is State.RUNNING
+    assert Signal(DB, "TERM") in play.change(service("web"), service("api"))
