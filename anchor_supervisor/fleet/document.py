@@ -21,6 +21,7 @@ _DEEP_KEY: Final = re.compile(
     r"""(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
     rf"{{{DEEPEST_KEY}}}"
 )
+_AT_END: Final = " (at end of document)"
 _TOML_LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
 
 
@@ -36,7 +37,7 @@ def parse_document(text: str, origin: Origin) -> Node:
         problem = Problem("tables or lists are nested too deeply", file)
         raise FleetError([problem]) from None
     except tomllib.TOMLDecodeError as error:
-        raise FleetError([_syntax_problem(str(error), file)]) from error
+        raise FleetError([_syntax_problem(str(error), file, text)]) from error
     except ValueError as error:  # what int() says to thousands of digits
         raise FleetError([Problem("a number in the file has too many digits", file)]) from error
 
@@ -62,9 +63,12 @@ def _scalar(value: object, variables: Mapping[str, str]) -> object:
             return value
 
 
-def _syntax_problem(message: str, file: str | None) -> Problem:
+def _syntax_problem(message: str, file: str | None, text: str) -> Problem:
     """Find the line: tomllib says where only in words."""
     found = _TOML_LINE.search(message)
     line = int(found.group(1)) if found else None
     words = message[: found.start()] if found else message
+    if words.endswith(_AT_END):
+        line = text.rstrip().count("\n") + 1
+        words = f"{words.removesuffix(_AT_END)} (at the end)"
     return Problem(f"not valid TOML: {words[:1].lower()}{words[1:]}", file, line)

@@ -124,6 +124,7 @@ def _value(name: str, variables: Variables) -> str:
         message = f"variable `{name}` is not set"
         raise Mistake(
             message,
-            hint=f"set it, give `.env` a line for it, or write `${{{name}:-default}}`",
+            hint=f"set it, give `.env` a line for it, or write `${{{name}:-default}}`; "
+            f"`$${name}` is for a shell in the container",
         )
     return variables[name]

@@ -139,7 +139,7 @@ def test_what_is_wrong_in_an_included_file_is_told_there(folder: Folder) -> None
         }
     )
     assert folder.told() == [
-        "a.toml: not valid TOML: expected '=' after a key in a key/value pair (at end of document)"
+        "a.toml:2: not valid TOML: expected '=' after a key in a key/value pair (at the end)"
     ]
     folder.write({"a.toml": ""})
     assert folder.told() == [

@@ -161,7 +161,7 @@ shop.toml:5: containers.db.image: `~/postgres` is not an image's name (such as "
 shop.toml:6: containers.db.comand: unknown key `comand` (did you mean `command`?)
 shop.toml:7: containers.db.stop.grace: `10` has no unit (`"10s"` is 10 seconds)
 shop.toml:11: containers.web.command[1]: variable `PORT` is not set (set it, give `.env` a line \
-for it, or write `${PORT:-default}`)
+for it, or write `${PORT:-default}`; `$$PORT` is for a shell in the container)
 shop.toml:12: containers.web.depends_on.bd: there is no container `bd` (did you mean `db`?)
 shop.toml:12: containers.web.depends_on.db: `db` is a service, so it never becomes `completed` \
 (`kind = "job"` for `db`, or ask `started` or `healthy`)
@@ -186,9 +186,9 @@ def test_the_classic_mistakes_are_told_all_at_once() -> None:
         ("containers = 5", "shop.toml:1: containers: `5` is a number, not a table"),
         ("[containers]\nweb = 5", "shop.toml:2: containers.web: `5` is a number, not a table"),
         ("[containers.web]", "shop.toml:1: containers.web: `image` is missing"),
-        ("a = ", "shop.toml: not valid TOML: invalid value (at end of document)"),
+        ("a = ", "shop.toml:1: not valid TOML: invalid value (at the end)"),
         ("\n\na = x", "shop.toml:3: not valid TOML: invalid value"),
-        ("a = 1\na = 2", "shop.toml: not valid TOML: cannot overwrite a value"),
+        ("a = 1\na = 2", "shop.toml:2: not valid TOML: cannot overwrite a value"),
         (f"a = {'9' * 5000}", "shop.toml: a number in the file has too many digits"),
         (f"a = {'[' * 5000}", "shop.toml: tables or lists are nested too deeply"),
         (f"\n{'a.' * 5000}a = 1", "shop.toml:2: a dotted key of more than 32 parts"),

@@ -57,7 +57,7 @@ def test_all_files_that_cannot_be_read_are_told(folder: Folder) -> None:
     (folder.path / "c.toml").mkdir()
     assert folder.told("a.toml", "b.toml", "c.toml", "d.toml") == [
         "a.toml: `a.toml` cannot be read: No such file or directory",
-        "b.toml: not valid TOML: expected '=' after a key in a key/value pair (at end of document)",
+        "b.toml:1: not valid TOML: expected '=' after a key in a key/value pair (at the end)",
         "c.toml: `c.toml` is not a plain file",
     ]
 
