@@ -43,6 +43,8 @@ def update_words(update: Update) -> str | None:
     """An update that is under way, or did not get to its end: ``3 of 5 replaced, paused: ...``."""
     if update.result in {UpdateResult.DONE, UpdateResult.SUPERSEDED}:
         return None
+    if update.result is UpdateResult.ROLLED_BACK:  # nothing of it is left to be counted
+        return f"{update.result}: {update.reason}" if update.reason else str(update.result)
     counted = f"{update.replaced} of {update.total} replaced"
     result = f", {update.result}" if update.result is not None else ""
     return counted + result + (f": {update.reason}" if update.reason else "")

@@ -7,7 +7,9 @@ import json
 from attrs import evolve
 
 from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, Limits
-from anchor_supervisor.runtime.plan_view import plan_view
+from anchor_supervisor.runtime.plan_view import plan_view, update_words
+from anchor_supervisor.supervision.commands import UpdateResult
+from anchor_supervisor.supervision.update import UpdateStatus
 
 WEB = Container("web", Image(ImageKind.HOST, "host"), command=("serve",), replicas=2)
 
@@ -61,3 +63,18 @@ def test_values_of_the_environment_are_not_told() -> None:
     old = evolve(WEB, environment={"TOKEN": "old secret"})
     new = evolve(WEB, environment={"TOKEN": "new secret"})
     assert "secret" not in json.dumps(plan_view(fleet(old), fleet(new)))
+
+
+def test_of_an_update_that_was_rolled_back_nothing_is_counted() -> None:
+    """All is as it was; what is paused is told by how far it came."""
+    status = UpdateStatus(
+        container="web",
+        active=False,
+        result=UpdateResult.ROLLED_BACK,
+        reason="`web.4` is unhealthy",
+        replaced=3,
+        total=3,
+    )
+    assert update_words(status) == "rolled back: `web.4` is unhealthy"
+    paused = evolve(status, result=UpdateResult.PAUSED, replaced=1)
+    assert update_words(paused) == "1 of 3 replaced, paused: `web.4` is unhealthy"
