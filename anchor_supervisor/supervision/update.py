@@ -253,7 +253,7 @@ class Roll:
 
     def _replace(self, member: Instance, now: float) -> None:
         self._watched[member.id] = None
-        course = "rolled back" if self.going_back else "a new value"
+        course = "rolled back" if self.going_back else "as the file says now"
         self._members.replace(member, self._target, f"{WHY}: {course}", now)
 
     # How one replica does.
