@@ -53,9 +53,14 @@ def entry_words(entry: Mapping[str, Any]) -> tuple[str, str]:
         case "transition":
             stays = entry.get("before") == entry.get("state") == "running"
             of_health = stays and entry.get("health") != "none"
-            return render.one_line(str(entry.get("health" if of_health else "state"))), reason
+            word = render.one_line(str(entry.get("health" if of_health else "state")))
+            return word, reason.removeprefix(f"{word}: ")
         case "update":
             return f"update {render.one_line(str(entry.get('result')))}", reason
+        case "refresh":
+            told = entry.get("signal")
+            how = f", and told by {render.one_line(str(told))}" if told else ""
+            return event, f"changed while it runs{how}"
         case _:
             left_out = entry.get("left_out")
             more = [f"and {left_out} times more since the last"] if left_out else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.cli import render
@@ -23,6 +24,7 @@ COLOURS: Final = {
 }
 NOTHING: Final = "nothing would change"
 _LONGEST: Final = 48  # letters of a value; the whole of it is in --json
+_ALIKE: Final = 12  # letters that are shown of what two long values have in common
 _SUMMARY: Final = {
     "start": "to start",
     "stop": "to stop",
@@ -65,17 +67,15 @@ def _headline(one: ContainerChange, paint: Paint) -> str:
 def _columns(changes: list[KeyChange]) -> tuple[int, int, int]:
     return (
         max((len(change["key"]) for change in changes), default=0),
-        max((len(_value(change["before"])) for change in changes), default=0),
-        max((len(_value(change["after"])) for change in changes), default=0),
+        max((len(_values(change)[0]) for change in changes), default=0),
+        max((len(_values(change)[1]) for change in changes), default=0),
     )
 
 
 def _key(change: KeyChange, columns: tuple[int, int, int], paint: Paint, width: int) -> str:
     key, before, after = columns
-    line = (
-        f"  {render.one_line(change['key']):<{key}}  {_value(change['before']):<{before}}"
-        f" -> {_value(change['after']):<{after}}  "
-    )
+    old, new = _values(change)
+    line = f"  {render.one_line(change['key']):<{key}}  {old:<{before}} -> {new:<{after}}  "
     effect = change["effect"]
     if width and len(line) + len(effect) > width:
         # What would be lost at the right is the effect, so the values give way.
@@ -83,11 +83,26 @@ def _key(change: KeyChange, columns: tuple[int, int, int], paint: Paint, width: 
     return line + paint(effect, COLOURS.get(effect))
 
 
-def _value(text: str | None) -> str:
-    if text is None:
-        return "-"
-    shown = render.one_line(text)
-    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+def _values(change: KeyChange) -> tuple[str, str]:
+    """Before and after; of long ones the part in which they differ."""
+    before, after = (
+        "-" if text is None else render.one_line(text)
+        for text in (change["before"], change["after"])
+    )
+    if max(len(before), len(after)) > _LONGEST:
+        alike = _alike(before, after) - _ALIKE
+        if alike > 1:
+            before, after = f"…{before[alike:]}", f"…{after[alike:]}"
+    return _cut(before), _cut(after)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters they begin with together."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _summary(plan: Plan) -> str:

@@ -43,6 +43,9 @@ _SHORT = {
     "is killed again": "kill",
     "is stopped": "stop",
     "is asked to end": "end",
+    "its next run is skipped if this one goes on": "next run",
+    "its next run is queued if this one goes on": "next run",
+    "is replaced by its next run": "next run",
 }
 """What happens next, for a column; `why` has it in full."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, final
 
 from anchor_supervisor.cli.change import add_patience_option, follow
 from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
 from anchor_supervisor.control.fleets import client_for
+from anchor_supervisor.errors import AnchorError
 
 EXAMPLES = """\
 The replicas that stay keep their processes, and their names and addresses. It lasts until the next
@@ -20,6 +22,13 @@ examples:
 """
 
 _WISH = re.compile(r"(?P<name>[a-z0-9][a-z0-9_.-]*)=(?P<count>[0-9]{1,9})", re.ASCII)
+
+
+@final
+class NamedTwiceError(AnchorError):
+    """One container is to have two numbers of replicas."""
+
+    exit_code = 2
 
 
 class Wish(NamedTuple):
@@ -42,14 +51,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Ask for it and follow it to its end."""
     client = client_for(fleet_name(options))
-    body = {wish.name: wish.replicas for wish in options.wishes}
+    body = _once_each(options.wishes)
     lines = client.tell("/v1/scale", body, patience=options.wait_timeout)
     return follow(client.fleet, lines, as_json=options.json)
 
 
+def _once_each(wishes: Sequence[Wish]) -> dict[str, int]:
+    """How many of each. Raises NamedTwiceError."""
+    body: dict[str, int] = {}
+    for name, replicas in wishes:
+        if name in body:
+            message = f"`{name}` is named twice"
+            raise NamedTwiceError(message)
+        body[name] = replicas
+    return body
+
+
 def _wish(text: str) -> Wish:
     match = _WISH.fullmatch(text)
-    if match is None or int(match["count"]) == 0:
-        message = f"`{text}` is not NAME=N, such as web=5; at least one replica stays"
+    if match is None:
+        message = f"`{text}` is not NAME=N, such as web=5"
+        raise argparse.ArgumentTypeError(message)
+    from anchor_supervisor.fleet.container import MOST_REPLICAS
+
+    if not 1 <= int(match["count"]) <= MOST_REPLICAS:
+        message = f"`{text}`: replicas are 1 to {MOST_REPLICAS}; `anchor stop` stops them all"
         raise argparse.ArgumentTypeError(message)
     return Wish(match["name"], int(match["count"]))

@@ -167,7 +167,8 @@ def _restarts(row: ContainerRow, story: RestartStory | None) -> str:
     bound = f"at most {story['max']}" if story["max"] is not None else "no bound"
     window = render.duration(story["window"])
     delay = f", next delay {render.duration(story['delay'])}" if story["delay"] else ""
-    counted = f"{story['in_window']} attempts in the last {window}"
+    many = story["in_window"]
+    counted = f"{many} attempt{'' if many == 1 else 's'} in the last {window}"
     return f"{row['restarts']} so far; {story['when']}, {counted} ({bound}){delay}"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from anchor_program import Anchor
+from anchor_supervisor.cli.plan_words import plan_words
+from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.places import DATA_DIR_VARIABLE
 from canned import web_plan
@@ -51,6 +53,28 @@ def test_a_plan_is_a_table(anchor: Anchor, shop: object, file: Path) -> None:
         "1 to start, 1 to stop, 1 to restart; every other container stays as it is",
     ]
     assert json.loads(anchor("plan", "--json").stdout) == web_plan()
+
+
+def test_long_values_are_shown_where_they_differ() -> None:
+    """Their common beginning says nothing of what changes."""
+    script = "sh -c 'set -eu; mkdir -p /srv/www; cp -a /template/. /srv/www; exec serve"
+    plan = web_plan()
+    plan["keys"] = []
+    plan["containers"] = [
+        {
+            **plan["containers"][0],
+            "keys": [
+                {
+                    "key": "command",
+                    "before": f"{script} --slow'",
+                    "after": f"{script} --fast'",
+                    "effect": "restart",
+                }
+            ],
+        }
+    ]
+    _, line, _ = plan_words(plan, Paint(color=False), 0)
+    assert line.split("  ")[2] == "…xec serve --slow' -> …xec serve --fast'"
 
 
 def test_an_empty_plan(anchor: Anchor, shop: object, file: Path) -> None:
@@ -179,12 +203,27 @@ def test_scale(anchor: Anchor, shop: object) -> None:
     assert unknown.stderr.startswith("error: there is no container `nobody`\n")
 
 
-@pytest.mark.parametrize("wish", ["web", "web=", "web=0", "web=-1", "web=1.5", "=3", "web=x"])
+@pytest.mark.parametrize("wish", ["web", "web=", "web=-1", "web=1.5", "=3", "web=x"])
 def test_a_wrong_scale_is_a_wrong_use(anchor: Anchor, wish: str) -> None:
     """Exit code 2, and how it is written."""
     result = anchor("scale", wish)
     assert result.returncode == 2
     assert "is not NAME=N, such as web=5" in result.stderr
+
+
+@pytest.mark.parametrize("wish", ["web=0", "web=1001"])
+def test_scale_has_bounds(anchor: Anchor, wish: str) -> None:
+    """They are told before anybody is asked; who wants none is told how."""
+    result = anchor("scale", wish)
+    assert result.returncode == 2
+    assert f"`{wish}`: replicas are 1 to 1000; `anchor stop` stops them all" in result.stderr
+
+
+def test_scale_takes_a_name_once(anchor: Anchor, shop: object) -> None:
+    """Two numbers for one container contradict each other."""
+    result = anchor("scale", "web=1", "db=2", "web=2")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: `web` is named twice\n"
 
 
 @pytest.fixture
@@ -200,6 +239,12 @@ def journal(environment: dict[str, str]) -> Journal:
         NOW + second, "transition", container="web.1", before="running", state="running",
         health="healthy", reason="a probe succeeded", exit=None,
     )  # fmt: skip
+    journal.append(
+        NOW + second, "transition", container="web.1", before="running", state="running",
+        health="unhealthy", reason="unhealthy: 3 probes failed in a row", exit=None,
+    )  # fmt: skip
+    journal.append(NOW + second, "refresh", container="web.1", signal=None)
+    journal.append(NOW + second, "refresh", container="web.1", signal="HUP")
     journal.append(NOW + 2 * second, "oom", container="db.1", limit=64 << 20, peak=64 << 20)
     journal.append(
         NOW + 3 * second, "update", container="web", result="paused", reason="bad \x1b[2J\nnews"
@@ -214,6 +259,9 @@ def test_events_of_a_fleet_that_is_down(anchor: Anchor, journal: Journal) -> Non
     assert result.stdout.splitlines() == [
         "2026-01-02 03:04:05.000  web.1  running: started",
         "2026-01-02 03:04:06.000  web.1  healthy: a probe succeeded",
+        "2026-01-02 03:04:06.000  web.1  unhealthy: 3 probes failed in a row",
+        "2026-01-02 03:04:06.000  web.1  refresh: changed while it runs",
+        "2026-01-02 03:04:06.000  web.1  refresh: changed while it runs, and told by HUP",
         "2026-01-02 03:04:07.000  db.1   oom: limit 64M, peak 64M",
         "2026-01-02 03:04:08.000  web    update paused: bad  news",
     ]
@@ -227,8 +275,8 @@ def test_events_are_chosen(anchor: Anchor, journal: Journal) -> None:
         found = json.loads(anchor("events", "-p", "shop", "--json", *arguments).stdout)
         return [entry["container"] for entry in found]
 
-    assert names("web") == ["web.1", "web.1", "web"]
-    assert names("web.1", "db") == ["web.1", "web.1", "db.1"]
+    assert names("web") == [*["web.1"] * 5, "web"]
+    assert names("web.1", "db") == [*["web.1"] * 5, "db.1"]
     assert names("--tail", "1") == ["web"]
     assert names("--tail", "1", "db") == ["db.1"]
     assert names("--since", "2026-01-02T03:04:07Z") == ["db.1", "web"]
@@ -245,7 +293,7 @@ def test_nothing_to_follow_is_said(anchor: Anchor, journal: Journal) -> None:
     result = anchor("events", "-f", "--json", "-p", "shop")
     assert result.returncode == 0
     assert "so there is nothing to follow" in result.stderr
-    assert len([json.loads(line) for line in result.stdout.splitlines()]) == 4
+    assert len([json.loads(line) for line in result.stdout.splitlines()]) == 7
 
 
 def test_a_fleet_without_a_journal_has_no_events(anchor: Anchor) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import pytest
 
 from anchor_program import Anchor
+from anchor_supervisor.cli.ps import list_rows
+from fake_fleet import FAR_AHEAD, row
 
 
 def on_terminal(anchor: Anchor, width: int, *arguments: str) -> list[str]:
@@ -55,3 +57,18 @@ def test_the_reason_can_be_read_at_80_columns(anchor: Anchor, shop: object) -> N
     assert {"LIMITS", "PORTS", "ADDRESS", "PID"}.isdisjoint(header.split())
     wide = on_terminal(anchor, 400, "ps")[0].split()
     assert {"LIMITS", "PORTS", "ADDRESS", "PID"} < set(wide)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "its next run is skipped if this one goes on",
+        "its next run is queued if this one goes on",
+        "is replaced by its next run",
+    ],
+)
+def test_an_overlap_is_told_in_short(words: str) -> None:
+    """A column that is wide leaves no room for the reason; `why` has the whole of it."""
+    table = list_rows([row("poll", kind="job", next=words, next_at=FAR_AHEAD)], with_fleet=False)
+    assert " next run in " in table
+    assert "goes on" not in table
