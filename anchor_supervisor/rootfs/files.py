@@ -111,7 +111,9 @@ def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> Map
 
 def _rewrite(path: Path, content: bytes, owner: int) -> None:
     """Overwrite from the start, then cut: a reader never finds the file empty."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    # Its owner in the container may hold a lease on it (fcntl(2)): without O_NONBLOCK, for 45 s.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o644)
     try:
         written = 0
         while written < len(content):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,21 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(KernelError):
         write_files(tmp_path, {RESOLV_CONF: "x\n"}, owner=ME)
     assert victim.read_text() == "precious"
+
+
+def test_a_lease_in_the_container_holds_nobody_up(tmp_path: Path) -> None:
+    """Its owner may ask to be warned before anybody opens it: that would take 45 seconds."""
+    path = write_files(tmp_path / "etc", {HOSTS: "old\n"}, owner=ME)[HOSTS]
+    holder = os.open(path, os.O_RDONLY)
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        with pytest.raises(KernelError) as caught:
+            write_files(tmp_path / "etc", {HOSTS: "new\n"}, owner=ME)
+        assert caught.value.errno == errno.EAGAIN
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        write_files(tmp_path / "etc", {HOSTS: "new\n"}, owner=ME)
+    finally:
+        os.close(holder)
+        signal.signal(signal.SIGIO, before)
+    assert path.read_text() == "new\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -201,3 +203,24 @@ def test_whatever_cannot_be_written_nothing_is_held(
             GrantFiles((secret(),), root, (0, 0), ids)
     assert "hush" not in str(caught.value)
     assert open_descriptors() == before
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_lease_on_a_secret_holds_nobody_up(root: int, ids: IdRange) -> None:
+    """Its reader may ask to be warned before it is written: that would take 45 seconds."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGIO, before)
+        files = GrantFiles((secret(),), root, (1, 2), ids)
+        stack.callback(files.close)
+        [one] = files.mounts(stack)
+        holder = os.open(f"/proc/self/fd/{one.fd}", os.O_RDONLY)
+        stack.callback(os.close, holder)
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        with pytest.raises(KernelError, match="write secret `token`") as caught:
+            files.rewrite((secret(content=b"new"),))
+        assert caught.value.errno == errno.EAGAIN
+        assert read(one) == b"hush"
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        files.rewrite((secret(content=b"new"),))
+        assert read(one) == b"new"
