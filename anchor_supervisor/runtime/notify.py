@@ -9,6 +9,8 @@ from typing import final
 
 from attrs import frozen
 
+from anchor_supervisor.fleet.wording import escaped
+
 
 @final
 @frozen
@@ -23,14 +25,17 @@ class Notifier:
         return cls(environment.get("NOTIFY_SOCKET") or None)
 
     def send(self, *states: str) -> None:
-        """Send lines such as `READY=1`. A manager that does not listen is not our failure."""
+        """Send lines such as `READY=1`. A manager that does not listen is not our failure.
+
+        A value is one line, whatever is in it: words of an image must not be states of ours.
+        """
         if self.address is None:
             return
         address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             try:
                 sender.setblocking(False)
-                sender.sendto("\n".join(states).encode(), address)
+                sender.sendto("\n".join(map(escaped, states)).encode(), address)
             except OSError:
                 return
 

@@ -40,3 +40,11 @@ def test_the_watchdog_is_fed_twice_as_often_as_asked() -> None:
     assert watchdog_interval({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}) is None
     assert watchdog_interval({"WATCHDOG_USEC": "soon"}) is None
     assert watchdog_interval({}) is None
+
+
+def test_a_value_is_one_line(tmp_path: Path) -> None:
+    """Words of an image in a reason say nothing to the manager that is not ours."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        Notifier(str(tmp_path / "notify")).send("READY=1", "STATUS=no user `x\nMAINPID=1`\x1b[2J")
+        assert manager.recv(1024) == b"READY=1\nSTATUS=no user `x\\nMAINPID=1`\\x1b[2J"
