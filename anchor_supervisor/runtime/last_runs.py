@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
@@ -22,6 +23,12 @@ from anchor_supervisor.rootfs.private import make_private
 log = structlog.get_logger("host")
 
 LARGEST: Final = 1 << 20  # bytes; a thousand jobs take about 50 KiB
+
+
+def forget(fleet: str) -> None:
+    """Remove the file of a fleet, and what a writer that was killed has left of the next one."""
+    for path in (place(fleet), _aside(place(fleet))):
+        path.unlink(missing_ok=True)
 
 
 def place(fleet: str) -> Path:
@@ -69,13 +76,19 @@ class LastRuns:
             await trio.to_thread.run_sync(self._write, json.dumps(self._runs))
 
     def _write(self, text: str) -> None:
-        aside = self.path.with_suffix(".new")
+        aside = _aside(self.path)
         try:
             make_private(self.path.parent)
             aside.write_text(text, encoding="ascii")
             aside.replace(self.path)
         except OSError as error:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
             log.warning("a scheduled run could not be noted", file=str(self.path), why=str(error))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_suffix(".new")
 
 
 def _checked(value: object) -> dict[str, float]:

@@ -66,7 +66,7 @@ def _empty_run_directory(run: Path) -> list[str]:
 
 def remove_volumes(name: str) -> list[str]:
     """Remove the fleet's named volumes with their content, and what is known of its schedules."""
-    last_runs.place(name).unlink(missing_ok=True)
+    last_runs.forget(name)
     volumes = places.data_dir() / "volumes" / name
     if not volumes.exists():
         return []

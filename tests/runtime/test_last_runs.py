@@ -75,12 +75,34 @@ async def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
     assert entry["event"] == "a scheduled run could not be noted"
 
 
+async def test_a_full_disk_keeps_what_was_noted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left of what did not fit."""
+
+    def full(aside: Path, text: str, encoding: str) -> int:
+        aside.write_bytes(text.encode(encoding)[:3])
+        raise OSError(28, "No space left on device")
+
+    runs = LastRuns(tmp_path / "schedules/shop.json")
+    runs.note("backup", 1.0)
+    await runs.flush()
+    runs.note("backup", 2.0)
+    with monkeypatch.context() as patched, structlog.testing.capture_logs() as logged:
+        patched.setattr(Path, "write_text", full)
+        await runs.flush()
+    assert len(logged) == 1
+    assert [one.name for one in runs.path.parent.iterdir()] == ["shop.json"]
+    assert LastRuns(runs.path).read() == {"backup": 1.0}
+
+
 def test_it_goes_with_the_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`down --volumes` leaves nothing to make up for."""
     monkeypatch.setenv("ANCHOR_DATA_DIR", str(tmp_path))
     path = last_runs.place("shop")
     path.parent.mkdir()
     path.write_text(json.dumps({"backup": 1.0}))
+    path.with_suffix(".new").write_text('{"back')  # whoever wrote it was killed
     remove_volumes("shop")
-    assert not path.exists()
+    assert not list(path.parent.iterdir())
     remove_volumes("shop")
