@@ -119,8 +119,8 @@ class FleetHandler:
                 await self.supervisor.order(ORDERS[verb](instance))
         if options.wait and verb != "kill":
             await self._until(instances, running=verb != "stop")
-        views = self.views()
-        return [views.row(self.supervisor.core.snapshot(instance)) for instance in instances]
+        views, core = self.views(), self.supervisor.core
+        return [views.row(core.snapshot(one)) for one in instances if self._is_there(one)]
 
     async def down(self, *, volumes: bool) -> DownResult:
         """Stop everything in order; return once nothing runs.
@@ -222,7 +222,13 @@ class FleetHandler:
         while not all(self._settled(instance, running=running) for instance in instances):
             await self.supervisor.changed()
 
+    def _is_there(self, instance: InstanceId) -> bool:
+        """Whether it has not been taken away meanwhile, by an update or an `apply`."""
+        return bool(self.supervisor.core.resolve(str(instance)))
+
     def _settled(self, instance: InstanceId, *, running: bool) -> bool:
+        if not self._is_there(instance):
+            return True
         status = self.supervisor.core.snapshot(instance)
         if status.state in ENDED:
             return True

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from trio.testing import MockClock
 
 import changing_shop
@@ -348,3 +348,30 @@ async def test_events_of_a_fleet_that_runs(
         assert why["incidents"] == seen
 
     await made.play(operator)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+async def test_who_is_taken_away_meanwhile_is_not_waited_for(
+    autojump_clock: MockClock, verb: str
+) -> None:
+    """An order for both replicas, of which a change removes one."""
+    made = shop(Script(deaf=True), replicas=2)
+    answers: list[list[str]] = []
+
+    async def operator() -> None:
+        async def order() -> None:
+            rows = await made.handler.act("web", verb, WAIT)
+            answers.append([row["name"] for row in rows])
+
+        web = evolve(made.fleet.containers["web"], replicas=1)
+        smaller = evolve(made.fleet, containers={"web": web})
+        async with trio.open_nursery() as nursery:
+            made.supervisor.post(events.FleetChanged(smaller))
+            nursery.start_soon(order)
+        while len(made.supervisor.core.statuses()) > 1:
+            await made.supervisor.changed()
+
+    await made.play(operator)
+    assert answers in ([["web.1"]], [["web.1", "web.2"]])
+    if verb != "start":  # which is answered at once: both run
+        assert answers == [["web.1"]]
