@@ -88,12 +88,15 @@ class FakeMachine:
     starts: dict[InstanceId, int] = Factory(dict)
     made_of: dict[InstanceId, Container] = Factory(dict)
     refuses: AnchorError | None = None  # to refresh
+    removing: set[InstanceId] = Factory(set)
+    removal_takes: float = 0.0
     _pids: int = field(default=4000, init=False)
 
     async def start(self, instance: InstanceId, cancelled: Callable[[], bool]) -> FakeRun:
         """Start a run by its script; one that `fails` may do so because it was cancelled."""
         assert instance not in self.starting
         assert instance not in self.alive
+        assert instance not in self.removing
         self.starts[instance] = self.starts.get(instance, 0) + 1
         script = self.scripts(instance, self.starts[instance])
         self.log.append(f"start {instance}")
@@ -167,9 +170,12 @@ class FakeMachine:
     async def remove(self, instance: InstanceId) -> None:
         """Note it: nothing of it runs."""
         assert instance not in self.alive
+        assert instance not in self.removing
         self.log.append(f"remove {instance}")
         self.made_of.pop(instance, None)
-        await trio.lowlevel.checkpoint()
+        self.removing.add(instance)
+        await trio.sleep(self.removal_takes)
+        self.removing.remove(instance)
 
     def permanent(self, error: AnchorError) -> bool:
         """Only what is not there stays so."""

@@ -245,9 +245,10 @@ class Supervisor:
                 self._begin_act(instance)
                 nursery.start_soon(self._refresh, command, name=f"refresh {command.instance}")
             case commands.Remove(instance=instance):
-                self._removals[instance] = trio.Event()
                 self._begin_act(instance)
-                nursery.start_soon(self._remove, instance, name=f"remove {instance}")
+                earlier = self._removals.get(instance)
+                over = self._removals[instance] = trio.Event()
+                nursery.start_soon(self._remove, instance, earlier, over, name=f"remove {instance}")
             case commands.FleetDone(exit_code=exit_code, reason=reason):
                 self._outcome = Outcome(exit_code, reason)
             case (
@@ -261,7 +262,7 @@ class Supervisor:
     async def _live(self, instance: InstanceId) -> None:
         """One run of one instance. Whatever goes wrong here stays here."""
         if instance in self._removals:  # an earlier one of that name is still being taken apart
-            await self._removals[instance].wait()
+            await self._removals[instance].wait()  # no other begins before this one has ended
         try:
             run = await self.machine.start(instance, self._cancelled[instance].is_set)
         except AnchorError as error:
@@ -292,7 +293,7 @@ class Supervisor:
             self._probes[instance] = scope
             try:
                 answer = await self.machine.probe(instance, command.probe, command.timeout)
-            except AnchorError as error:
+            except (AnchorError, OSError) as error:  # no descriptor is left, say
                 answer = ProbeAnswer(ok=False, output=str(error))
             except Exception as bug:
                 log.exception("bug", container=str(instance))
@@ -308,7 +309,7 @@ class Supervisor:
         instance = command.instance
         try:
             answer = await self.machine.run_stop_command(instance, command.command, command.timeout)
-        except AnchorError as error:
+        except (AnchorError, OSError) as error:  # no descriptor is left, say
             answer = ProbeAnswer(ok=False, output=str(error))
         except Exception as bug:
             log.exception("bug", container=str(instance))
@@ -321,11 +322,18 @@ class Supervisor:
         if command.signal is not None and command.instance in self._runs:
             self._runs[command.instance].signal(command.signal)
 
-    async def _remove(self, instance: InstanceId) -> None:
+    async def _remove(
+        self, instance: InstanceId, earlier: trio.Event | None, over: trio.Event
+    ) -> None:
+        """Take an instance apart: after the earlier one of that name, which may take seconds."""
         try:
+            if earlier is not None:
+                await earlier.wait()
             await self._act(self.machine.remove, instance)
         finally:
-            self._removals.pop(instance).set()
+            over.set()
+            if self._removals[instance] is over:
+                del self._removals[instance]
 
     def _begin_act(self, instance: InstanceId) -> None:
         self._acting[instance] += 1
@@ -340,7 +348,7 @@ class Supervisor:
         """Do something whose failure is told, and changes nothing else."""
         try:
             await act(instance, *more)
-        except AnchorError as error:
+        except (AnchorError, OSError) as error:
             log.warning("not everything could be done", container=str(instance), why=str(error))
             self.troubles[instance] = str(error)
         except Exception as bug:
