@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
+import trio
 from attrs import define, field
 
 from anchor_supervisor.fleet.model import (
@@ -58,6 +59,9 @@ class Holdings:
     _limits: Limits | None = None  # in force; None where that is not sure
     _grants: GrantFiles | None = None  # of the last start
     _changing: threading.Lock = field(factory=threading.Lock)
+    _settling: threading.Lock = field(factory=threading.Lock)
+    _released: bool = False
+    refreshing: trio.Lock = field(factory=trio.Lock)  # held around every `refresh`
 
     def renew_cgroup(self, mode: LimitsMode) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
@@ -73,11 +77,12 @@ class Holdings:
 
         Raises as `change_limits`.
         """
-        wanted = self.container.limits
-        if self._limits != wanted:
-            self._limits = None
-            change_limits(self.cgroup, wanted, mode)
-            self._limits = wanted
+        with self._settling:  # a start may come while a change still waits for memory
+            wanted = self.container.limits
+            if self._limits != wanted:
+                self._limits = None
+                change_limits(self.cgroup, wanted, mode)
+                self._limits = wanted
 
     def hold_grants(self, files: GrantFiles | None) -> None:
         """Keep the secrets and configs of the start under way in place of the last one's."""
@@ -107,14 +112,17 @@ class Holdings:
 
         What a container has written there itself stays until then. Raises KernelError.
         """
-        text = _hosts(site, self.instance, self.container, self.hostname)
-        if text != self.hosts:
-            owner = 0 if self.ids is None else self.ids.first
-            files.write_files(self.directory / "etc", {files.HOSTS: text}, owner=owner)
-            self.hosts = text
+        with self._changing:
+            text = _hosts(site, self.instance, self.container, self.hostname)
+            if text != self.hosts and not self._released:  # else the directory would come back
+                owner = 0 if self.ids is None else self.ids.first
+                files.write_files(self.directory / "etc", {files.HOSTS: text}, owner=owner)
+                self.hosts = text
 
     def release(self) -> None:
         """Give everything back, the last taken first."""
+        with self._changing:
+            self._released = True
         if self._grants is not None:
             self._grants.close()
         os.close(self.cgroup_fd)
@@ -146,6 +154,7 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
         sandbox = create_sandbox(ids, network=own_network)
         owned.callback(sandbox.close)
         if sandbox.net is not None:
+            owned.callback(site.forget, instance)
             site.attach(instance, container, sandbox.net)
         pump = OutputPump(instance, directory, _log(site, instance), listener)
         owned.callback(pump.close)

@@ -188,7 +188,6 @@ class HostMachine:
     def _give_back(self, instance: InstanceId) -> None:
         holdings = self._holdings.pop(instance, None)
         if holdings is not None:
-            self.site.forget(instance)
             with _told("give back"):
                 holdings.release()
 
@@ -292,7 +291,9 @@ class HostMachine:
 
     async def drain(self, instance: InstanceId) -> None:
         """Lead nothing new to the published ports of the instance, for the rest of its run."""
-        await self._leading.drain(instance)
+        run = self._runs.get(instance)
+        if run is not None and not run.ended:  # else the next run would be drained as well
+            await self._leading.drain(instance)
 
     def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
         """Remember what the instance is made of from its next start on."""
@@ -305,13 +306,25 @@ class HostMachine:
         self._made_of[instance] = container
         if (holdings := self._holdings.get(instance)) is None:
             return  # it has just been given back
-        await trio.to_thread.run_sync(
-            holdings.refresh, container, self.site.fleet.limits, limiter=self._takers
-        )
-        if self._holdings.get(instance) is holdings:
-            self.pressure.watch(instance, holdings.cgroup, container.limits)
+        async with holdings.refreshing:  # one after the other, in the order they were asked for
+            try:
+                await trio.to_thread.run_sync(
+                    self._bring_in_line, instance, holdings, limiter=self._takers
+                )
+            except KernelError:
+                if self._holdings.get(instance) is holdings:
+                    raise
+        if self._holdings.get(instance) is not holdings:
+            return  # it was given back meanwhile
+        self.pressure.watch(instance, holdings.cgroup, container.limits)
         if instance in self._runs and not self._runs[instance].ended:
             await self._leading.changed(instance, container)
+
+    def _bring_in_line(self, instance: InstanceId, holdings: Holdings) -> None:
+        """In a worker thread, which may have had to wait: what was said last counts."""
+        container = self._made_of.get(instance)
+        if container is not None:
+            holdings.refresh(container, self.site.fleet.limits)
 
     async def remove(self, instance: InstanceId) -> None:
         """Give back all that the instance holds.
@@ -330,7 +343,8 @@ class HostMachine:
 
         Raises AnchorError, and then nothing has changed.
         """
-        self.site.reconfigure(wanted)
+        with _told("make ready"):
+            self.site.reconfigure(wanted)
         for instance, holdings in list(self._holdings.items()):
             try:
                 holdings.rewrite_hosts(self.site)
@@ -375,16 +389,25 @@ class HostMachine:
     def release(self) -> None:
         """Kill what still runs and give everything back. Blocking; for the very end."""
         self.pressure.close()
-        for holdings in self._holdings.values():
-            holdings.cgroup.kill()
-        for run in self._runs.values():
-            run.abandon()
         for instance, holdings in self._holdings.items():
-            try:
+            with _whatever_happens(instance):
+                holdings.cgroup.kill()
+        for instance, run in self._runs.items():
+            with _whatever_happens(instance):
+                run.abandon()
+        for instance, holdings in self._holdings.items():
+            with _whatever_happens(instance):
                 holdings.release()
-            except (AnchorError, OSError) as error:
-                log.warning("could not give back", container=str(instance), error=str(error))
         self._holdings.clear()
+
+
+@contextmanager
+def _whatever_happens(instance: InstanceId) -> Iterator[None]:
+    """Go on with the others where one cannot be given back."""
+    try:
+        yield
+    except (AnchorError, OSError) as error:
+        log.warning("could not give back", container=str(instance), error=str(error))
 
 
 @contextmanager

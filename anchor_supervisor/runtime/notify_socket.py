@@ -78,6 +78,7 @@ class NotifySocket:
         """Hear what the run says, until `close`."""
         with self._scope:
             while True:
+                await trio.lowlevel.checkpoint_if_cancelled()  # it may be closed already
                 await trio.lowlevel.wait_readable(self._socket)
                 messages = await trio.to_thread.run_sync(
                     self._receive, abandon_on_cancel=True, limiter=self._limiter

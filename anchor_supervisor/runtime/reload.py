@@ -132,8 +132,10 @@ class HostReloader:
                 await trio.to_thread.run_sync(self.machine.reconfigure, known)
             in_use = self.machine.in_use(self._known_instances())
             await trio.to_thread.run_sync(self.machine.site.settle, in_use)
-        except AnchorError as error:
+        except (AnchorError, OSError) as error:
             log.warning("not everything of the former fleet could be let go", why=str(error))
+        except Exception:
+            log.exception("bug")
 
     # What is done in a worker thread.
 

@@ -54,6 +54,9 @@ class Rereader:
         except AnchorError as error:
             self.teller.refuse(error)
             status = "the files are wrong: nothing has changed"
+        except Exception:
+            log.exception("bug")
+            status = "nothing has changed: internal error, see the log"
         if self.teller.said_ready and self.changes.supervisor.core.phase not in OVER:
             self.teller.notifier.send("READY=1", f"STATUS={status}")
 

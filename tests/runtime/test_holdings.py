@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from attrs import evolve
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import InstanceId
@@ -149,3 +150,35 @@ def test_host_names_tell_replicas_apart(workshop: Workshop) -> None:
     named = workshop.fleet('hostname = "front"', "replicas = 2", name="named").containers["web"]
     assert host_name(alone, WEB) == "web"
     assert host_name(named, InstanceId("web", 2)) == "front-2"
+
+
+def test_what_was_given_back_is_not_written_to(workshop: Workshop) -> None:
+    """A change of the fleet may bring /etc/hosts in line just then: no directory comes back."""
+    lines = ("replicas = 2", 'networks = ["default"]')
+    with workshop.site(workshop.fleet(*lines)) as site:
+        container = site.fleet.containers["web"]
+        held = acquire(site, WEB, container, _nobody)
+        held.container = evolve(container, extra_hosts={"other": "10.0.0.9"})
+        held.release()
+        held.rewrite_hosts(site)
+        assert not held.directory.exists()
+        acquire(site, WEB, container, _nobody).release()
+
+
+def test_the_network_forgets_who_could_not_be_taken(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else's interfaces or ports are led to it any more."""
+    forgotten: list[InstanceId] = []
+    forget = Site.forget
+
+    def noted(site: Site, instance: InstanceId) -> None:
+        forgotten.append(instance)
+        forget(site, instance)
+
+    monkeypatch.setattr(Site, "forget", noted)
+    with workshop.site(workshop.fleet('networks = ["default"]')) as site:
+        FAILURES["the fifos"](monkeypatch)
+        with pytest.raises(KernelError):
+            acquire(site, WEB, site.fleet.containers["web"], _nobody)
+        assert forgotten == [WEB]

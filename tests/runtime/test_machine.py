@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import trio
 from attrs import evolve
+from trio.testing import wait_all_tasks_blocked
 
-from anchor_supervisor.errors import FleetError, HostError, ImageError, NetworkError, Problem
-from anchor_supervisor.fleet.model import ExecProbe, InstanceId, Limits
+from anchor_supervisor.errors import (
+    FleetError,
+    HostError,
+    ImageError,
+    KernelError,
+    NetworkError,
+    Problem,
+)
+from anchor_supervisor.fleet.model import ExecProbe, InstanceId, Limits, LimitsMode
+from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
 from anchor_supervisor.rootfs import strategies
-from anchor_supervisor.runtime import machine
+from anchor_supervisor.runtime import holdings, machine
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.machine import HostMachine
@@ -201,3 +211,115 @@ async def test_a_copy_under_way_is_given_up(
         assert holdings is not None
         assert not [path for path in holdings.writable.iterdir() if "root" in path.name]
         assert not real.machine.permanent(failures[0])
+
+
+@pytest.mark.root
+async def test_a_drain_that_comes_too_late_is_not_the_next_runs(workshop: Workshop) -> None:
+    """The run has ended while it was asked for: the ports lead to the next one again."""
+    fleet = workshop.fleet('networks = ["default"]', 'ports = ["127.0.0.1:28477:80"]')
+    async with workshop.running(fleet) as real:
+        run = await real.start()
+        real.machine.kill(WEB)
+        await run.wait()
+        await real.machine.ended(WEB)
+        await real.machine.drain(WEB)
+        with monkeypatched_publish(real.site) as published:
+            await real.start()
+        assert published == [WEB]
+
+
+@contextmanager
+def monkeypatched_publish(site: Site) -> Iterator[list[InstanceId]]:
+    """Take down whom the ports are led to."""
+    published: list[InstanceId] = []
+    real = Site.publish
+
+    def publish(self: Site, instance: InstanceId) -> None:
+        published.append(instance)
+        real(self, instance)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Site, "publish", publish)
+        yield published
+
+
+@pytest.mark.root
+async def test_of_two_changes_the_later_one_holds(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the earlier one takes, and whatever is started meanwhile."""
+    entered, go_on = threading.Event(), threading.Event()
+    applied: list[int | None] = []
+
+    def slow(group: Cgroup, limits: Limits, mode: LimitsMode) -> None:
+        if limits.pids == 7:
+            entered.set()
+            assert go_on.wait(DEADLINE)
+        applied.append(limits.pids)
+
+    monkeypatch.setattr(holdings, "change_limits", slow)
+    async with workshop.running(workshop.fleet()) as real, trio.open_nursery() as nursery:
+        run = await real.start()
+        plain = run.holdings.container
+        for pids in (7, 8, 9):
+            newer = evolve(plain, limits=Limits(pids=pids))
+            nursery.start_soon(real.machine.refresh, WEB, newer)
+            await wait_all_tasks_blocked()
+            if pids == 7:
+                assert await trio.to_thread.run_sync(entered.wait, DEADLINE)
+        go_on.set()
+        await wait_until_refreshed(real.machine, 9)
+        assert applied == [7, 9]
+        assert run.holdings.container.limits.pids == 9
+
+
+async def wait_until_refreshed(machine: HostMachine, pids: int) -> None:
+    """Wait until the watch has taken over the limits, which is the last thing a change does."""
+    with trio.fail_after(DEADLINE):
+        while machine.pressure._watched[WEB].limits.pids != pids:
+            await wait_all_tasks_blocked(0.01)
+
+
+@pytest.mark.root
+async def test_a_change_of_what_is_given_back_meanwhile_is_no_trouble(workshop: Workshop) -> None:
+    """It has no limits any more."""
+    async with workshop.running(workshop.fleet()) as real:
+        run = await real.start()
+        real.machine.kill(WEB)
+        await run.wait()
+        await real.machine.ended(WEB)
+        newer = evolve(run.holdings.container, limits=Limits(pids=9))
+        async with run.holdings.refreshing, trio.open_nursery() as nursery:
+            nursery.start_soon(real.machine.refresh, WEB, newer)
+            await wait_all_tasks_blocked()
+            await real.machine.remove(WEB)
+            run.holdings.refreshing.release()
+            await wait_all_tasks_blocked()
+            await run.holdings.refreshing.acquire()
+        assert real.machine.holdings(WEB) is None
+        assert real.machine.pressure._watched == {}
+
+
+@pytest.mark.root
+async def test_a_release_goes_on_with_the_others(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One group that cannot be killed at once, and one run that cannot be waited for."""
+    kill = Cgroup.kill
+
+    def refuse(group: Cgroup) -> None:
+        if refused.pop(group, None) is None:
+            kill(group)
+            return
+        raise KernelError(5, "kill", str(group.path))
+
+    with workshop.site(workshop.fleet("replicas = 2")) as site:
+        descriptors = open_descriptors()
+        machine = HostMachine(site, lambda *_: None)
+        runs = [await machine.start(InstanceId("web", number)) for number in (1, 2)]
+        refused = {run.holdings.cgroup: True for run in runs[:1]}
+        runs[0].signal("KILL")
+        monkeypatch.setattr(Cgroup, "kill", refuse)
+        await trio.to_thread.run_sync(machine.release)
+        assert not refused
+        assert open_descriptors() == descriptors

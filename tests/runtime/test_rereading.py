@@ -15,6 +15,7 @@ import trio
 from attrs import Factory, define
 
 from anchor_supervisor.observability.journal import Journal
+from anchor_supervisor.runtime import reload
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.notify import Notifier
@@ -125,3 +126,23 @@ async def test_a_later_signal_overtakes_an_update(workshop: Workshop, tmp_path: 
         await manager.until("RELOADING=1")
         await manager.until("READY=1")
         assert fleet.status("web.1").health == "none"
+
+
+async def test_what_nobody_thought_of_ends_nothing(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written down, the service manager is not left waiting, and the next SIGHUP is heard."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with live(workshop, *FIRST) as fleet, rereading(fleet, tmp_path) as (rereader, manager):
+        with monkeypatch.context() as patched, structlog.testing.capture_logs() as logged:
+            patched.setattr(reload, "load_files", fail)
+            rereader.ask()
+            await manager.until("READY=1")
+        assert "bug" in [entry["event"] for entry in logged]
+        workshop.write(*FIRST, "replicas = 2")
+        rereader.ask()
+        await manager.until("READY=1")
+        assert fleet.names() == ["web.1", "web.2"]
