@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Final, final
 
 import structlog
@@ -31,6 +31,7 @@ from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
+from anchor_supervisor.runtime.failures import told, whatever_happens
 from anchor_supervisor.runtime.held_facts import exec_facts, held_facts
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
@@ -165,7 +166,7 @@ class HostMachine:
 
     def _bring_up(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """In one visit to a worker thread, for each costs half a millisecond."""
-        with _told("prepare"):
+        with told("prepare"):
             return bring_up(self.site, self._held_by(instance), self.stdio, cancelled)
 
     def _held_by(self, instance: InstanceId) -> Holdings:
@@ -186,9 +187,8 @@ class HostMachine:
         return holdings
 
     def _give_back(self, instance: InstanceId) -> None:
-        holdings = self._holdings.pop(instance, None)
-        if holdings is not None:
-            with _told("give back"):
+        if (holdings := self._holdings.pop(instance, None)) is not None:
+            with told("give back"):
                 holdings.release()
 
     async def _look_at(self, instance: InstanceId, run: HostRun) -> None:
@@ -314,9 +314,8 @@ class HostMachine:
             except KernelError:
                 if self._holdings.get(instance) is holdings:
                     raise
-        if self._holdings.get(instance) is not holdings:
-            return  # it was given back meanwhile
-        self.pressure.watch(instance, holdings.cgroup, container.limits)
+        if self._holdings.get(instance) is holdings:
+            self.pressure.watch(instance, holdings.cgroup, container.limits)
         if instance in self._runs and not self._runs[instance].ended:
             await self._leading.changed(instance, container)
 
@@ -343,7 +342,7 @@ class HostMachine:
 
         Raises AnchorError, and then nothing has changed.
         """
-        with _told("make ready"):
+        with told("make ready"):
             self.site.reconfigure(wanted)
         for instance, holdings in list(self._holdings.items()):
             try:
@@ -390,32 +389,12 @@ class HostMachine:
         """Kill what still runs and give everything back. Blocking; for the very end."""
         self.pressure.close()
         for instance, holdings in self._holdings.items():
-            with _whatever_happens(instance):
+            with whatever_happens(instance):
                 holdings.cgroup.kill()
         for instance, run in self._runs.items():
-            with _whatever_happens(instance):
+            with whatever_happens(instance):
                 run.abandon()
         for instance, holdings in self._holdings.items():
-            with _whatever_happens(instance):
+            with whatever_happens(instance):
                 holdings.release()
         self._holdings.clear()
-
-
-@contextmanager
-def _whatever_happens(instance: InstanceId) -> Iterator[None]:
-    """Go on with the others where one cannot be given back."""
-    try:
-        yield
-    except (AnchorError, OSError) as error:
-        log.warning("could not give back", container=str(instance), error=str(error))
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Tell the system's failures as ours."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, AnchorError):
-            raise
-        raise KernelError(error.errno or 0, what, error.filename) from error

@@ -20,7 +20,6 @@ from anchor_supervisor.fleet.model import (
     ImageKind,
     InstanceId,
     Kind,
-    Limits,
     RestartPolicy,
     RestartWhen,
     TcpProbe,
@@ -370,51 +369,3 @@ def test_any_fleet_on_any_machine_comes_to_its_end(
     spawns = [index for index, one in enumerate(story.commands) if isinstance(one, commands.Spawn)]
     assert sum(story.machine.starts.values()) == len(spawns)
     assert all(index < last for index in spawns for last in stopped_at)
-
-
-async def test_a_name_that_comes_and_goes_while_it_is_taken_apart(
-    autojump_clock: MockClock,
-) -> None:
-    """Each removal waits for the one before, and a start for the last of them."""
-    db, needs = Container("db", HOST), {"db": Condition.STARTED}
-    one = a_fleet(db, Container("web", HOST, depends_on=needs))
-    two = a_fleet(db, Container("web", HOST, depends_on=needs, replicas=2))
-    story = Story(two, always(Script(starting=3.0)))
-    story.machine.removal_takes = 5.0
-    second = InstanceId("web", 2)
-
-    async def operator() -> None:
-        for fleet in (one, two, one, two):
-            await story.supervisor.order(events.FleetChanged(fleet))
-        assert story.state(second) is State.WAITING
-        await story.until(lambda: story.state(second) is State.RUNNING)
-        assert trio.current_time() - began == pytest.approx(13.0)
-        story.supervisor.post(events.FleetStopRequested())
-
-    began = trio.current_time()
-    assert (await story.play(operator)).exit_code == 0
-    about = [line for line in story.machine.log if line in {"remove web.2", "start web.2"}]
-    assert about[:3] == ["remove web.2", "remove web.2", "start web.2"]
-
-
-@pytest.mark.parametrize("fails", [OSError(24, "Too many open files"), KeyError("what")])
-async def test_what_cannot_be_refreshed_is_told_and_ends_nothing(
-    autojump_clock: MockClock, fails: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the reason is, also one that nobody thought of."""
-
-    async def refresh(self: FakeMachine, instance: InstanceId, container: Container) -> None:
-        raise fails
-
-    monkeypatch.setattr(FakeMachine, "refresh", refresh)
-    story = Story(a_fleet(Container("web", HOST)), always(Script()))
-
-    async def operator() -> None:
-        await story.until(lambda: story.state(WEB) is State.RUNNING)
-        newer = Container("web", HOST, limits=Limits(pids=9))
-        await story.supervisor.order(events.FleetChanged(a_fleet(newer)))
-        await story.until(lambda: not story.supervisor.acting)
-        assert str(fails.args[-1]) in story.supervisor.troubles[WEB]
-        story.supervisor.post(events.FleetStopRequested())
-
-    assert (await story.play(operator)).exit_code == 0
