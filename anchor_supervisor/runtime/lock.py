@@ -31,7 +31,8 @@ class AlreadyRunning(HostError):  # noqa: N818 - it is what is the case
         """Name the fleet and the holder."""
         holder = "unknown" if pid is None else pid
         message = f"fleet `{fleet}` is already running (supervisor pid {holder})"
-        super().__init__(message, hint=f"stop it with `anchor -p {fleet} down`")
+        hint = f"`anchor apply` brings a changed file to it, `anchor -p {fleet} down` stops it"
+        super().__init__(message, hint=hint)
         self.pid = pid
 
 

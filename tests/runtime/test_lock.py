@@ -18,7 +18,9 @@ def test_a_second_holder_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
     with fleet_lock(place, "shop"), pytest.raises(HostError) as caught, fleet_lock(place, "shop"):
         pass
     assert f"supervisor pid {os.getpid()}" in str(caught.value)
-    assert caught.value.hint == "stop it with `anchor -p shop down`"
+    assert caught.value.hint == (
+        "`anchor apply` brings a changed file to it, `anchor -p shop down` stops it"
+    )
 
 
 def test_a_lock_is_free_again_after_its_holder(tmp_path: Path) -> None:
