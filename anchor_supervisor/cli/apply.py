@@ -24,7 +24,7 @@ examples:
   anchor plan && anchor apply        ./fleet.toml, to the fleet of that name
   anchor apply -f shop.toml -f more.toml --profile debug
   anchor apply --build               with every image that has a `build` built anew
-  anchor apply -p shop               the files it was brought up with, as they are now
+  anchor apply -p shop               the files it was last made of, as they are now
 """
 
 

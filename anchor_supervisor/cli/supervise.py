@@ -25,6 +25,7 @@ examples:
   anchor-supervise --check shop.toml         is the file right, and can this machine run it?
   anchor-supervise --plan shop.toml          every step that would be taken
   anchor-supervise shop.toml local.toml      what the second file says overrides the first
+  anchor-supervise --profile dev shop.toml   with the containers of a profile too
 
 exit codes:
   0 stopped on request, or all jobs succeeded    1 an essential container gave up, or a job failed
