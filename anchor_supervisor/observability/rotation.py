@@ -11,11 +11,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import final
 
 _TAIL = 65536
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 _BLOCK = 256 * 1024
 
 
@@ -142,26 +143,31 @@ def _last_record_without_end(fd: int, size: int) -> bytes:
 def open_generations(directory: Path, name: Callable[[int], str], limit: int = 100) -> list[int]:
     """Open what there is, read-only; return the descriptors oldest first. The caller closes them.
 
-    Opening goes from the newest up: a file only ever moves to the next higher generation, so one
-    that is renamed meanwhile is met again (and told by its inode), never missed.
+    Raises OSError, and then none is open. Opening goes from the newest up: a file only ever moves
+    to the next higher generation, so one that is renamed meanwhile is met again (and told by its
+    inode), never missed.
     """
     opened: list[int] = []
     seen: set[int] = set()
     gap = 0
-    for generation in range(limit):
-        try:
-            fd = os.open(directory / name(generation), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            gap += 1
-            if gap > 2:  # a crash in a rotation leaves one gap, one that is under way another
-                break
-            continue
-        inode = os.fstat(fd).st_ino
-        if inode in seen:
-            os.close(fd)
-        else:
-            seen.add(inode)
-            opened.append(fd)
+    with ExitStack() as owned:
+        for generation in range(limit):
+            path = directory / name(generation)
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                gap += 1
+                if gap > 2:  # a crash in a rotation leaves one gap, one that is under way another
+                    break
+                continue
+            inode = os.fstat(fd).st_ino
+            if inode in seen:
+                os.close(fd)
+            else:
+                seen.add(inode)
+                opened.append(fd)
+                owned.callback(os.close, fd)
+        owned.pop_all()
     return opened[::-1]
 
 
@@ -229,6 +235,10 @@ class GenerationReader:
             fds = open_generations(self._directory, self._name)
         except NotADirectoryError:
             return False
+        except OSError as error:
+            if self.files and error.errno in _NO_DESCRIPTOR:
+                return False  # for now: who follows looks again
+            raise
         newer = fds
         if self.files:
             ours = os.fstat(self.files[-1]).st_ino

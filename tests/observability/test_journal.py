@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+
+import pytest
 
 from anchor_supervisor.observability.journal import (
     Journal,
@@ -96,3 +100,32 @@ def test_a_cursor_may_begin_at_the_end(data_dir: Path) -> None:
             assert [entry["event"] for entry in late.read_some() or ()] == ["second"]
         assert [entry["event"] for entry in early.read_some() or ()] == ["first", "second"]
         assert early.read_some() is None
+
+
+def test_a_lack_of_descriptors_is_waited_out(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows reads on later, and no descriptor is lost meanwhile."""
+    journal = Journal(data_dir, max_bytes=200)
+    for number in range(8):
+        journal.append(NOW + number, "state", container="web.1")
+    with JournalCursor(data_dir, at_end=True) as cursor:
+        descriptors = len(os.listdir("/proc/self/fd"))
+        real = os.open
+        opened: list[int] = []
+
+        def scarce(path: Path, flags: int, mode: int = 0o777) -> int:
+            if opened:
+                raise OSError(errno.EMFILE, "Too many open files", str(path))
+            opened.append(real(path, flags, mode))
+            return opened[-1]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", scarce)
+            assert cursor.read_some() is None
+        assert opened
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        journal.append(NOW, "later")
+        found = [entry for entries in iter(cursor.read_some, None) for entry in entries]
+        assert [entry["event"] for entry in found] == ["later"]
+    journal.close()
