@@ -6,6 +6,7 @@ unpacks nothing, and changes nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -294,7 +295,9 @@ def _look_for_program(layers: Layers, tried: tuple[str, ...]) -> str | None:
 def _mode_beneath(root: int, path: str) -> int | None:
     try:
         fd = open_beneath(root, path.lstrip("/"), os.O_PATH | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+            raise  # it says nothing of the image
         return None
     try:
         return os.fstat(fd).st_mode

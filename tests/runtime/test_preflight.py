@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import socket
 import tarfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anchor_supervisor.errors import FleetError, HostError, Problem, UnfitHostError
+from anchor_supervisor.errors import FleetError, HostError, KernelError, Problem, UnfitHostError
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.fleet.parse import load
 from anchor_supervisor.images.store import Store
@@ -264,3 +265,17 @@ def test_a_port_that_somebody_has_is_told(write: Write, rootfs: Path) -> None:
     assert str(number) in problem.message
     assert placed(problem) == ("fleet.toml", 4)
     preflight.require_ports(fleet, plan.ports)
+
+
+def test_a_lack_of_descriptors_says_nothing_of_the_image(
+    write: Write, rootfs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program may be there: it could not be looked for."""
+
+    def refuse(root: int, path: str, flags: int) -> int:
+        raise KernelError(errno.EMFILE, "open", path)
+
+    monkeypatch.setattr(preflight, "open_beneath", refuse)
+    fleet = write("[containers.web]", f'image = "{rootfs}"', 'command = ["true"]')
+    with pytest.raises(KernelError, match="Too many open files"):
+        preflight.require_programs_on_disk(fleet)
