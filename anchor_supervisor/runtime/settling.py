@@ -68,7 +68,7 @@ def failures(change: Change, present: Present) -> list[str]:
         if row["result"] not in {None, UpdateResult.DONE.value}
     ]
     unwell = [
-        f"`{status.instance}` {_stands(status)}: {status.reason}"
+        f"`{status.instance}` {_stands(status)}"
         for status in _expected(change, present)
         if not _is_well(status, change.fleet.containers[status.instance.container])
     ]
@@ -155,9 +155,10 @@ def _is_well(status: Status, container: Container) -> bool:
 
 
 def _stands(status: Status) -> str:
-    if status.state is State.RUNNING:
-        return f"is {status.health}"
-    return "has failed" if status.state is State.FAILED else f"is {status.state}"
+    word = str(status.health if status.state is State.RUNNING else status.state)
+    how = "has failed" if status.state is State.FAILED else f"is {word}"
+    # A reason that begins with the word says enough without it: `unhealthy: 3 probes failed`.
+    return f"{how}: {status.reason.removeprefix(f'{word}: ')}"
 
 
 def _went(row: UpdateRow) -> str:

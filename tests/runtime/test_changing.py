@@ -159,6 +159,7 @@ async def test_what_is_new_and_does_not_come_up(autojump_clock: MockClock, data_
             "`sick.1` is unhealthy",
         ]
         assert "no space" in result["failed"][0]
+        assert result["failed"][2] == "`sick.1` is unhealthy: 3 probes failed in a row"
 
     await shop.play(operator)
 
