@@ -54,6 +54,8 @@ def entry_words(entry: Mapping[str, Any]) -> tuple[str, str]:
             stays = entry.get("before") == entry.get("state") == "running"
             of_health = stays and entry.get("health") != "none"
             word = render.one_line(str(entry.get("health" if of_health else "state")))
+            if of_health and word == "starting":  # which is a state too
+                word = "probed anew"
             return word, reason.removeprefix(f"{word}: ")
         case "update":
             return f"update {render.one_line(str(entry.get('result')))}", reason

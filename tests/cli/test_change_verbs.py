@@ -243,6 +243,10 @@ def journal(environment: dict[str, str]) -> Journal:
         NOW + second, "transition", container="web.1", before="running", state="running",
         health="unhealthy", reason="unhealthy: 3 probes failed in a row", exit=None,
     )  # fmt: skip
+    journal.append(
+        NOW + second, "transition", container="web.1", before="running", state="running",
+        health="starting", reason="its health check was changed", exit=None,
+    )  # fmt: skip
     journal.append(NOW + second, "refresh", container="web.1", signal=None)
     journal.append(NOW + second, "refresh", container="web.1", signal="HUP")
     journal.append(NOW + 2 * second, "oom", container="db.1", limit=64 << 20, peak=64 << 20)
@@ -260,6 +264,7 @@ def test_events_of_a_fleet_that_is_down(anchor: Anchor, journal: Journal) -> Non
         "2026-01-02 03:04:05.000  web.1  running: started",
         "2026-01-02 03:04:06.000  web.1  healthy: a probe succeeded",
         "2026-01-02 03:04:06.000  web.1  unhealthy: 3 probes failed in a row",
+        "2026-01-02 03:04:06.000  web.1  probed anew: its health check was changed",
         "2026-01-02 03:04:06.000  web.1  refresh: changed while it runs",
         "2026-01-02 03:04:06.000  web.1  refresh: changed while it runs, and told by HUP",
         "2026-01-02 03:04:07.000  db.1   oom: limit 64M, peak 64M",
@@ -275,8 +280,8 @@ def test_events_are_chosen(anchor: Anchor, journal: Journal) -> None:
         found = json.loads(anchor("events", "-p", "shop", "--json", *arguments).stdout)
         return [entry["container"] for entry in found]
 
-    assert names("web") == [*["web.1"] * 5, "web"]
-    assert names("web.1", "db") == [*["web.1"] * 5, "db.1"]
+    assert names("web") == [*["web.1"] * 6, "web"]
+    assert names("web.1", "db") == [*["web.1"] * 6, "db.1"]
     assert names("--tail", "1") == ["web"]
     assert names("--tail", "1", "db") == ["db.1"]
     assert names("--since", "2026-01-02T03:04:07Z") == ["db.1", "web"]
@@ -293,7 +298,7 @@ def test_nothing_to_follow_is_said(anchor: Anchor, journal: Journal) -> None:
     result = anchor("events", "-f", "--json", "-p", "shop")
     assert result.returncode == 0
     assert "so there is nothing to follow" in result.stderr
-    assert len([json.loads(line) for line in result.stdout.splitlines()]) == 7
+    assert len([json.loads(line) for line in result.stdout.splitlines()]) == 8
 
 
 def test_a_fleet_without_a_journal_has_no_events(anchor: Anchor) -> None:
