@@ -230,7 +230,7 @@ class FakeFleet:
         return EMPTY_PLAN if wanted.environment.get("PRETEND") == "same" else web_plan()
 
     async def apply(self, wanted: Wanted) -> AsyncGenerator[ApplyLine, None]:
-        """Likewise: `slow` goes on for ever, `cut` stops half-way, `broken` fails."""
+        """Likewise: `slow` goes on for ever, `cut` stops half-way, `broken` and `undone` fail."""
         plan, pretend = await self.plan(wanted), wanted.environment.get("PRETEND")
         lines = web_updated("done", "all replicas are new")
         if not plan["containers"]:
@@ -240,6 +240,8 @@ class FakeFleet:
             ]
         elif pretend == "broken":
             lines = web_updated("paused", "`web.1` exited (1)")
+        elif pretend == "undone":
+            lines = web_updated("rolled back", "`web.3` exited (1)")
         elif pretend in {"cut", "slow"}:
             lines = lines[:1]
         self.followers += 1

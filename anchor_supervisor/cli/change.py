@@ -90,7 +90,7 @@ def _advise(result: ApplyResult) -> None:
     if "paused" in ends:
         hint = "`anchor why NAME` tells why; what was replaced stays until the next `anchor apply`"
     elif "rolled back" in ends:
-        hint = "`anchor logs --previous NAME` has its last words; everything is as it was"
+        hint = "`anchor logs NAME` has its last words; everything is as it was"
     else:
         hint = "`anchor why NAME` tells why"
     paint = Paint(color=wants_color(sys.stderr))

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json and not options.follow:
         print_json(entries)
     else:
-        _show(entries, as_json=options.json)
+        _show(entries, as_json=options.json, width=max(map(_room, entries), default=0))
     return 0
 
 
@@ -100,15 +100,19 @@ def _known(directory: Any) -> str:  # noqa: ANN401
     return ", ".join(dict.fromkeys(name for name in containers if name))
 
 
-def _show(entries: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Write them a line each, as they come."""
+def _room(entry: Mapping[str, Any]) -> int:
+    """How wide a name is."""
+    return len(str(entry.get("container") or "fleet"))
+
+
+def _show(entries: Iterable[Mapping[str, Any]], *, as_json: bool, width: int = 0) -> None:
+    """Write them a line each, as they come; `width` is the room for names that is known of."""
     paint = paint_for_output()
-    width = 0
     for entry in entries:
         if as_json:
             import json
 
             print(json.dumps(entry, ensure_ascii=True), flush=True)
             continue
-        width = max(width, len(str(entry.get("container") or "fleet")))
+        width = max(width, _room(entry))
         print(entry_line(entry, paint, with_date=True, width=width), flush=True)

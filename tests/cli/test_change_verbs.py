@@ -154,6 +154,17 @@ def test_an_update_that_was_paused_is_a_failure(anchor: Anchor, shop: object, fi
     ]
 
 
+def test_an_update_that_was_rolled_back_is_one_too(
+    anchor: Anchor, shop: object, file: Path
+) -> None:
+    """Its last words are in the log, whether it was a replica or stood beside them."""
+    result = anchor("apply", PRETEND="undone")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "hint: `anchor logs NAME` has its last words; everything is as it was"
+    )
+
+
 def test_a_supervisor_that_goes_away_is_told(anchor: Anchor, shop: object, file: Path) -> None:
     """Nobody knows how the change ended: that is no success."""
     result = anchor("apply", PRETEND="cut")
@@ -271,6 +282,14 @@ def test_events_of_a_fleet_that_is_down(anchor: Anchor, journal: Journal) -> Non
         "2026-01-02 03:04:08.000  web    update paused: bad  news",
     ]
     assert [entry["event"] for entry in json.loads(anchor("events", "-p", "shop", "--json").stdout)]
+
+
+def test_events_have_columns(anchor: Anchor, journal: Journal) -> None:
+    """As wide as the widest name, wherever it stands."""
+    journal.append(NOW + 4_000_000_000, "deaf", container="migrate.1", reason="ignores TERM")
+    lines = anchor("events", "-p", "shop", TZ="UTC").stdout.splitlines()
+    assert lines[0] == "2026-01-02 03:04:05.000  web.1      running: started"
+    assert lines[-1] == "2026-01-02 03:04:09.000  migrate.1  deaf: ignores TERM"
 
 
 def test_events_are_chosen(anchor: Anchor, journal: Journal) -> None:
