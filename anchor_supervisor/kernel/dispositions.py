@@ -62,7 +62,7 @@ def parse_dispositions(status: str) -> Dispositions | None:
 
 
 def read_dispositions(pid: int) -> Dispositions | None:
-    """Look at a process; None where it has ended."""
+    """Look at a process; None where it has ended, or cannot be looked at now."""
     text = _read(Path(f"/proc/{pid}/status"))
     return None if text is None else parse_dispositions(text)
 
@@ -80,5 +80,5 @@ def first_child(pid: int) -> int | None:
 def _read(path: Path) -> str | None:
     try:
         return path.read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # it has ended; or it is not to be read now, and will be another time
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import final
 
 from attrs import frozen
@@ -32,12 +33,12 @@ class Notifier:
         if self.address is None:
             return
         address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            try:
-                sender.setblocking(False)
-                sender.sendto("\n".join(map(escaped, states)).encode(), address)
-            except OSError:
-                return
+        with (
+            suppress(OSError),  # also where there is no descriptor for a socket
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+        ):
+            sender.setblocking(False)
+            sender.sendto("\n".join(map(escaped, states)).encode(), address)
 
 
 def watchdog_interval(environment: Mapping[str, str]) -> float | None:

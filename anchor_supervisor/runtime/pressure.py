@@ -13,7 +13,8 @@ Where the kernel lacks a controller, or does not keep the figures, there is noth
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, final
 
 import structlog
@@ -245,7 +246,8 @@ class PressureWatch:
                 del self._looks[instance]
                 self._look(instance)
             for (instance, kind), left_out in self._bounds.take_due(now):
-                self._tell(instance, kind, left_out)
+                with _in_any_case(instance):
+                    self._tell(instance, kind, left_out)
 
     def _look(self, instance: InstanceId) -> None:
         """Listen again, and look at what has happened before."""
@@ -258,6 +260,10 @@ class PressureWatch:
 
     def _news(self, instance: InstanceId, *kinds: str) -> None:
         """Tell what has grown of these, or leave it out for now."""
+        with _in_any_case(instance):
+            self._compare(instance, kinds)
+
+    def _compare(self, instance: InstanceId, kinds: Sequence[str]) -> None:
         known, now = self._watched[instance], trio.current_time()
         for kind in kinds:
             if not known.grown(kind):
@@ -270,3 +276,12 @@ class PressureWatch:
     def _tell(self, instance: InstanceId, kind: str, left_out: int) -> None:
         facts = self._watched[instance].facts(kind)
         self.tell(instance, kind, {**facts, "left_out": left_out})
+
+
+@contextmanager
+def _in_any_case(instance: InstanceId) -> Iterator[None]:
+    """Watch on where the figures cannot be read now: no descriptor is left, say."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("cannot read what the kernel says", container=str(instance), why=str(error))

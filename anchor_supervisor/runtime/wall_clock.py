@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable
 from typing import final
 
+import structlog
 import trio
 from attrs import define, field
 
+from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.kernel.clock_watch import ClockWatch
 from anchor_supervisor.supervision import events
+
+log = structlog.get_logger("host")
 
 
 def wall_offset() -> float:
@@ -45,14 +49,20 @@ class WallClock:
     async def watch(self) -> None:
         """Wait for somebody to set the clock, for ever; without schedules, for nothing."""
         await self._needed.wait()
-        with ClockWatch() as clock:
-            self._tell()  # it may have been set between the first look and the watch
-            while True:
-                await trio.lowlevel.wait_readable(clock.fileno())
-                if clock.take_changed():
-                    before = self._offset
-                    self._tell()
-                    self.stepped(self._offset - before)
+        try:
+            with ClockWatch() as clock:
+                await self._follow_steps(clock)
+        except KernelError as error:
+            log.warning("nobody tells of a clock that is set", why=str(error))
+
+    async def _follow_steps(self, clock: ClockWatch) -> None:
+        self._tell()  # it may have been set between the first look and the watch
+        while True:
+            await trio.lowlevel.wait_readable(clock.fileno())
+            if clock.take_changed():
+                before = self._offset
+                self._tell()
+                self.stepped(self._offset - before)
 
     def _tell(self) -> None:
         self._offset = wall_offset()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -90,3 +92,15 @@ def test_a_live_process_is_what_it_made_itself() -> None:
         child.communicate(b"\n")
     assert read_dispositions(child.pid) is None
     assert first_child(child.pid) is None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ESRCH, errno.EACCES])
+def test_what_cannot_be_read_says_nothing(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks has more to do than this."""
+
+    def refuse(self: Path, errors: str) -> str:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert read_dispositions(os.getpid()) is None
+    assert first_child(os.getpid()) is None

@@ -4,6 +4,8 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
+
 from anchor_supervisor.runtime.notify import Notifier, watchdog_interval
 
 
@@ -48,3 +50,15 @@ def test_a_value_is_one_line(tmp_path: Path) -> None:
         manager.bind(str(tmp_path / "notify"))
         Notifier(str(tmp_path / "notify")).send("READY=1", "STATUS=no user `x\nMAINPID=1`\x1b[2J")
         assert manager.recv(1024) == b"READY=1\nSTATUS=no user `x\\nMAINPID=1`\\x1b[2J"
+
+
+def test_no_descriptor_for_a_socket_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the loop tells must not end it."""
+
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    Notifier(str(tmp_path / "notify")).send("READY=1")

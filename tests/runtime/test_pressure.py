@@ -13,12 +13,14 @@ import trio
 import trio.testing
 from attrs import define
 
+from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import InstanceId, Limits
-from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.kernel.cgroup import Cgroup, MemoryEvents
 from anchor_supervisor.runtime.bounds import TELL_EVERY
 from anchor_supervisor.runtime.pressure import LOOK_EVERY, PressureWatch
 from news import Listener
 from real_fleet import open_descriptors
+from waiting import DEADLINE
 
 WEB: Final = InstanceId("web")
 FREE: Final = Limits()
@@ -238,3 +240,27 @@ async def test_a_machine_that_has_no_descriptor_left_is_told(
     monkeypatch.setattr("anchor_supervisor.runtime.pressure.CgroupWatch", none_left)
     async with watching(Listener()) as watch:
         watch.watch(WEB, pretended.group, FREE)
+
+
+async def test_figures_that_cannot_be_read_are_read_the_next_time(
+    pretended: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor is left for the file: that ends nothing, and nothing is lost by it."""
+    listener = Listener()
+    refused = trio.Event()
+
+    def refuse(group: Cgroup) -> MemoryEvents:
+        refused.set()
+        raise KernelError(24, "read", str(group.path / "memory.events"))
+
+    async with watching(listener) as watch:
+        watch.watch(WEB, pretended.group, FREE)
+        await trio.testing.wait_all_tasks_blocked()
+        with monkeypatch.context() as patched, trio.fail_after(DEADLINE):
+            patched.setattr(Cgroup, "memory_events", refuse)
+            pretended.say(oom_kill=1)
+            await refused.wait()
+        pretended.say(oom_kill=2)
+        await listener.until(1)
+    [(_, _, kind, facts)] = listener.told
+    assert (kind, facts["count"]) == ("oom", 2)

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
+from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, Kind, Schedule
 from anchor_supervisor.runtime import wall_clock
 from anchor_supervisor.runtime.wall_clock import WallClock, wall_offset
@@ -99,3 +101,20 @@ async def test_a_step_is_told(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> 
     assert steps == [-60.0]
     with pytest.raises(trio.WouldBlock):
         inbox.receive_nowait()
+
+
+async def test_without_a_timer_the_schedules_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left for one: that is told, and ends nothing."""
+
+    def refuse() -> Timer:
+        raise KernelError(24, "timerfd_create")
+
+    monkeypatch.setattr(wall_clock, "ClockWatch", refuse)
+    told: list[events.Event] = []
+    clock = WallClock(told.append)
+    clock.follow(SCHEDULED)
+    with trio.fail_after(DEADLINE), structlog.testing.capture_logs() as logged:
+        await clock.watch()
+    assert len(told) == 1
+    [entry] = logged
+    assert "Too many open files" in entry["why"]
