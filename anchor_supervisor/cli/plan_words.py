@@ -24,6 +24,7 @@ COLOURS: Final = {
 }
 NOTHING: Final = "nothing would change"
 _LONGEST: Final = 48  # letters of a value; the whole of it is in --json
+_BETWEEN: Final = len("  " + "  " + " -> " + "  ")  # what stands between the columns
 _ALIKE: Final = 12  # letters that are shown of what two long values have in common
 _SUMMARY: Final = {
     "start": "to start",
@@ -36,17 +37,22 @@ _SUMMARY: Final = {
 
 
 def plan_words(plan: Plan, paint: Paint, width: int) -> Iterator[str]:
-    """Yield the lines of a plan; lines are cut at `width` (0: not)."""
+    """Yield the lines of a plan; where `width` is no room for columns, values are below keys."""
     if not plan["keys"] and not plan["containers"]:
         yield NOTHING
         return
-    columns = _columns([*plan["keys"], *(k for one in plan["containers"] for k in one["keys"])])
+    changes = [*plan["keys"], *(k for one in plan["containers"] for k in one["keys"])]
+    columns = _columns(changes)
+    longest = sum(columns) + _BETWEEN + max((len(k["effect"]) for k in changes), default=0)
+    narrow = width if 0 < width < longest else 0
     if plan["keys"]:
         yield paint.bold(f"fleet {plan['fleet']}")
-        yield from (_key(change, columns, paint, width) for change in plan["keys"])
+        for change in plan["keys"]:
+            yield from _key(change, columns, paint, narrow)
     for one in plan["containers"]:
         yield _headline(one, paint)
-        yield from (_key(change, columns, paint, width) for change in one["keys"])
+        for change in one["keys"]:
+            yield from _key(change, columns, paint, narrow)
     if summary := _summary(plan):
         yield paint.dim(summary)
 
@@ -72,15 +78,25 @@ def _columns(changes: list[KeyChange]) -> tuple[int, int, int]:
     )
 
 
-def _key(change: KeyChange, columns: tuple[int, int, int], paint: Paint, width: int) -> str:
+def _key(
+    change: KeyChange, columns: tuple[int, int, int], paint: Paint, narrow: int
+) -> Iterator[str]:
+    """Yield key, values and effect in columns, or below each other in `narrow` letters."""
     key, before, after = columns
+    name = render.one_line(change["key"])
     old, new = _values(change)
-    line = f"  {render.one_line(change['key']):<{key}}  {old:<{before}} -> {new:<{after}}  "
-    effect = change["effect"]
-    if width and len(line) + len(effect) > width:
-        # What would be lost at the right is the effect, so the values give way.
-        line = line.rstrip()[: max(0, width - len(effect) - 3)] + "…  "
-    return line + paint(effect, COLOURS.get(effect))
+    effect = paint(change["effect"], COLOURS.get(change["effect"]))
+    if not narrow:
+        yield f"  {name:<{key}}  {old:<{before}} -> {new:<{after}}  {effect}"
+        return
+    # What must not be lost at the right is the effect.
+    yield f"  {_cut(name, narrow - len(change['effect']) - 4)}  {effect}"
+    together = f"    {old} -> {new}"
+    if len(together) <= narrow:
+        yield together
+    else:
+        yield _cut(f"    {old}", narrow)
+        yield _cut(f"    -> {new}", narrow)
 
 
 def _values(change: KeyChange) -> tuple[str, str]:
@@ -93,7 +109,7 @@ def _values(change: KeyChange) -> tuple[str, str]:
         alike = _alike(before, after) - _ALIKE
         if alike > 1:
             before, after = f"…{before[alike:]}", f"…{after[alike:]}"
-    return _cut(before), _cut(after)
+    return _cut(before, _LONGEST), _cut(after, _LONGEST)
 
 
 def _alike(one: str, other: str) -> int:
@@ -101,8 +117,8 @@ def _alike(one: str, other: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: max(0, most - 1)] + "…"
 
 
 def _summary(plan: Plan) -> str:

@@ -77,6 +77,27 @@ def test_long_values_are_shown_where_they_differ() -> None:
     assert line.split("  ")[2] == "…xec serve --slow' -> …xec serve --fast'"
 
 
+def test_a_plan_for_a_narrow_terminal() -> None:
+    """Values stand below their keys, so that both can be read, and no line is too long."""
+    plan, paint = web_plan(), Paint(color=False)
+    plan["containers"][0]["keys"][0]["key"] = 'volumes."/a/rather/long/path"'
+    assert [*plan_words(plan, paint, 40)][:8] == [
+        "fleet shop",
+        "  fleet.parallel  live",
+        "    - -> 4",
+        "web: restart, 2 replicas",
+        '  volumes."/a/rather/long/path"  live',
+        "    64M -> 128M",
+        "  command  restart",
+        "    serve -> serve --fast",
+    ]
+    plan["containers"][0]["keys"][1]["after"] = "serve " + "very " * 9 + "fast"
+    lines = [*plan_words(plan, paint, 30)]
+    assert lines[4] == '  volumes."/a/rather/lo…  live'
+    assert lines[7:9] == ["    serve", "    -> serve very very very v…"]
+    assert [*plan_words(plan, paint, 200)] == [*plan_words(plan, paint, 0)]
+
+
 def test_an_empty_plan(anchor: Anchor, shop: object, file: Path) -> None:
     """Nothing would change, and that is a success."""
     result = anchor("plan", PRETEND="same")
