@@ -7,7 +7,6 @@ fleet's volumes. Written aside, then renamed. A file that makes no sense counts 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from anchor_supervisor.rootfs.private import make_private
 
 log = structlog.get_logger("host")
 
+LATEST: Final = 253_370_764_800.0  # wall seconds; the calendar ends with the year 9999
 LARGEST: Final = 1 << 20  # bytes; a thousand jobs take about 50 KiB
 
 
@@ -99,7 +99,7 @@ def _checked(value: object) -> dict[str, float]:
         if (
             isinstance(began, bool)
             or not isinstance(began, int | float)
-            or not math.isfinite(began)
+            or not 0 <= began < LATEST  # nor is a NaN
         ):
             message = f"`{name}` has no time"
             raise ValueError(message)
