@@ -8,7 +8,7 @@ long as it is in the machine's own network namespace.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import final
 from attrs import evolve, frozen
 
 from anchor_supervisor.errors import AnchorError, NetworkError
-from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.fleet.model import InstanceId, Port
 from anchor_supervisor.network.firewall import Firewall, enable_forwarding
 from anchor_supervisor.network.identity import (
     address_behind,
@@ -52,7 +52,7 @@ from anchor_supervisor.network.plan import (
     standing_bridges,
 )
 from anchor_supervisor.network.ports import Reservations
-from anchor_supervisor.network.ruleset import Targets
+from anchor_supervisor.network.ruleset import Target, Targets
 from anchor_supervisor.network.sweep import remove_links
 
 _SYSCTL = Path("/proc/sys/net")
@@ -100,7 +100,8 @@ class FleetNetwork:
         self._bridges: dict[str, int] = {}
         self._ports: dict[IPv4Address, str] = {}
         self._next_veth = 0
-        self._published: set[InstanceId] = set()
+        # Each with the ports it is led to by: those of the plan, or others while it is replaced.
+        self._published: dict[InstanceId, tuple[Port, ...] | None] = {}
 
     def up(self, plan: NetworkPlan, beside: Sequence[NetworkPlan] = ()) -> UpReport:
         """Make the machine agree with `plan`; again, with another plan, while containers run.
@@ -113,7 +114,9 @@ class FleetNetwork:
         plans = (plan, *beside)
         self._plan = plan
         self._published = {
-            one for one in self._published if any(one in each.endpoints for each in plans)
+            one: ports
+            for one, ports in self._published.items()
+            if any(one in each.endpoints for each in plans)
         }
         bridges = standing_bridges(plans)
         # The rules come before the bridges: no packet is ever without them.
@@ -175,20 +178,25 @@ class FleetNetwork:
 
     def forget(self, instance: InstanceId) -> None:
         """Drop what is known of an instance whose namespace is gone."""
-        self._published.discard(instance)
+        self._published.pop(instance, None)
         self._joined.pop(instance, None)
 
     def address(self, instance: InstanceId) -> IPv4Address | None:
         """Return where published ports find an instance: as it has joined, or as is planned."""
         return self._joined.get(instance, self._plan).target(instance)
 
-    def publish(self, *instances: InstanceId) -> None:
-        """Lead the published ports to these running instances too. Raises NetworkError."""
-        self._change_published(self._published.union(instances))
+    def publish(self, *instances: InstanceId, ports: tuple[Port, ...] | None = None) -> None:
+        """Lead the published ports to these running instances too. Raises NetworkError.
+
+        `ports` are their own: what they listen to, also once the plan says otherwise. None: those
+        of the plan. Again, with others: from now on to those.
+        """
+        self._change_published(self._published | dict.fromkeys(instances, ports))
 
     def unpublish(self, *instances: InstanceId) -> None:
         """Stop leading published ports to these instances. Raises NetworkError."""
-        self._change_published(self._published.difference(instances))
+        left = {one: ports for one, ports in self._published.items() if one not in instances}
+        self._change_published(left)
 
     def down(self) -> tuple[str, ...]:
         """Take away links, rules and held ports; return the names of the links there were.
@@ -202,12 +210,12 @@ class FleetNetwork:
         self._reservations.release()
         self._plan = NetworkPlan(self._identity)
         self._bridges, self._ports, self._joined = {}, {}, {}
-        self._published = set()
+        self._published = {}
         return links
 
-    def _change_published(self, published: set[InstanceId]) -> None:
+    def _change_published(self, published: dict[InstanceId, tuple[Port, ...] | None]) -> None:
         before, self._published = self._published, published
-        concerned = {instance.container for instance in published ^ before}
+        concerned = {one.container for one, _ in published.items() ^ before.items()}
         if not any(port.container in concerned for port in self._plan.ports):
             return
         try:
@@ -217,12 +225,14 @@ class FleetNetwork:
             raise
 
     def _targets(self) -> Targets:
-        running: dict[str, list[IPv4Address]] = {}
-        for instance in sorted(self._published):
-            address = self.address(instance)
-            if address is not None:
-                running.setdefault(instance.container, []).append(address)
-        return {port: tuple(running.get(port.container, ())) for port in self._plan.ports}
+        return {port: tuple(self._behind(port)) for port in self._plan.ports}
+
+    def _behind(self, port: PublishedPort) -> Iterator[Target]:
+        for instance, own in sorted(self._published.items()):
+            address = self.address(instance) if instance.container == port.container else None
+            inside = port.container_port if own is None else _inside(own, port)
+            if address is not None and inside is not None:
+                yield address, inside
 
     def _remember_ports(self, own: Sequence[Link]) -> None:
         """Learn from the links that are there which port leads to which address."""
@@ -306,6 +316,13 @@ class FleetNetwork:
                 self._ports[endpoint.address.ip] = name
             else:
                 failures.setdefault(instance, error)
+
+
+def _inside(own: Sequence[Port], port: PublishedPort) -> int | None:
+    """What a published port leads to in a container with these ports; None: to nothing."""
+    place = (str(port.address), port.port, port.protocol)
+    ports = {(one.host_address, one.host_port, one.protocol): one.container_port for one in own}
+    return ports.get(place)
 
 
 def _mute(netlink: Netlink, names: Sequence[str]) -> None:

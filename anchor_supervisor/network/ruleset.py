@@ -14,8 +14,11 @@ from typing import Final
 from anchor_supervisor.network.identity import table_name
 from anchor_supervisor.network.plan import ANYWHERE, Bridge, NetworkPlan, PublishedPort
 
-Targets = Mapping[PublishedPort, tuple[IPv4Address, ...]]
-"""The addresses of the running replicas behind each published port; none: nobody is there."""
+Target = tuple[IPv4Address, int]
+"""A running replica's address, and its own port: while an update is under way they differ."""
+
+Targets = Mapping[PublishedPort, tuple[Target, ...]]
+"""The running replicas behind each published port; none: nobody is there."""
 
 Elements = Mapping[tuple[str, str], str | None]
 """(map or set, key) -> value; None in a set."""
@@ -107,13 +110,13 @@ def change_text(identity: str, old: Elements, new: Elements) -> str:
 def elements(targets: Targets) -> dict[tuple[str, str], str | None]:
     """Return the map and set elements that lead each published port to its targets."""
     found: dict[tuple[str, str], str | None] = {}
-    for port, addresses in targets.items():
+    for port, replicas in targets.items():
         anywhere = port.address == ANYWHERE
         suffix = "_anywhere" if anywhere else ""
         key = f"{port.protocol} . {port.port}"
         if not anywhere:
             key = f"{port.address} . {key}"
-        values = [f"{address} . {port.container_port}" for address in addresses]
+        values = [f"{address} . {inside}" for address, inside in replicas]
         if len(values) == 1:
             found["published" + suffix, key] = values[0]
         elif values:

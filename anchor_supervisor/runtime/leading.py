@@ -12,7 +12,7 @@ import trio
 from attrs import define, field
 
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import Container, InstanceId, Probe
+from anchor_supervisor.fleet.model import Container, InstanceId, Port, Probe
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 
 
@@ -25,8 +25,8 @@ def decisive_probe(container: Container) -> Probe | None:
 class Ports(Protocol):
     """The published ports of a fleet; both block."""
 
-    def publish(self, instance: InstanceId) -> None:
-        """Lead the instance's ports to it. Raises AnchorError."""
+    def publish(self, instance: InstanceId, ports: tuple[Port, ...]) -> None:
+        """Lead the instance's ports to it, by these from now on. Raises AnchorError."""
         ...
 
     def unpublish(self, instance: InstanceId) -> None:
@@ -40,7 +40,7 @@ class Leading:
     """Leads ports and leads them away, one at a time."""
 
     ports: Ports
-    _led: set[InstanceId] = field(factory=set, init=False)
+    _led: dict[InstanceId, tuple[Port, ...]] = field(factory=dict, init=False)
     _drained: set[InstanceId] = field(factory=set, init=False)
     _well: set[InstanceId] = field(factory=set, init=False)  # whose run was well once
     _turn: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
@@ -83,16 +83,22 @@ class Leading:
 
     async def _lead(self, instance: InstanceId, container: Container) -> None:
         ready = decisive_probe(container) is None or instance in self._well
-        if not container.ports or not ready or instance in self._led | self._drained:
+        if not container.ports or not ready or instance in self._drained:
             return
-        self._led.add(instance)
+        before = self._led.get(instance)
+        if before == container.ports:
+            return
+        self._led[instance] = container.ports
         try:
-            await trio.to_thread.run_sync(self.ports.publish, instance, limiter=self._turn)
+            await trio.to_thread.run_sync(
+                self.ports.publish, instance, container.ports, limiter=self._turn
+            )
         except AnchorError:
-            self._led.discard(instance)
+            self._led.pop(instance, None)
+            if before is not None:
+                self._led[instance] = before
             raise
 
     async def _lead_away(self, instance: InstanceId) -> None:
-        if instance in self._led:
-            self._led.discard(instance)
+        if self._led.pop(instance, None) is not None:
             await trio.to_thread.run_sync(self.ports.unpublish, instance, limiter=self._turn)

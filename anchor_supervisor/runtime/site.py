@@ -19,7 +19,7 @@ import structlog
 from attrs import define, field, frozen
 
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId
+from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId, Port
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init
 from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
@@ -110,10 +110,10 @@ class Site:
         with self._network_lock:
             self.network.forget(instance)
 
-    def publish(self, instance: InstanceId) -> None:
-        """Lead the instance's published ports to it: it runs."""
+    def publish(self, instance: InstanceId, ports: tuple[Port, ...]) -> None:
+        """Lead the instance's published ports to it: it runs, with these."""
         with self._network_lock:
-            self.network.publish(instance)
+            self.network.publish(instance, ports=ports)
 
     def unpublish(self, instance: InstanceId) -> None:
         """Lead its published ports to it no more; connections are refused, or go to a replica."""

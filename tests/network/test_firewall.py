@@ -12,7 +12,7 @@ from anchor_supervisor.fleet.model import Port
 from anchor_supervisor.network.firewall import Firewall, enable_forwarding
 from network_machine import IDENTITY, Machine, container, fleet, planned, run
 
-TARGET = (IPv4Address("10.88.227.2"),)
+TARGET = ((IPv4Address("10.88.227.2"), 80),)
 
 
 @pytest.mark.root

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from anchor_supervisor.fleet.model import Attachment, InstanceId, Network, Port
 from anchor_supervisor.kernel.namespaces import IdRange, create_sandbox
@@ -316,3 +317,18 @@ def test_a_container_forwards_nothing(machine: Machine) -> None:
         "sysctl", "-n", "net.ipv4.ip_forward", inside=machine.inside[InstanceId("app")]
     )
     assert forwarding == "0\n"
+
+
+def test_a_port_leads_to_what_each_replica_listens_to(machine: Machine) -> None:
+    """While an update is under way: one still has its old port, as the plan has not any more."""
+    machine.up(fleet(container("web", LOCAL)), publish=False)
+    server = machine.listen("web", 80)
+    machine.network.publish(WEB, ports=(LOCAL,))
+    machine.up(fleet(container("web", evolve(LOCAL, container_port=81))), publish=False)
+    speak(machine.connect(None, "127.0.0.1", 8080), server)
+    newer = machine.listen("web", 81)
+    machine.network.publish(WEB, ports=(evolve(LOCAL, container_port=81),))
+    speak(machine.connect(None, "127.0.0.1", 8080), newer)
+    machine.network.publish(WEB, ports=(evolve(LOCAL, host_port=8081),))
+    with pytest.raises(ConnectionRefusedError):
+        machine.connect(None, "127.0.0.1", 8080)

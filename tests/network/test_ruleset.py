@@ -30,10 +30,14 @@ ports = st.builds(
     container=st.just("web"),
     container_port=st.integers(1, 65535),
 )
-addresses = st.lists(
-    st.integers(2, 9).map(lambda last: IPv4Address(f"10.1.0.{last}")), max_size=4, unique=True
+replicas = st.lists(
+    st.tuples(
+        st.integers(2, 9).map(lambda last: IPv4Address(f"10.1.0.{last}")), st.integers(1, 65535)
+    ),
+    max_size=4,
+    unique_by=lambda one: one[0],
 )
-targets = st.dictionaries(ports, addresses.map(tuple), max_size=6).filter(
+targets = st.dictionaries(ports, replicas.map(tuple), max_size=6).filter(
     lambda several: len({(one.address, one.port, one.protocol) for one in several}) == len(several)
 )
 plans = st.sampled_from([(False,), (True,), (False, True), (False, False), (True, True)]).map(
@@ -73,10 +77,10 @@ def test_every_port_has_a_fate(several: Targets) -> None:
     """One target: one element. Several: shares, each target has some. None: one, which refuses."""
     found = elements(several)
     count = 0
-    for port, behind in several.items():
+    for behind in several.values():
         count += 1 if len(behind) < 2 else SLOTS
-        for address in behind:
-            assert f"{address} . {port.container_port}" in found.values()
+        for address, inside in behind:
+            assert f"{address} . {inside}" in found.values()
     assert len(found) == count
 
 
@@ -89,11 +93,13 @@ def test_no_change_is_no_transaction(several: Targets) -> None:
 def test_a_change_names_only_what_changed() -> None:
     """A thousand ports do not travel because of one."""
     many = {
-        PublishedPort(IPv4Address("127.0.0.1"), port, "tcp", "web", 80): (IPv4Address("10.1.0.2"),)
+        PublishedPort(IPv4Address("127.0.0.1"), port, "tcp", "web", 80): (
+            (IPv4Address("10.1.0.2"), 80),
+        )
         for port in range(1, 1001)
     }
     port = PublishedPort(IPv4Address("127.0.0.1"), 7, "tcp", "web", 80)
-    moved = many | {port: (IPv4Address("10.1.0.3"),)}
+    moved = many | {port: ((IPv4Address("10.1.0.3"), 80),)}
     assert change_text(IDENTITY, elements(many), elements(moved)) == (
         "delete element inet anchor_0c1d2e3 published { 127.0.0.1 . tcp . 7 }\n"
         "add element inet anchor_0c1d2e3 published { 127.0.0.1 . tcp . 7 : 10.1.0.3 . 80 }\n"
@@ -104,7 +110,7 @@ def test_a_shared_port_is_dealt_evenly() -> None:
     """Two, three, four or six replicas have the same number of shares each."""
     port = PublishedPort(IPv4Address("127.0.0.1"), 80, "tcp", "web", 80)
     for replicas in (2, 3, 4, 6):
-        behind = tuple(IPv4Address(f"10.1.0.{last}") for last in range(2, 2 + replicas))
+        behind = tuple((IPv4Address(f"10.1.0.{last}"), 80) for last in range(2, 2 + replicas))
         values = list(elements({port: behind}).values())
         assert {values.count(value) for value in values} == {SLOTS // replicas}
 

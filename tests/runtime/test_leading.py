@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 
 from anchor_supervisor.errors import NetworkError
@@ -29,20 +30,24 @@ class Table:
 
     def __init__(self) -> None:
         self.led: list[InstanceId] = []
+        self.by: dict[InstanceId, tuple[Port, ...]] = {}
         self.full = False
         self.leading = Leading(self)
 
-    def publish(self, instance: InstanceId) -> None:
-        """Lead to it; never twice."""
+    def publish(self, instance: InstanceId, ports: tuple[Port, ...]) -> None:
+        """Lead to it; never twice by the same ports."""
         if self.full:
             message = "no room"
             raise NetworkError(message)
-        assert instance not in self.led
-        self.led.append(instance)
+        assert self.by.get(instance) != ports
+        if instance not in self.by:
+            self.led.append(instance)
+        self.by[instance] = ports
 
     def unpublish(self, instance: InstanceId) -> None:
         """Lead away from it; only from one that is led to."""
         self.led.remove(instance)
+        del self.by[instance]
 
 
 def test_which_probe_decides() -> None:
@@ -115,3 +120,21 @@ async def test_ports_that_come_later() -> None:
     assert table.led == []
     await table.leading.changed(ME, CHECKED)
     assert table.led == [ME]
+
+
+async def test_ports_that_change_while_it_runs() -> None:
+    """It is led to by the new ones; where that fails, by the old ones as before."""
+    table = Table()
+    other = evolve(PLAIN, ports=(Port("127.0.0.1", 8080, 81),))
+    await table.leading.started(ME, PLAIN)
+    await table.leading.changed(ME, PLAIN)
+    table.full = True
+    with pytest.raises(NetworkError):
+        await table.leading.changed(ME, other)
+    assert table.by == {ME: PLAIN.ports}
+    await table.leading.changed(ME, PLAIN)
+    table.full = False
+    await table.leading.changed(ME, other)
+    assert table.by == {ME: other.ports}
+    await table.leading.ended(ME)
+    assert table.led == []

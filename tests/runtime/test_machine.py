@@ -19,7 +19,7 @@ from anchor_supervisor.errors import (
     NetworkError,
     Problem,
 )
-from anchor_supervisor.fleet.model import ExecProbe, InstanceId, Limits, LimitsMode
+from anchor_supervisor.fleet.model import ExecProbe, InstanceId, Limits, LimitsMode, Port
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
@@ -44,7 +44,7 @@ async def test_a_port_that_cannot_be_published_undoes_the_start(
 ) -> None:
     """The loop is told that nothing runs, so nothing may."""
 
-    def refuse(site: Site, instance: InstanceId) -> None:
+    def refuse(site: Site, instance: InstanceId, ports: tuple[Port, ...]) -> None:
         message = f"no room for a rule of `{instance}`"
         raise NetworkError(message)
 
@@ -234,9 +234,9 @@ def monkeypatched_publish(site: Site) -> Iterator[list[InstanceId]]:
     published: list[InstanceId] = []
     real = Site.publish
 
-    def publish(self: Site, instance: InstanceId) -> None:
+    def publish(self: Site, instance: InstanceId, ports: tuple[Port, ...]) -> None:
         published.append(instance)
-        real(self, instance)
+        real(self, instance, ports)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Site, "publish", publish)

@@ -139,6 +139,26 @@ async def test_ports_come_and_go_live(workshop: Workshop) -> None:
         assert fleet.pid("web.1") == pid
 
 
+async def test_a_port_inside_that_changes_with_the_program(workshop: Workshop) -> None:
+    """Until a replica is replaced its old port is led to: who asks is answered all the while."""
+
+    def serve(port: int) -> list[str]:
+        command = f'command = ["httpd", "-f", "-p", "{port}", "-h", "/srv"]'
+        update = 'update = { order = "start-first", monitor = "0s", drain = "0s" }'
+        health = f"health = {{ tcp = {port} }}"
+        return container("web", command, health, f'ports = ["28512:{port}"]', update, network=True)
+
+    async with live(workshop, *serve(80)) as fleet:
+        await fleet.until_healthy("web.1")
+        pid = fleet.pid("web.1")
+        change = await fleet.begin(*serve(81))
+        assert fleet.pid("web.1") == pid
+        assert await _get(28512) == "it runs\n"
+        await fleet.through(change)
+        assert fleet.pid("web.1") != pid
+        assert await _get(28512) == "it runs\n"
+
+
 async def _get(port: int) -> str:
     with trio.fail_after(5):
         stream = await trio.open_tcp_stream("127.0.0.1", port)
