@@ -60,6 +60,7 @@ class Shop:
         self.changes = Changes(self.supervisor, self, journal)
         self.next: Fleet | FleetError = first
         self.begun = 0
+        self.busy = 0.0
 
     # What the real one does with files and with the machine.
 
@@ -87,11 +88,13 @@ class Shop:
     def abandon(self, fleet: Fleet) -> None:
         """Nothing is held."""
 
-    async def begin(self, fleet: Fleet) -> None:
+    async def begin(self, fleet: Fleet, begun: Callable[[], None]) -> None:
         """Tell the core, after a while."""
+        await trio.sleep(self.busy)  # the machine is being tidied up
         self.begun += 1
         with trio.CancelScope(shield=True):  # whole, or not at all
             await trio.sleep(0.5)
+            begun()
             await self.supervisor.order(events.FleetChanged(fleet))
 
     # What happens.

@@ -16,7 +16,6 @@ from attrs import define, field
 from anchor_supervisor.control.handler import Wanted
 from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.control.shapes import ApplyLine, ApplyResult, JournalEntry, Plan
-from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.observability.journal import JournalCursor, concerns
 from anchor_supervisor.runtime.plan_view import as_it_runs, plan_view, update_row
@@ -51,11 +50,11 @@ class Reloader(Protocol):
         """Let go of what a fleet needs that was prepared and is not to begin."""
         ...
 
-    async def begin(self, fleet: Fleet) -> None:
+    async def begin(self, fleet: Fleet, begun: Callable[[], None]) -> None:
         """Make the machine ready and let the core begin; return once it has taken the change in.
 
         Raises AnchorError, and then nothing has changed. Whoever asked may hang up: it is done
-        whole, or not at all.
+        whole, or not at all. `begun` is called just before the core is told.
         """
         ...
 
@@ -92,13 +91,12 @@ class Changes:
             statuses = self.supervisor.core.statuses()
             down = frozenset(one.instance for one in statuses if one.state is State.STOPPED)
             change = Change(fleet, plan, down)
-            self.supervisor.troubles.clear()
-            before, self._latest = self._latest, change
-            try:
-                await self.reloader.begin(fleet)
-            except AnchorError:
-                self._latest = before
-                raise
+
+            def begun() -> None:
+                self.supervisor.troubles.clear()
+                self._latest = change
+
+            await self.reloader.begin(fleet, begun)
             return change
 
     async def apply(self, prepare: Prepare) -> AsyncGenerator[ApplyLine, None]:

@@ -69,10 +69,11 @@ class HostReloader:
         """Let go of what a fleet needs that was prepared and has not begun."""
         _close(self._ready.pop(id(fleet), None))
 
-    async def begin(self, fleet: Fleet) -> None:
+    async def begin(self, fleet: Fleet, begun: Callable[[], None]) -> None:
         """Make the machine ready and let the core begin; return once it has taken the change in.
 
-        Raises AnchorError, and then nothing has changed.
+        Raises AnchorError, and then nothing has changed. `begun` is called once it cannot fail any
+        more, and before the core is told.
         """
         ready = self._ready.pop(id(fleet))
         try:
@@ -85,6 +86,7 @@ class HostReloader:
         # the machine has been made ready for is told to the core in any case.
         for warning in ready.warnings:
             log.warning(warning)
+        begun()
         self.changing(fleet)
         if self._pending is None:
             self._pending = trio.Event()

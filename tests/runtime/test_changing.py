@@ -306,6 +306,34 @@ async def test_a_change_goes_on_whoever_leaves(
     await shop.play(operator)
 
 
+async def test_one_who_leaves_before_it_has_begun_changes_nothing(
+    autojump_clock: MockClock, data_dir: Path
+) -> None:
+    """Whoever watches the earlier change sees it through, and is told that it is done."""
+    web = service("web", replicas=3, update=UpdatePolicy(monitor=1.0))
+    newer = fleet(evolve(web, command=("serve", "2")))
+    shop = Shop(data_dir, fleet(web))
+
+    async def operator() -> None:
+        results: list[ApplyResult] = []
+
+        async def watch() -> None:
+            results.append((await shop.apply(newer))[2])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await trio.sleep(1.0)
+            shop.busy = 5.0
+            with trio.move_on_after(0.5) as scope:
+                await shop.apply(fleet(evolve(web, command=("serve", "3"))))
+            assert scope.cancelled_caught
+        assert shop.begun == 1
+        [result] = results
+        assert (result["ok"], result["failed"]) == (True, [])
+
+    await shop.play(operator)
+
+
 async def test_a_later_change_takes_the_place_of_an_earlier(
     autojump_clock: MockClock, data_dir: Path
 ) -> None:

@@ -219,7 +219,7 @@ async def test_a_port_in_use_changes_nothing(workshop: Workshop) -> None:
             assert _facts(fleet, workshop)[:-1] == before[:-1]
         ready = await fleet.reloader.prepare(_wanted(workshop, *more))
         with socket.create_server(("127.0.0.1", 28522)), pytest.raises(AnchorError, match="28522"):
-            await fleet.reloader.begin(ready)
+            await fleet.reloader.begin(ready, lambda: None)
         assert _facts(fleet, workshop) == before
         await fleet.apply(*more)
         with pytest.raises(OSError, match="in use"):
