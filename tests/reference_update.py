@@ -78,7 +78,7 @@ class Update:
             if policy is OnUpdateFailure.CONTINUE:
                 if identity.replica > self.new.replicas:
                     fleet.leave(fleet.things[identity])
-            elif policy is OnUpdateFailure.PAUSE or self.back:
+            elif policy is OnUpdateFailure.PAUSE or self.back or not new_run(self.new, self.old):
                 self._end("paused")
             else:
                 self._turn_back(fleet)

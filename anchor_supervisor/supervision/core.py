@@ -227,7 +227,7 @@ class Core:
         self._slots.most = fleet.parallel
         self._rolls.follow(fleet, fresh, now)
         self._touched.update(self._members.all)
-        self._changed.extend(self._neighbours.rising)
+        self._changed.extend(self._neighbours.everyone)
 
     def _begin_stop(self, now: float, outcome: FleetDone) -> None:
         """Turn to stopping; the first cause is the one that counts."""

@@ -102,7 +102,6 @@ class Members:
                 del self.leaving[identity]
                 if identity not in self.parked and self.all[identity].state not in UP:
                     self.all[identity].want(now, "wanted again")
-        self.touched.extend(self.all[identity] for identity in self.leaving)
         self._sort()
         return tuple(new)
 

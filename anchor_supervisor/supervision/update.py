@@ -206,7 +206,7 @@ class Roll:
                 self._members.dismiss(member, "it failed in the update")
         elif self.going_back:
             self.end(UpdateResult.PAUSED, f"{self._cause}; while rolling back, {trouble}")
-        elif policy is OnUpdateFailure.PAUSE:
+        elif policy is OnUpdateFailure.PAUSE or not self._has_way_back:
             self.end(UpdateResult.PAUSED, trouble)
         else:
             self._turn_back(trouble, now)
@@ -302,6 +302,11 @@ class Roll:
     def _pending(self) -> list[InstanceId]:
         regular = {member.id for member in self._members.replicas.get(self.new.name, ())}
         return [identity for identity in self._watched if identity in regular]
+
+    @property
+    def _has_way_back(self) -> bool:
+        """Whether the old value is another: an update may lead back to it by itself."""
+        return effect_between(self.new, self.old) >= Effect.RESTART
 
     @property
     def _extras(self) -> tuple[Instance, ...]:

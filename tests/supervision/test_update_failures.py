@@ -23,7 +23,7 @@ from anchor_supervisor.supervision.events import (
     StopRequested,
 )
 from anchor_supervisor.supervision.states import State
-from playbook import Playbook, anew, begun, ends, health, policy, service, the
+from playbook import NEVER, Playbook, anew, begun, ends, health, policy, service, the
 
 ONE, TWO, THREE, FOUR = (the(f"web.{number}") for number in (1, 2, 3, 4))
 START_FIRST = UpdatePolicy(order=UpdateOrder.START_FIRST)
@@ -235,3 +235,32 @@ def test_additional_replica_that_failed_before_is_made_anew() -> None:
         Spawn(THREE, 1),
     ]
     assert play.up("web.3") == [Signal(ONE, "TERM")]
+
+
+def test_nothing_to_go_back_to() -> None:
+    """An update that leads back to the last good value by itself is paused where it fails."""
+    web = evolve(
+        service("web", replicas=2), update=UpdatePolicy(on_failure=OnUpdateFailure.ROLLBACK)
+    )
+    play = begun(web)
+    play.change(anew(web))
+    play.exits("web.1", 0)
+    play.up("web.1")
+    play.change(web)
+    play.exits("web.2", 0)
+    why = "`web.2` has failed: cannot start: no room"
+    failed = play.tell(SpawnFailed(TWO, "no room", permanent=True))
+    assert ends(failed) == [(UpdateResult.PAUSED, why)]
+
+
+def test_additional_replica_whose_gate_the_file_opens() -> None:
+    """What an update left waiting starts once the file asks for less."""
+    db = service("db", restart=NEVER)
+    web = evolve(service("web", {"db": "started"}), update=START_FIRST)
+    play = Playbook(db, web)
+    play.start_all()
+    play.exits("db", 1)
+    play.change(db, anew(web))
+    assert play.state("web.2") is State.WAITING
+    free = evolve(anew(web), depends_on={})
+    assert Spawn(TWO, 1) in play.change(db, free)
