@@ -52,6 +52,7 @@ class ChangingFleet(RuleBasedStateMachine):
         self.world = world
         self.gone: set[InstanceId] = set()
         self.world.tell(FleetStartRequested())
+        self._help()
 
     # The file.
 
@@ -130,6 +131,20 @@ class ChangingFleet(RuleBasedStateMachine):
         """A spawn succeeds, or fails."""
         instance = data.draw(st.sampled_from(self.world.which(spawning=True)))
         self.world.answer_spawn(instance, "" if good else "no such file", permanent=permanent)
+
+    @precondition(lambda self: self.world.which(spawning=True))
+    @rule(data=st.data(), permanent=st.booleans())
+    def fail_one_start(self, data: st.DataObject, permanent: bool) -> None:
+        """Something cannot be started, and all else goes on."""
+        instance = data.draw(st.sampled_from(self.world.which(spawning=True)))
+        self.world.answer_spawn(instance, "no such file", permanent=permanent)
+        self._help()
+
+    @rule(rounds=st.integers(1, 5))
+    def go_on_well(self, rounds: int) -> None:
+        """For a while nothing goes wrong."""
+        for _ in range(rounds):
+            self._help()
 
     @precondition(lambda self: self.world.which(spawning=True))
     @rule()

@@ -6,7 +6,7 @@ Containers are called `c0`, `c1`, ... and depend on smaller numbers alone: no ed
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import evolve
 from hypothesis import strategies as st
@@ -82,8 +82,10 @@ stops: st.SearchStrategy[StopPolicy] = st.builds(
     command=st.sampled_from([None, None, ("pg_ctl", "stop")]),
 )
 
-commands = st.sampled_from([("serve",), ("serve", "-v"), ("listen",)])
-images = st.sampled_from([Image(ImageKind.HOST, "host"), Image(ImageKind.DIRECTORY, "/srv")])
+COMMANDS: Final = [("serve",), ("serve", "-v"), ("listen",)]
+IMAGES: Final = [Image(ImageKind.HOST, "host"), Image(ImageKind.DIRECTORY, "/srv")]
+commands = st.sampled_from(COMMANDS)
+images = st.sampled_from(IMAGES)
 limits = st.builds(Limits, pids=st.sampled_from([64, 4096]))
 contents = st.sampled_from([b"one", b"two", b"three"]).map(
     lambda content: (Grant(GrantKind.SECRET, "key", "/run/secrets/key", content),)
@@ -134,11 +136,12 @@ def fleets(draw: st.DrawFn, *, most: int = MOST_CONTAINERS, plain: bool = False)
     return _checked(made, parallel)
 
 
+T = TypeVar("T")
 Edit = Callable[[Container], Container]
 
 NEW_RUN: Final[list[st.SearchStrategy[Edit]]] = [
-    commands.map(lambda new: lambda one: evolve(one, command=new)),
-    images.map(lambda new: lambda one: evolve(one, image=new)),
+    st.booleans().map(lambda up: lambda one: evolve(one, command=_next(COMMANDS, one.command, up))),
+    st.just(lambda one: evolve(one, image=_next(IMAGES, one.image, True))),
 ]
 
 EDITS: Final[list[st.SearchStrategy[Edit]]] = [
@@ -153,8 +156,7 @@ EDITS: Final[list[st.SearchStrategy[Edit]]] = [
     reactions.map(lambda new: lambda one: evolve(one, on_change=new)),
     replicas.map(lambda new: lambda one: evolve(one, replicas=new)),
     replicas.map(lambda new: lambda one: evolve(one, replicas=new)),
-    *NEW_RUN,
-    *NEW_RUN,
+    *NEW_RUN * 3,
 ]
 
 
@@ -207,3 +209,9 @@ def _may(other: Container, condition: Condition) -> bool:
 
 def _number(container: Container) -> int:
     return int(container.name.removeprefix("c"))
+
+
+def _next(choices: list[T], present: T | None, up: bool) -> T:
+    """Return another of the choices than the present one."""
+    place = choices.index(present) if present in choices else 0
+    return choices[(place + (1 if up else -1)) % len(choices)]

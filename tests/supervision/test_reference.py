@@ -66,4 +66,6 @@ class ComparedFleet(ChangingFleet):
 
 PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 TestComparedFleet = ComparedFleet.TestCase
-TestComparedFleet.settings = settings(PROFILE, stateful_step_count=40)
+TestComparedFleet.settings = settings(
+    PROFILE, max_examples=PROFILE.max_examples // 2, stateful_step_count=40
+)

@@ -184,3 +184,17 @@ def test_same_change_again_leaves_the_update_alone() -> None:
     play.exits("web.1", 0)
     assert play.change(later) == []
     assert play.up("web.1") == [Signal(TWO, "TERM")]
+
+
+def test_what_is_watched_stays_watched() -> None:
+    """A change in between does not count as proof: a replica that fails soon after is a failure."""
+    web = evolve(service("web", replicas=2), update=UpdatePolicy(monitor=5.0))
+    play = begun(web)
+    play.change(anew(web))
+    play.exits("web.1", 0)
+    play.up("web.1")
+    play.now = 1.0
+    play.settle(play.change(evolve(anew(web), replicas=3)))
+    play.exits("web.1", 1)
+    assert play.core.updates["web"].result is UpdateResult.PAUSED
+    assert play.state("web.2") is State.RUNNING
