@@ -68,8 +68,7 @@ def refused(console: Console, said: Said, code: int, *words: str) -> None:
             id="cycle",
         ),
         pytest.param(
-            '[containers.web]\nimage = "{rootfs}"\ncommand = "true"\n'
-            'devices = ["/dev/fuse"]\n',
+            '[containers.web]\nimage = "{rootfs}"\ncommand = "true"\ndevices = ["/dev/fuse"]\n',
             ["bad.toml:4", "not supported yet"],
             id="not supported yet",
         ),
