@@ -112,6 +112,8 @@ class ChangingFleet(RuleBasedStateMachine):
         world, effect = self.world, effect_between(before, after)
         refreshed = [c for c in commands if isinstance(c, Refresh) and c.instance == instance]
         place = world.places[instance]
+        if world.core.fleet.containers[instance.container] != after:
+            return  # it has failed at once, and is rolled back
         if effect >= Effect.RESTART:
             assert not refreshed
             return

@@ -162,7 +162,8 @@ class ChangingWorld:
             if not kept and (identity.container not in fleet.containers or identity in regular):
                 needs = frozenset(self.fleet.containers[identity.container].depends_on)
                 self._leaving[identity] = needs
-        self._excused.clear()
+        same = {n for n, c in self.fleet.containers.items() if fleet.containers.get(n) == c}
+        self._excused &= same  # their updates go on
         self.fleet = fleet
 
     def _take_over_in_silence(self) -> None:

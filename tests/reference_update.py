@@ -60,7 +60,8 @@ class Update:
             return
         bad = thing.state in (State.FAILED, State.STOPPED)
         if thing.id in self.watched:
-            bad = bad or thing.state is State.BACKOFF or thing.health is HealthState.UNHEALTHY
+            unwell = thing.health is HealthState.UNHEALTHY and thing.state is State.RUNNING
+            bad = bad or unwell or thing.state is State.BACKOFF
         elif not extra:
             return
         if bad and thing.id not in self.troubles:
@@ -109,7 +110,7 @@ class Update:
             return True
         if self.watched:
             return False
-        if self.queue and not self.surged and not self.back:
+        if self.queue and not self.surged:
             self.surged = True
             self._surge(fleet)
         elif self.queue:
@@ -154,7 +155,11 @@ class Update:
             lost = extra.state not in ON_ITS_WAY or extra.health is HealthState.UNHEALTHY
             if lost:
                 fleet.leave(extra)
-        kindred = [e for e in fleet.extras(self.new.name) if not new_run(e.made, self.new)]
+        kindred = [
+            extra
+            for extra in fleet.extras(self.new.name)
+            if self.back or not new_run(extra.made, self.new)
+        ]
         for extra in kindred:
             self.watched[extra.id] = None
         for _ in range(min(policy.parallelism, len(self.queue)) - len(kindred)):
@@ -162,7 +167,7 @@ class Update:
             while InstanceId(self.new.name, number) in fleet.things:
                 number += 1
             identity = InstanceId(self.new.name, number)
-            fleet.add(identity, self.new)
+            fleet.add(identity, self.target)
             self.watched[identity] = None
 
     def _next_batch(self, fleet: Reference) -> None:
@@ -177,7 +182,7 @@ class Update:
                 self.watched[extra.id] = None
 
     def _turn_back(self, fleet: Reference) -> None:
-        self.back, self.target = True, self.old
+        self.back, self.target, self.surged = True, self.old, False
         self.watched = {}
         for extra in fleet.extras(self.new.name):
             if not extra.ready:

@@ -156,7 +156,7 @@ class Roll:
     # Its steps.
 
     def _go_on(self, now: float) -> bool:
-        if self._queue and not self._surged and not self.going_back:
+        if self._queue and not self._surged:
             self._surged = True
             if self._surge(now):
                 return True
@@ -172,10 +172,10 @@ class Roll:
         for member in self._extras:  # those that an earlier attempt left behind
             if member.state in DOWN or member.health is HealthState.UNHEALTHY:
                 self._members.dismiss(member, "it failed in an earlier update")
-        kindred = [m for m in self._extras if self._effect(m) < Effect.RESTART]
-        missing = min(self._parallelism, len(self._queue)) - len(kindred)
-        made = [self._members.add_extra(self.new, now) for _ in range(missing)]
-        self._watched |= {member.id: None for member in (*kindred, *made)}
+        fit = [m for m in self._extras if self.going_back or self._effect(m) < Effect.RESTART]
+        missing = min(self._parallelism, len(self._queue)) - len(fit)
+        made = [self._members.add_extra(self._target, now) for _ in range(missing)]
+        self._watched |= {member.id: None for member in (*fit, *made)}
         return True
 
     def _next_batch(self, now: float) -> bool:
@@ -214,6 +214,7 @@ class Roll:
     def _turn_back(self, cause: str, now: float) -> None:
         self._cause = cause
         self._target, self.going_back = self.old, True
+        self._surged = False
         self._watched.clear()
         for member in self._extras:
             if not member.ready:
@@ -279,7 +280,8 @@ class Roll:
         lost = {State.FAILED, State.STOPPED}
         if proven:
             return report.state in lost
-        return report.state in lost | {State.BACKOFF} or report.health is HealthState.UNHEALTHY
+        unwell = report.state is State.RUNNING and report.health is HealthState.UNHEALTHY
+        return unwell or report.state in lost | {State.BACKOFF}
 
     def _watch_for_ever(self, now: float) -> bool:
         """Pause where a replica waits for something that only an operator can bring about.

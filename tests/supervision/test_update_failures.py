@@ -264,3 +264,20 @@ def test_additional_replica_whose_gate_the_file_opens() -> None:
     assert play.state("web.2") is State.WAITING
     free = evolve(anew(web), depends_on={})
     assert Spawn(TWO, 1) in play.change(db, free)
+
+
+def test_rollback_starts_first_as_well() -> None:
+    """The way back costs no ready replica either: an additional one of the old kind stands in."""
+    web = evolve(
+        service("web", replicas=2),
+        update=UpdatePolicy(order=UpdateOrder.START_FIRST, on_failure=OnUpdateFailure.ROLLBACK),
+    )
+    play = Playbook(web)
+    play.start()
+    for name in ("web.1", "web.2"):
+        play.tell(SpawnFailed(the(name), "no room", permanent=True))
+    play.change(anew(web))
+    play.up("web.1")
+    play.tell(SpawnFailed(TWO, "no room", permanent=True))
+    assert play.up("web.2")[1:] == [Reshape(THREE, web, fresh=True), Spawn(THREE, 1)]
+    assert play.up("web.3") == [Signal(ONE, "TERM")]
