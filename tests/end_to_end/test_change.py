@@ -12,7 +12,7 @@ import pytest
 from console import Console, Row
 from waiting import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 
 def shop(rootfs: Path, *more: str, web: str = "", version: str = "1") -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from console import Console
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 WELL = "test -e /well"
 

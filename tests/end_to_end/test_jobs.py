@@ -10,7 +10,7 @@ import pytest
 from console import Console
 from waiting import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 
 def runs(console: Console, fleet: str, name: str) -> int:

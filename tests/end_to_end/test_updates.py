@@ -9,7 +9,7 @@ import pytest
 from console import Console
 from traffic import traffic_on
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 PORT = 18110
 
