@@ -9,7 +9,7 @@ import pytest
 from console import Console, Row
 from waiting import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 SLEEP = "exec sleep 1000"
 
@@ -73,7 +73,6 @@ def test_a_pattern_that_takes_too_long_makes_nobody_wait(console: Console, rootf
     assert up.ended() == 0
 
 
-@pytest.mark.native
 def test_a_message_makes_ready(console: Console, host_image: str) -> None:
     """With `startup` and then another probe; `why` shows the status that it told."""
     sender = (
@@ -99,7 +98,6 @@ health = {{ exec = ["true"] }}
     console.down(fleet)
 
 
-@pytest.mark.native
 def test_who_will_not_stop_is_known_before(console: Console, rootfs: Path) -> None:
     """`why` and the journal name it and the remedy while it runs; the stop ends as they say."""
     fleet = console.write(
@@ -125,7 +123,6 @@ def test_who_will_not_stop_is_known_before(console: Console, rootfs: Path) -> No
     console.down(fleet)
 
 
-@pytest.mark.native
 def test_a_stop_command_is_run_and_told(console: Console, rootfs: Path) -> None:
     """Before the signal; what it said is in `why`."""
     fleet = console.write(

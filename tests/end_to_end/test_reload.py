@@ -10,7 +10,7 @@ import pytest
 from console import Console
 from waiting import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.native]
 
 
 def text(rootfs: Path, *commands: str) -> str:
@@ -31,7 +31,6 @@ def started(console: Console, fleet: Path) -> dict[str, tuple[int, str]]:
     }
 
 
-@pytest.mark.native
 def test_a_signal_touches_one_of_twenty(console: Console, rootfs: Path) -> None:
     """The others keep pid and start; what the new one says comes under its name."""
     commands = ["sleep 1000"] * 20
