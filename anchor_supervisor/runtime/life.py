@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
@@ -223,7 +222,8 @@ class Life:
 
     def _views(self) -> Views:
         site = self.machine.site
-        clock = Clock(trio.current_time(), datetime.now(UTC).timestamp())
+        now = trio.current_time()
+        clock = Clock(now, now + self._clock.shown_offset())
         return Views(
             site.fleet,
             self._supervisor.core,

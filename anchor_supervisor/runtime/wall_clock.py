@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 import structlog
 import trio
@@ -19,6 +19,10 @@ from anchor_supervisor.kernel.clock_watch import ClockWatch
 from anchor_supervisor.supervision import events
 
 log = structlog.get_logger("host")
+
+
+STEADY: Final = 0.05
+"""Seconds that a clock may drift (adjtimex(2)) before the times that are shown follow it."""
 
 
 def wall_offset() -> float:
@@ -37,7 +41,15 @@ class WallClock:
     post: Callable[[events.Event], None]
     stepped: Callable[[float], None] = lambda _: None
     _offset: float = field(factory=wall_offset, init=False)
+    _shown: float = field(factory=wall_offset, init=False)
     _needed: trio.Event = field(factory=trio.Event, init=False)
+
+    def shown_offset(self) -> float:
+        """The offset by which times are shown: a start that is told twice is told the same."""
+        present = wall_offset()
+        if abs(present - self._shown) > STEADY:
+            self._shown = present
+        return round(self._shown, 3)
 
     def follow(self, fleet: Fleet) -> None:
         """Watch from now on, if this fleet has a schedule."""

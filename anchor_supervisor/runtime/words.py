@@ -21,7 +21,9 @@ class Clock:
         """Wall time with milliseconds, UTC; None stays None."""
         if moment is None:
             return None
-        wall = datetime.fromtimestamp(self.wall + moment - self.monotonic, UTC)
+        # To the millisecond first: what is lost to floats must not show in the last digit.
+        offset = round(self.wall - self.monotonic, 3)
+        wall = datetime.fromtimestamp(offset + moment, UTC)
         return wall.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -118,3 +118,12 @@ async def test_without_a_timer_the_schedules_go_on(monkeypatch: pytest.MonkeyPat
     assert len(told) == 1
     [entry] = logged
     assert "Too many open files" in entry["why"]
+
+
+async def test_what_is_shown_twice_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readings of two clocks never agree to the microsecond; only a real step is followed."""
+    clock = WallClock(lambda _: None)
+    first = clock.shown_offset()
+    for reading, shown in ((0.001, 0.0), (-0.004, 0.0), (3.0, 3.0), (3.001, 3.0)):
+        monkeypatch.setattr(wall_clock, "wall_offset", lambda at=first + reading: at)
+        assert clock.shown_offset() == pytest.approx(first + shown, abs=1e-6)
