@@ -292,12 +292,8 @@ class Supervisor:
         with trio.CancelScope() as scope:
             self._probes[instance] = scope
             try:
-                answer = await self.machine.probe(instance, command.probe, command.timeout)
-            except (AnchorError, OSError) as error:  # no descriptor is left, say
-                answer = ProbeAnswer(ok=False, output=str(error))
-            except Exception as bug:
-                log.exception("bug", container=str(instance))
-                answer = ProbeAnswer(ok=False, output=f"internal error: {bug!r}")
+                asked = self.machine.probe(instance, command.probe, command.timeout)
+                answer = await self._answer(instance, asked)
             finally:
                 if self._probes.get(instance) is scope:
                     del self._probes[instance]
@@ -307,14 +303,19 @@ class Supervisor:
     async def _stop_command(self, command: commands.RunStopCommand) -> None:
         """The `stop.command` of one instance."""
         instance = command.instance
+        asked = self.machine.run_stop_command(instance, command.command, command.timeout)
+        answer = await self._answer(instance, asked)
+        self.post(events.StopCommandFinished(instance, answer.ok, answer.output))
+
+    async def _answer(self, instance: InstanceId, asked: Awaitable[ProbeAnswer]) -> ProbeAnswer:
+        """What a command in a container came to; whatever goes wrong is an answer too."""
         try:
-            answer = await self.machine.run_stop_command(instance, command.command, command.timeout)
+            return await asked
         except (AnchorError, OSError) as error:  # no descriptor is left, say
-            answer = ProbeAnswer(ok=False, output=str(error))
+            return ProbeAnswer(ok=False, output=str(error))
         except Exception as bug:
             log.exception("bug", container=str(instance))
-            answer = ProbeAnswer(ok=False, output=f"internal error: {bug!r}")
-        self.post(events.StopCommandFinished(instance, answer.ok, answer.output))
+            return ProbeAnswer(ok=False, output=f"internal error: {bug!r}")
 
     async def _refresh(self, command: commands.Refresh) -> None:
         """Bring a running instance in line, and tell it by its signal."""
