@@ -1,7 +1,8 @@
 """Work in several threads that ends as one: with the first failure, or with Ctrl-C, at once.
 
 The threads are daemons, so that none of them keeps the process alive, and whoever waits is the
-caller's thread, which the signal interrupts.
+caller's thread, which the signal interrupts. It wakes now and then all the same: a signal that
+comes after Python has looked for one, and before the lock is slept on, wakes nobody.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Generic, TypeVar, final
 
 from attrs import frozen
@@ -20,6 +22,7 @@ from anchor_supervisor.images.progress import Progress
 T = TypeVar("T")
 
 _PARTING: Final = 2.0  # seconds that threads get to let go of what they hold
+_LOOK: Final = 0.25  # seconds until a signal that woke nobody is seen
 
 
 @final
@@ -68,7 +71,7 @@ def carry_out(items: Sequence[T], stages: Sequence[Stage[T]], stop: Callable[[],
         for item in items:
             lanes[0].put((item,))
         for _ in items:
-            _raise(over.get())
+            _raise(_next(over))
     except BaseException:
         stopped.set()
         stop()
@@ -81,6 +84,12 @@ def carry_out(items: Sequence[T], stages: Sequence[Stage[T]], stop: Callable[[],
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, ends - time.monotonic()))
+
+
+def _next(over: queue.SimpleQueue[BaseException | None]) -> BaseException | None:
+    while True:
+        with suppress(queue.Empty):
+            return over.get(timeout=_LOOK)
 
 
 def _raise(error: BaseException | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 
@@ -66,6 +67,20 @@ def test_the_first_failure_is_everybodys() -> None:
 
     with pytest.raises(ValueError, match="3"):
         carry_out(range(4), (Stage[int]("only", 4, act),), stopped.set)
+    assert not alive("only")
+
+
+def test_an_interruption_that_wakes_nobody_is_seen() -> None:
+    """Python takes the signal in whatever thread; the one that waits hears of it all the same."""
+    stopped, answers = threading.Event(), list[bool]()
+
+    def act(_: int) -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        answers.append(stopped.wait(10))
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out((0,), (Stage[int]("only", 1, act),), stopped.set)
+    assert answers == [True]
     assert not alive("only")
 
 
