@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 from attrs import frozen
 
 from anchor_supervisor.control.fleets import client_for
+from anchor_supervisor.errors import HostError
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.journal import read_entries
-from programs import first_image, run
+from programs import first_image, run, said
 
 FLEET: Final = """
 [fleet]
@@ -25,10 +28,23 @@ networks = {networks}
 replicas = {count}
 """
 
+SERVICE: Final = """
+[containers.s{number}]
+image = "{image}"
+command = ["/first", "wait"]
+"""
 
+PATIENCE: Final = 30.0
+"""Seconds for what the last container said to be in its log."""
+
+
+@final
 @frozen
 class Up:
-    """A fleet that came up: seconds of the whole command, and from its first start to its last."""
+    """A fleet that came up.
+
+    In seconds: the whole command, and from its first start until the first instruction of its last.
+    """
 
     name: str
     file: Path
@@ -37,7 +53,7 @@ class Up:
 
 
 def fleet_file(directory: Path, name: str, count: int, *, network: bool = True) -> Path:
-    """Write the file of a fleet whose containers wait for ever."""
+    """Write the file of a fleet of replicas that wait for ever."""
     file = directory / f"{name}.toml"
     networks = '["default"]' if network else '"none"'
     image = first_image(directory)
@@ -45,17 +61,25 @@ def fleet_file(directory: Path, name: str, count: int, *, network: bool = True) 
     return file
 
 
+def stack_file(directory: Path, name: str, count: int) -> Path:
+    """Write the file of a fleet of so many services, each of its own, that wait for ever."""
+    file = directory / f"{name}.toml"
+    image = first_image(directory)
+    services = (SERVICE.format(image=image, number=number) for number in range(count))
+    file.write_text(f'[fleet]\nname = "{name}"\n{"".join(services)}')
+    return file
+
+
 @contextmanager
 def running(file: Path) -> Iterator[Up]:
-    """Bring the fleet of a file up, and down again at the end."""
+    """Bring the fleet of a file up, and down again at the end, also where it did not come up."""
     name = file.stem
-    seconds = run("supervise", "--detach", "--wait-timeout", "300s", str(file))
     try:
+        seconds = run("supervise", "--detach", "--wait-timeout", "300s", str(file))
         yield Up(name, file, seconds, _burst(name))
     finally:
         down(file)
-        for journal in places.fleet_log_dir(name).glob("events*.jsonl"):
-            journal.unlink()
+        shutil.rmtree(places.fleet_log_dir(name), ignore_errors=True)  # or it would be read again
 
 
 def down(file: Path) -> float:
@@ -71,13 +95,36 @@ def supervisor_pid(name: str) -> int:
     return int(info["pid"])
 
 
+def instance_names(name: str) -> list[str]:
+    """Every instance of the fleet that has started by now."""
+    return sorted({one["container"] for one in transitions(name) if one["state"] == "running"})
+
+
+def transitions(name: str) -> list[dict[str, Any]]:
+    """Return the changes of state that the fleet's journal has, oldest first."""
+    entries = read_entries(places.fleet_log_dir(name))
+    return [dict(one) for one in entries if one["event"] == "transition"]
+
+
+def moment(text: object) -> float:
+    """Seconds since the epoch of a time in a journal, which is UTC, to the microsecond."""
+    return datetime.fromisoformat(str(text)[:26]).replace(tzinfo=UTC).timestamp()
+
+
 def _burst(name: str) -> float:
-    """Seconds from the first container that starts until the last one runs."""
-    entries = [one for one in read_entries(places.fleet_log_dir(name)) if "state" in one]
-    starting = [_moment(one["time"]) for one in entries if one["state"] == "starting"]
-    up = [_moment(one["time"]) for one in entries if one["state"] == "running"]
-    return (max(up) - min(starting)).total_seconds()
+    """Seconds from the first container that starts until the last one's first instruction."""
+    begun = min(moment(one["time"]) for one in transitions(name) if one["state"] == "starting")
+    wall_clock = time.time_ns() - time.monotonic_ns()
+    last = max(_first_instruction(name, instance) for instance in instance_names(name))
+    return (last + wall_clock) / 1e9 - begun
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text[:26])
+def _first_instruction(name: str, instance: str) -> int:
+    """What the instance's program read from CLOCK_MONOTONIC; it has run, so it is told soon."""
+    deadline = time.monotonic() + PATIENCE
+    while not (lines := said(name, instance)):
+        if time.monotonic() > deadline:
+            message = f"`{instance}` has not said when it came to be"
+            raise HostError(message, hint=f"it was looked for {PATIENCE:g} s in its log")
+        time.sleep(0.01)
+    return int(lines[0])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
+from typing import Any, Final, cast, final
 
 import trio
 from attrs import frozen
 
-from anchor_supervisor.fleet.model import Fleet, InstanceId
+from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
 from anchor_supervisor.fleet.parse import loads
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import strategies
@@ -19,6 +20,8 @@ from anchor_supervisor.runtime.lock import fleet_lock
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.site import Site, open_site
 from anchor_supervisor.runtime.sweep import sweep_locked
+from arithmetic import rounds
+from floor import WARM_UP
 from programs import said
 
 FLEET: Final = """
@@ -35,7 +38,7 @@ limits = {{ pids = 512 }}
 restart = "no"
 """
 
-PHASES: Final = {
+PHASES: Final[dict[str, tuple[Any, str]]] = {
     "cgroup": (holdings, "apply_limits"),
     "namespaces": (holdings, "create_sandbox"),
     "network": (Site, "attach"),
@@ -43,7 +46,14 @@ PHASES: Final = {
     "view": (bringup, "open_view"),
     "exec": (bringup, "spawn"),
 }
-"""Where the time of a start goes: functions of the product that are timed from outside."""
+"""Where the time of a start goes: functions of the product that are timed from outside.
+
+Each is entered once a start: a test counts. What is in none of them is the rest: threads, logs,
+bookkeeping.
+"""
+
+SETTLED: Final = 0.05
+"""Seconds after another's turn, for the kernel to take its namespaces apart."""
 
 
 @final
@@ -92,6 +102,28 @@ def machine_of(fleet: Fleet) -> Iterator[HostMachine]:
             sweep_locked(fleet.name)
 
 
+def run_loop(act: Callable[[], Awaitable[None]]) -> None:
+    """Run it; raise what went wrong by itself, and not in the groups that nurseries make."""
+    try:
+        trio.run(act)
+    except BaseExceptionGroup as group:
+        raise _first_of(group) from group
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+@asynccontextmanager
+async def alive(machine: HostMachine) -> AsyncIterator[None]:
+    """Let the machine do within the block what it does in a supervisor beside starting."""
+    async with trio.open_nursery() as nursery:
+        machine.attach(nursery)
+        yield
+        nursery.cancel_scope.cancel()
+
+
 async def start_and_reap(machine: HostMachine, instance: InstanceId) -> Start:
     """Start `first`, which ends by itself, and see its end."""
     begun = time.monotonic_ns()
@@ -124,11 +156,37 @@ async def start_each(
     return starts
 
 
+@final
+class Fresh:
+    """The instances of a machine that have not been started yet, in order."""
+
+    def __init__(self, machine: HostMachine) -> None:
+        """Begin with the first one."""
+        self.machine = machine
+        self._left = iter(instances(machine.site.fleet))
+
+    async def start(self, count: int, *, width: int = 1, gap: float = 0.0) -> list[Start]:
+        """Start the next ones, and some more before that do not count, for the caches' sake."""
+        await trio.sleep(SETTLED)
+        for warming in islice(self._left, WARM_UP * width):
+            await start_and_reap(self.machine, warming)
+        several = list(islice(self._left, count))
+        return await start_each(self.machine, several, width=width, gap=gap)
+
+
+def instances_for(count: int, *, width: int = 1) -> int:
+    """How many replicas are needed to start `count` in rounds, with those that do not count."""
+    return count + len(list(rounds(count))) * WARM_UP * width
+
+
 @contextmanager
 def phases() -> Iterator[dict[str, list[float]]]:
-    """Time the parts of every start within the block; seconds by phase."""
+    """Time the parts of every start within the block; seconds by phase.
+
+    Raises LookupError for a phase whose function the product does not have (any more).
+    """
     spent: dict[str, list[float]] = {name: [] for name in PHASES}
-    originals = {name: getattr(where, what) for name, (where, what) in PHASES.items()}
+    originals = {name: _function(name) for name in PHASES}
     for name, (where, what) in PHASES.items():
         setattr(where, what, _watched(originals[name], spent[name]))
     try:
@@ -136,6 +194,15 @@ def phases() -> Iterator[dict[str, list[float]]]:
     finally:
         for name, (where, what) in PHASES.items():
             setattr(where, what, originals[name])
+
+
+def _function(phase: str) -> Callable[..., Any]:
+    where, what = PHASES[phase]
+    found = getattr(where, what, None)
+    if found is None:
+        message = f"phase `{phase}`: there is no `{what}` in `{where.__name__}`"
+        raise LookupError(message)
+    return cast("Callable[..., Any]", found)
 
 
 def _watched(act: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:

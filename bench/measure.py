@@ -1,113 +1,116 @@
-"""What every benchmark shares: places of its own, percentiles, results as JSON lines."""
+"""What every question shares: results as JSON lines, places of its own, and nothing left."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
+import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO, final
 
 from attrs import define, field
 
 from anchor_supervisor.observability import places
+from arithmetic import RANKS, percentiles
+from host_facts import machine
+from programs import command
 
 RESULTS: Final = "results.jsonl"
-RANKS: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
+SWEEP_PATIENCE: Final = 120.0  # seconds for what a question that broke off has left
 
-
-def percentiles(samples: Sequence[float]) -> dict[str, float]:
-    """Milliseconds at p50, p95, p99 and at worst, of samples in seconds (nearest rank)."""
-    ordered = sorted(samples)
-    last = len(ordered) - 1
-    return {name: round(ordered[round(last * rank)] * 1000, 3) for name, rank in RANKS.items()}
+COMPLETE: Final = "complete"
 
 
 @final
 @define
 class Results:
-    """Takes figures, and gives each at once as a JSON line: to a person, and to a file.
+    """Takes figures, and gives each at once: a line to a person, a JSON line to a file.
 
-    `question` groups what belongs in one table. The first line tells of the machine.
+    `question` groups what belongs in one table. The first record tells of the machine, the last
+    how it ended. Whatever is given by name is a fact by which figures are found again.
     """
 
     question: str
     out: Path | None = None
+    form: str = "long"
+    as_json: bool = False
     records: list[Mapping[str, Any]] = field(factory=list, init=False)
     _file: TextIO | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Open the file, behind what other benchmarks have written there."""
+        """Open the file, behind what other questions have written there."""
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
             self._file = (self.out / RESULTS).open("a")
-        self._tell({"question": self.question, "machine": machine()})
+        self._tell({"machine": machine(), "form": self.form})
 
-    def samples(self, what: str, samples: Sequence[float], **facts: object) -> float:
-        """Tell the percentiles of samples in seconds; return the median in milliseconds."""
+    def samples(
+        self, what: str, samples: Sequence[float], *, keep: bool = True, **facts: object
+    ) -> float:
+        """Tell the percentiles of samples in seconds; return the median in milliseconds.
+
+        `keep`: each is written too, in microseconds, for pictures of their distribution.
+        """
         figures = percentiles(samples)
-        self._tell({"what": what, "n": len(samples), "unit": "ms", **figures, **facts})
+        kept = {"us": [round(one * 1e6) for one in samples]} if keep else {}
+        self._tell({"what": what, "n": len(samples), "unit": "ms", **figures, **facts, **kept})
         return figures["p50"]
 
     def figure(self, what: str, value: float, unit: str, **facts: object) -> None:
         """Tell a single figure."""
         self._tell({"what": what, "value": round(value, 3), "unit": unit, **facts})
 
+    def missing(self, what: str, why: str, **facts: object) -> None:
+        """Tell what could not be measured here, and why: no failure, but not silence either."""
+        self._tell({"what": what, "missing": why, **facts})
+
+    def end(self, how: str = COMPLETE) -> None:
+        """Say how it ended, and close the file."""
+        self._tell({"ended": how})
+        if self._file is not None:
+            self._file.close()
+
     def _tell(self, record: Mapping[str, Any]) -> None:
         self.records.append(record)
-        line = json.dumps({"question": self.question, **record})
-        print(line, flush=True)
+        line = json.dumps({"question": self.question, **record}, separators=(",", ":"))
+        if self.as_json:
+            print(line, flush=True)
+        elif "what" in record:
+            print(in_words(record), flush=True)
         if self._file is not None:
             self._file.write(line + "\n")
             self._file.flush()
 
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+
+def in_words(record: Mapping[str, Any]) -> str:
+    """Return a figure as a line for a person who watches."""
+    what = f"{record['what']}{facts_in_words(record)}"
+    if "missing" in record:
+        return f"{what}: not measured: {record['missing']}"
+    if "p50" not in record:
+        return f"{what}: {record['value']:g} {record['unit']}"
+    figures = "  ".join(f"{rank} {record[rank]:.2f}" for rank in RANKS)
+    ratio = f"  ({record['ratio_to_floor']:.2f} x floor)" if "ratio_to_floor" in record else ""
+    return f"{what}: {figures} {record['unit']}{ratio}"
 
 
-def machine() -> dict[str, object]:
-    """What the figures were taken on, and when."""
-    return {
-        "kernel": platform.release(),
-        "processor": _first(Path("/proc/cpuinfo"), "model name"),
-        "cpus": os.cpu_count(),
-        "memory": _first(Path("/proc/meminfo"), "MemTotal"),
-        "python": platform.python_version(),
-        "file_system": _file_system(Path(tempfile.gettempdir())),
-        "load": round(os.getloadavg()[0], 2),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _first(file: Path, key: str) -> str | None:
-    for line in file.read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return None
-
-
-def _file_system(place: Path) -> str | None:
-    """The type of the file system that holds a directory: the longest mount point above it."""
-    best, kind = "", None
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split()[4]
-        if place.is_relative_to(point) and len(point) >= len(best):
-            best, kind = point, rest.split()[0]
-    return kind
+def facts_in_words(record: Mapping[str, Any]) -> str:
+    """Return which image, and with which gaps, in brackets; nothing where it does not matter."""
+    facts = [str(record["image"])] if "image" in record else []
+    if record.get("gap_ms"):
+        facts.append(f"gaps of {record['gap_ms']:g} ms")
+    if record.get("concurrency", 1) != 1:
+        facts.append(f"{record['concurrency']} at a time")
+    return f" [{', '.join(facts)}]" if facts else ""
 
 
 @contextmanager
 def own_directories() -> Iterator[Path]:
-    """Keep apart from everything else on the machine, and leave nothing."""
+    """Keep apart from everything else on the machine, and leave nothing, whatever happens."""
     with (
         tempfile.TemporaryDirectory(prefix="anchor-bench-") as data,
         tempfile.TemporaryDirectory(prefix="anchor-bench-", dir="/dev/shm") as run,  # as /run is
@@ -115,7 +118,40 @@ def own_directories() -> Iterator[Path]:
         os.environ[places.RUN_DIR_VARIABLE] = run
         os.environ[places.DATA_DIR_VARIABLE] = data
         Path(data).chmod(0o755)  # an image in it is read by the peers' containers too
-        yield Path(data)
+        try:
+            yield Path(data)
+        finally:
+            with uninterrupted():
+                end_fleets(Path(run))
+
+
+def end_fleets(run: Path) -> None:
+    """Bring down what still runs, and sweep what a killed supervisor has left."""
+    for folder in sorted(run.iterdir()):
+        if (folder / "lock").exists() or (folder / "control.sock").exists():
+            say(f"ending what is left of `{folder.name}`")
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(
+                    command("main", "down", "-p", folder.name, "--volumes"),
+                    check=False,
+                    stdout=subprocess.DEVNULL,
+                    timeout=SWEEP_PATIENCE,
+                    process_group=0,  # no Ctrl-C of the terminal's reaches it
+                )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hear no Ctrl-C within the block: it has been heard, and this is what it asks for."""
+    before = signal.signal(signal.SIGINT, _ignored)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ignored(_number: int, _frame: object) -> None:
+    """Not SIG_IGN, which a program would inherit."""
 
 
 def say(words: str) -> None:

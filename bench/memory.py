@@ -1,37 +1,50 @@
-"""What the supervisor needs of memory: by itself, and for each container that runs."""
+"""What memory is needed: by the supervisor itself, and for each container that runs.
+
+The supervisor's is its proportional set size. What a container costs beyond that is the kernel's
+and its own: what is in use on the whole machine is looked at before, and with many.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from arithmetic import slope
 from fleets import fleet_file, running, supervisor_pid
-from measure import Results
+from measure import Results, say
+from memory_use import InUse, in_use, proportional_set_size
+from options import Default, add_option, counts
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what can be chosen."""
-    parser.add_argument("--sizes", default="1,100,500", help="containers, two sizes at least")
+    sizes = counts("--sizes", 1000, several=2)
+    add_option(parser, "--sizes", sizes, Default((1, 100, 500), (1, 100)), "containers")
 
 
 def ask(options: argparse.Namespace, results: Results, directory: Path) -> None:
-    """Look at the proportional set size with few containers and with many."""
-    found: list[tuple[int, int]] = []
-    for size in map(int, options.sizes.split(",")):
+    """Look with few containers and with many."""
+    supervisor: list[tuple[int, int]] = []
+    machine: list[tuple[int, InUse]] = []
+    for size in options.sizes:
+        say(f"{size} containers")
         with running(fleet_file(directory, f"memory-{size}", size)) as up:
-            found.append((size, proportional_set_size(supervisor_pid(up.name))))
-        results.figure(f"supervisor with {size} containers", found[-1][1] / 1024, "MiB", size=size)
-    (few, base), (many, most) = found[0], found[-1]
-    results.figure("for each container", (most - base) / (many - few), "KiB")
+            pid = supervisor_pid(up.name)
+            machine.append((size, in_use()))
+            supervisor.append((size, proportional_set_size(pid)))
+        mib = supervisor[-1][1] / 1024
+        results.figure(f"supervisor with {size} containers", mib, "MiB", size=size)
+    each, base = slope(supervisor)
+    results.figure("supervisor by itself", base / 1024, "MiB", measured="base")
+    results.figure("supervisor, for each container", each, "KiB", measured="each")
+    (few, before), (many, after) = machine[0], machine[-1]
+    more, number = after.since(before), many - few
     results.figure(
-        "supervisor by itself", (base - (most - base) / (many - few) * few) / 1024, "MiB"
+        "the whole machine, for each container",
+        more.total / number,
+        "KiB",
+        measured="machine",
+        slab_kib=round(more.slab / number),
+        processes_kib=round(more.processes / number),
+        files_kib=round(more.files / number),
     )
-
-
-def proportional_set_size(pid: int) -> int:
-    """KiB of memory that the process accounts for (proc_pid_smaps_rollup(5))."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    message = f"no Pss of process {pid}"
-    raise ValueError(message)

@@ -5,27 +5,62 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from anchor_supervisor.errors import HostError
 from anchor_supervisor.observability import places
 
 NATIVE: Final = Path(__file__).resolve().parent / "native"
-CLI: Final = "anchor_supervisor.cli"
+COMPILER: Final = "cc"
 LARGE_FILE: Final = "large-file"
 MIB: Final = 1 << 20
 
+INSTALLED: Final = {"main": "anchor", "supervise": "anchor-supervise"}
+"""What a person types, by the module that it leads to."""
+
+
+def require_programs() -> None:
+    """Raise HostError where what every question needs is not installed."""
+    if shutil.which(COMPILER) is None:
+        message = f"there is no C compiler: `{COMPILER}` is not on the PATH"
+        raise HostError(message, hint="apt install gcc libc6-dev")
+    for module in INSTALLED:
+        program(module)
+
+
+def program(module: str) -> Path:
+    """Where one of our programs is installed: beside this interpreter. Raises HostError."""
+    path = Path(sysconfig.get_path("scripts"), INSTALLED[module])
+    if not path.exists():
+        message = f"`{path}` is not there, and commands are measured as a person types them"
+        raise HostError(message, hint="`make setup` installs it")
+    return path
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """Return the command line of `anchor` (`main`) or `anchor-supervise` (`supervise`)."""
+    return [str(program(module)), *arguments]
+
 
 def compile_native(name: str, directory: Path) -> Path:
-    """Compile `native/NAME.c` into the directory, without a loader. Raises CalledProcessError."""
-    program = directory / name
-    if not program.exists():
+    """Compile `native/NAME.c` into the directory, without a loader. Raises HostError."""
+    path = directory / name
+    if not path.exists():
         source = NATIVE / f"{name}.c"
-        subprocess.run(["cc", "-O2", "-static", "-o", str(program), str(source)], check=True)
-    return program
+        done = subprocess.run(
+            [COMPILER, "-O2", "-static", "-o", str(path), str(source)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            message = f"`{source}` cannot be compiled: {''.join(done.stderr.splitlines()[-1:])}"
+            raise HostError(message, hint="apt install gcc libc6-dev")
+    return path
 
 
 def first_image(directory: Path, size: int = 0) -> Path:
@@ -37,9 +72,9 @@ def first_image(directory: Path, size: int = 0) -> Path:
     image = directory / f"image-{size}"
     if image.exists():
         return image
-    for name in ("dev", "etc", "proc", "sys", "tmp"):
-        (image / name).mkdir(parents=True)
+    image.mkdir()
     image.chmod(0o755)
+    furnish(image)
     shutil.copy(compile_native("first", directory), image / "first")
     left = size * MIB
     if left >= 100 * MIB:
@@ -55,26 +90,14 @@ def first_image(directory: Path, size: int = 0) -> Path:
     return image
 
 
-def with_first(image: Path, directory: Path) -> Path:
-    """Return a copy of an image of the user's, with `first` in it; what it is stays as it was."""
-    copy = directory / f"copy-of-{image.name}"
-    if not copy.exists():
-        shutil.copytree(image, copy, symlinks=True, ignore_dangling_symlinks=True)
-        shutil.copy(compile_native("first", directory), copy / "first")
-    return copy
-
-
-def forget_pages(image: Path) -> None:
-    """Let the kernel drop this image's files from its cache (posix_fadvise(2)), no others."""
-    for folder, _, names in os.walk(image):
-        for name in names:
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink():
-                descriptor = os.open(path, os.O_RDONLY)
-                try:
-                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                finally:
-                    os.close(descriptor)
+def furnish(image: Path) -> None:
+    """Make what a root that cannot be written to must have: places to mount on."""
+    for name in ("dev", "etc", "proc", "sys", "tmp"):
+        (image / name).mkdir(exist_ok=True)
+    for name in ("hostname", "hosts", "resolv.conf"):
+        path = image / "etc" / name
+        if not path.is_symlink():
+            path.touch()
 
 
 def disk_usage(tree: Path) -> int:
@@ -86,11 +109,6 @@ def disk_usage(tree: Path) -> int:
     )
 
 
-def command(program: str, *arguments: str) -> list[str]:
-    """Return the command line of `anchor` (`main`) or `anchor-supervise` (`supervise`)."""
-    return [sys.executable, "-m", f"{CLI}.{program}", *arguments]
-
-
 def timed(*argv: str) -> float:
     """Seconds that a whole command takes. Raises CalledProcessError where it fails."""
     begun = time.perf_counter()
@@ -98,9 +116,9 @@ def timed(*argv: str) -> float:
     return time.perf_counter() - begun
 
 
-def run(program: str, *arguments: str) -> float:
+def run(module: str, *arguments: str) -> float:
     """Run one of our programs to its end; return the seconds. Raises CalledProcessError."""
-    return timed(*command(program, *arguments))
+    return timed(*command(module, *arguments))
 
 
 def said(fleet: str, instance: str) -> list[str]:

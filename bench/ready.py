@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from anchor_supervisor.observability import places
-from anchor_supervisor.observability.journal import read_entries
-from measure import Results
+from fleets import moment, transitions
+from measure import Results, say
+from options import Default, add_option, count
 from programs import first_image, run
 
 WAYS: Final = {
@@ -26,53 +25,50 @@ WAYS: Final = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what can be chosen."""
-    parser.add_argument("--length", type=int, default=10, help="containers in the chain")
-    parser.add_argument("--after", type=int, default=50, help="milliseconds until each is well")
-    parser.add_argument("--times", type=int, default=20, help="how often the chain comes up")
+    length = count("--length", 100)
+    add_option(parser, "--length", length, Default(10, 10), "containers in the chain")
+    after = count("--after", 10_000)
+    add_option(parser, "--after", after, Default(50, 50), "milliseconds until each is well")
+    times = count("--times", 1000)
+    add_option(parser, "--times", times, Default(20, 4), "how often the chain comes up")
 
 
 def ask(options: argparse.Namespace, results: Results, directory: Path) -> None:
     """Bring the chain up and down, `times` times, for each way."""
     image = first_image(directory)
     for way in WAYS:
-        name = f"chain-{way}"
-        file = directory / f"{name}.toml"
-        lines = chain(image, options.length, options.after, way)
-        file.write_text("\n".join(lines) + "\n")
+        say(f"{options.times} chains of {options.length}, {way} probe")
         samples = []
-        for _ in range(options.times):
-            run("supervise", "--detach", str(file))
-            samples.append(time_chain(name))
-            run("main", "down", "-f", str(file))
-            for journal in places.fleet_log_dir(name).glob("events*.jsonl"):
-                journal.unlink()
+        for turn in range(options.times):
+            name = f"chain-{way}-{turn}"
+            file = directory / f"{name}.toml"
+            file.write_text("".join(chain(name, image, options.length, options.after, way)))
+            try:
+                run("supervise", "--detach", str(file))
+                samples.append(time_chain(name))
+            finally:
+                run("main", "down", "-f", str(file))
         words = f"chain of {options.length}, each healthy after {options.after} ms, {way} probe"
-        p50 = results.samples(words, samples, way=way)
-        results.figure(
-            f"beyond it for each link, {way} probe", p50 / options.length - options.after, "ms"
-        )
+        p50 = results.samples(words, samples, way=way, measured="chain")
+        beyond = p50 / options.length - options.after
+        results.figure(f"beyond it for each link, {way} probe", beyond, "ms", way=way)
 
 
-def chain(image: Path, length: int, after: int, way: str) -> Iterator[str]:
+def chain(name: str, image: Path, length: int, after: int, way: str) -> Iterator[str]:
     """Yield the lines of a fleet file: `c0`, and `c1` that needs it healthy, and so on."""
     verb, probe = WAYS[way]
-    yield f'[fleet]\nname = "chain-{way}"'
+    yield f'[fleet]\nname = "{name}"\n'
     for number in range(length):
-        yield f"[containers.c{number}]"
-        yield f'image = "{image}"'
-        yield f'command = ["/first", "{verb}", "{after}", "80"]'
-        yield f"health = {{ {probe} }}"
+        yield f"[containers.c{number}]\n"
+        yield f'image = "{image}"\n'
+        yield f'command = ["/first", "{verb}", "{after}", "80"]\n'
+        yield f"health = {{ {probe} }}\n"
         if number:
-            yield f'depends_on = {{ c{number - 1} = "healthy" }}'
+            yield f'depends_on = {{ c{number - 1} = "healthy" }}\n'
 
 
 def time_chain(fleet: str) -> float:
     """Return the seconds from the fleet's first transition until its last container is healthy."""
-    entries = [one for one in read_entries(places.fleet_log_dir(fleet)) if "state" in one]
-    moments = [datetime.fromisoformat(str(one["time"])[:26]) for one in entries]
-    healthy = [
-        moment
-        for moment, one in zip(moments, entries, strict=True)
-        if one.get("health") == "healthy"
-    ]
-    return (healthy[-1] - moments[0]).total_seconds()
+    found = transitions(fleet)
+    healthy = [moment(one["time"]) for one in found if one.get("health") == "healthy"]
+    return healthy[-1] - moment(found[0]["time"])

@@ -1,7 +1,7 @@
 """How long a container is away that crashed: from its last instruction to the next one's first.
 
 The policy is `always` with no delay, so all that is seen is what supervising costs: noticing the
-death, storing what was said, deciding, starting.
+death, storing what was said, deciding, starting. The floor takes turns with it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from anchor_supervisor.errors import HostError
+from arithmetic import all_of, ratio, rounds
 from floor import floor_samples
-from measure import Results
+from measure import Results, say
+from options import Default, add_option, count
 from programs import command, first_image, said
 
 FLEET: Final = """
@@ -25,40 +28,66 @@ networks = {networks}
 restart = {{ when = "always", delay = "0s", max = {count} }}
 essential = true
 """
-NETWORKS: Final = {"net": '["default"]', "nonet": '"none"'}
+NETWORKS: Final = {True: '["default"]', False: '"none"'}
+TURN: Final = 50
+WARM_UP: Final = 3
+"""Crashes of each turn that do not count: the supervisor itself has only just begun."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what can be chosen."""
-    parser.add_argument("--count", type=int, default=300, help="crashes")
-    parser.add_argument("--alive", type=int, default=20, help="milliseconds between them")
+    add_option(parser, "--count", count("--count", 10_000), Default(300, 60), "crashes")
+    alive = count("--alive", 10_000)
+    add_option(parser, "--alive", alive, Default(20, 20), "milliseconds between them")
 
 
 def ask(options: argparse.Namespace, results: Results, directory: Path) -> None:
-    """Let one container crash; it gives up by itself, and the fleet with it."""
+    """Let one container crash, in turns with the floor."""
     image = first_image(directory)
-    floors = floor_samples(image, directory, 100, 0.02, network=False)
-    floor = results.samples("C floor without network: first instruction", [a for a, _ in floors])
-    for name, networks in NETWORKS.items():
-        file = directory / f"crash-{name}.toml"
-        text = FLEET.format(
-            name=file.stem,
-            image=image,
-            alive=options.alive,
-            networks=networks,
-            count=options.count,
+    for network in (True, False):
+        named = "with network" if network else "without network"
+        say(f"{options.count} crashes {named}")
+        ours: list[list[float]] = []
+        floors: list[list[float]] = []
+        for turn, number in enumerate(rounds(options.count, TURN)):
+            pairs = floor_samples(image, directory, number, options.alive / 1000, network=False)
+            floors.append([first for first, _ in pairs])
+            name = f"crash-{'net' if network else 'no'}-{turn}"
+            ours.append(crashes(directory, name, number, options.alive, network=network))
+        results.samples(
+            f"crash to the next first instruction, {named}",
+            all_of(ours),
+            network=network,
+            ratio_to_floor=ratio(ours, floors),
         )
-        file.write_text(text)
-        # Exit code 1, since what is essential has given up: that is how it ends.
-        done = subprocess.run(
-            command("supervise", "--quiet", str(file)), check=False, capture_output=True, text=True
+        results.samples(
+            f"C floor without network, in turns with it {named}", all_of(floors), strategy="floor"
         )
-        if done.returncode != 1:
-            raise RuntimeError(done.stderr)
-        moments = [int(line) for line in said(file.stem, "one.1")]
-        begun, ended = moments[0::2], moments[1::2]
-        samples = [(after - before) / 1e9 for before, after in zip(ended, begun[1:], strict=False)]
-        p50 = results.samples(
-            f"crash to the next first instruction, networks = {networks}", samples
-        )
-        results.figure(f"the same, to the floor without network, {name}", p50 / floor, "ratio")
+
+
+def crashes(directory: Path, name: str, number: int, alive: int, *, network: bool) -> list[float]:
+    """Seconds from each crash to the next first instruction. Raises HostError."""
+    file = directory / f"{name}.toml"
+    text = FLEET.format(
+        name=name,
+        image=first_image(directory),
+        alive=alive,
+        networks=NETWORKS[network],
+        count=number + WARM_UP,
+    )
+    file.write_text(text)
+    done = subprocess.run(
+        command("supervise", "--quiet", str(file)), check=False, capture_output=True, text=True
+    )
+    # Exit code 1, since what is essential has given up: that is how it ends.
+    if done.returncode != 1:
+        why = "".join(done.stderr.splitlines()[-1:])
+        message = f"a fleet that crashes ended with {done.returncode}: {why}"
+        raise HostError(message)
+    return away([int(line) for line in said(name, "one.1")])[WARM_UP:]
+
+
+def away(moments: list[int]) -> list[float]:
+    """Return the seconds between each end and the next beginning: nanoseconds, in turn."""
+    begun, ended = moments[0::2], moments[1::2]
+    return [(after - before) / 1e9 for before, after in zip(ended, begun[1:], strict=False)]

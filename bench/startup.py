@@ -1,194 +1,300 @@
 """What copy-on-write buys: how long a container takes to start, by root strategy and image size.
 
-From the wish for a container until its first instruction (a static program that reads the clock),
-back to back and with gaps, with its files in the page cache and without. Beside it the C floor, in
-the same run: what the kernel itself needs. Then what copy-on-write costs later, the first write to
-a large file, and what each strategy has written to the disk.
+From the wish for a container until its first instruction (a static program that reads the clock)
+and until its end is reaped, back to back and with gaps, with the image in the page cache and
+without. Beside it the C floor, which takes turns with it: what the kernel itself needs. Then what
+the roots cost otherwise: disk, memory, and what copy-on-write takes later, the first write to a
+large file.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import tarfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final, final
 
-import trio
+from attrs import evolve, field, frozen
 
 from anchor_supervisor.errors import HostError
-from anchor_supervisor.fleet.model import InstanceId
+from arithmetic import all_of, ratio, rounds
+from cow_costs import cold_starts, first_writes, memory_each, unpackings
 from floor import floor_samples
-from harness import Start, fleet_of, machine_of, phases, start_each
+from harness import Fresh, Start, alive, fleet_of, instances_for, machine_of, phases, run_loop
+from images import DEBIAN, chosen_images, data_in, sharing_place, size_in_mib
 from measure import Results, say
-from programs import LARGE_FILE, disk_usage, first_image, forget_pages, said, with_first
+from options import Default, add_option, count, counts, root_image, words
+from programs import disk_usage
 
 STRATEGIES: Final = ("overlay", "copy", "reflink", "bind")
-SIZES: Final = (1, 30, 121)
-"""MiB: one program, a slim image, and Debian's minbase."""
-
+COPYING: Final = frozenset({"copy", "reflink"})
 GAPS: Final = (0.0, 0.02)
-COLD_STARTS: Final = 20
-COPY_COUNT: Final = 20
-"""A copy of 121 MiB takes a third of a second and as much disk."""
+MOST_MIB: Final = 4096
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what can be chosen."""
-    parser.add_argument("--image", type=Path, action="append", help="a directory with a root")
-    parser.add_argument("--count", type=int, default=100, help="starts of each kind")
-    parser.add_argument("--concurrency", type=int, default=1, help="starts at a time")
-    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="of the root")
+    parser.add_argument(
+        "--image",
+        metavar="ROOT",
+        type=root_image("--image", (DEBIAN,)),
+        action="append",
+        default=[],
+        help="a directory or a tar with a root, or `debian`, which is made; may be repeated",
+    )
+    sizes = counts("--sizes", MOST_MIB)
+    add_option(
+        parser, "--sizes", sizes, Default((1, 30, 121), (1, 121)), "MiB of images that are made up"
+    )
+    add_option(parser, "--count", count("--count", 1000), Default(100, 20), "starts of each kind")
+    copies = count("--copies", 100)
+    add_option(parser, "--copies", copies, Default(20, 3), "the same, where each is a whole copy")
+    width = count("--concurrency", 64)
+    add_option(parser, "--concurrency", width, Default(1, 1), "starts at a time")
+    chosen = words("--strategies", STRATEGIES)
+    add_option(parser, "--strategies", chosen, Default(STRATEGIES, STRATEGIES), "of the root")
+
+
+@final
+@frozen
+class Kind:
+    """One kind of start; `facts` are told with every figure of it."""
+
+    words: str
+    image: Path
+    strategy: str
+    count: int
+    width: int
+    mib: int
+    network: bool = True
+    gap: float = 0.0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """By which its figures are found again."""
+        return {
+            "image": self.words,
+            "mib": self.mib,
+            "strategy": self.strategy,
+            "network": self.network,
+            "concurrency": self.width,
+        }
+
+    @property
+    def named(self) -> str:
+        """In words."""
+        return (
+            f"{self.strategy} {'with network and address' if self.network else 'without network'}"
+        )
+
+
+@final
+@frozen
+class Taken:
+    """What one kind of start took: turns of ours and of the floor's, phases, bytes on disk each."""
+
+    starts: list[list[Start]] = field(factory=list)
+    floors: list[list[tuple[float, float]]] = field(factory=list)
+    spent: dict[str, list[float]] = field(factory=dict)
+    written: list[int] = field(factory=list)
+
+    def firsts(self) -> list[list[float]]:
+        """Seconds until the first instruction, in turns."""
+        return [[one.first for one in turn] for turn in self.starts]
+
+    def reaped(self) -> list[list[float]]:
+        """Seconds until the end was reaped, in turns."""
+        return [[one.reaped for one in turn] for turn in self.starts]
+
+    def floor(self, point: int) -> list[list[float]]:
+        """The floor's seconds until the first instruction (0) or the end (1), in turns."""
+        return [[pair[point] for pair in turn] for turn in self.floors]
 
 
 def ask(options: argparse.Namespace, results: Results, directory: Path) -> None:
     """Answer for every image and strategy."""
-    wanted = options.strategies.split(",")
-    images = {f"{size} MiB": first_image(directory, 0 if size == 1 else size) for size in SIZES}
-    if options.image:
-        images = {image.name: with_first(image.resolve(), directory) for image in options.image}
-    for words, image in images.items():
-        floor = _floor(results, image, directory, options.count, words)
-        for strategy in wanted:
-            count = options.count if strategy in {"overlay", "bind"} else COPY_COUNT
-            say(f"image of {words}, {strategy}: {count} starts")
+    images = chosen_images(options.sizes, options.image, results, directory)
+    for called, image in images.items():
+        mib = size_in_mib(image)
+        medians: dict[str, float] = {}
+        floors: dict[tuple[bool, float], Taken] = {}
+        for strategy in options.strategies:
+            number = options.copies if strategy in COPYING else options.count
+            kind = Kind(called, image, strategy, number, options.concurrency, mib)
+            say(f"{called}, {strategy}: {number} starts of each kind")
             try:
-                _strategy(results, image, strategy, count, options.concurrency, words, floor)
+                with _image_for(kind, directory) as (kind_here, place):
+                    medians[strategy] = _strategy(results, kind_here, place, floors)
             except HostError as error:
-                results.figure(f"{strategy}, not possible here", 0, str(error), image=words)
-        _unpack(results, image, directory, words)
-    _first_writes(results, list(images.items())[-1], wanted)
+                results.missing(strategy, error.message, image=called, strategy=strategy)
+        _tell_floors(results, floors, called, mib)
+        unpacked = unpackings(image, directory)
+        medians["unpacking a tar"] = results.samples(
+            "unpacking a tar of it", unpacked, image=called, mib=mib, strategy="unpack"
+        )
+        _tell_ratios(results, medians, called, mib)
+    _independence(results, images, options.count)
+    first_writes(results, images, options.strategies)
 
 
-def _floor(
-    results: Results, image: Path, directory: Path, count: int, words: str
-) -> dict[bool, float]:
-    """The floor's medians in milliseconds, with a network namespace and without."""
-    medians: dict[bool, float] = {}
-    for network in (True, False):
-        for gap in GAPS:
-            floors = floor_samples(image, directory, count, gap, network=network)
-            named = "with a network namespace" if network else "without"
-            p50 = results.samples(
-                f"C floor {named}: first instruction",
-                [first for first, _ in floors],
-                image=words,
-                gap_ms=gap * 1000,
-                strategy="floor",
-            )
-            medians[network] = min(medians.get(network, p50), p50)
-    return medians
+@contextmanager
+def _image_for(kind: Kind, directory: Path) -> Iterator[tuple[Kind, Path]]:
+    """Give the kind with its image where its strategy can work, and a place to work in."""
+    if kind.strategy != "reflink":
+        yield kind, directory
+        return
+    with sharing_place(directory) as place, data_in(place, kind.image) as image:
+        yield evolve(kind, image=image), place
 
 
 def _strategy(
-    results: Results,
-    image: Path,
-    strategy: str,
-    count: int,
-    width: int,
-    words: str,
-    floor: dict[bool, float],
-) -> None:
-    facts = {"image": words, "strategy": strategy, "concurrency": width}
+    results: Results, kind: Kind, directory: Path, floors: dict[tuple[bool, float], Taken]
+) -> float:
+    """Tell everything of one strategy; return the median without network, in milliseconds."""
+    without = 0.0
     for network in (True, False):
-        named = "with network and address" if network else "without network"
         for gap in GAPS:
-            starts, spent, written = _starts(image, strategy, count, width, gap, network=network)
-            firsts = [one.first for one in starts]
-            p50 = results.samples(
-                f"{strategy} {named}: first instruction",
-                firsts,
-                gap_ms=gap * 1000,
-                ratio_to_floor=round(median(firsts) * 1000 / floor[network], 2),
-                written_kib=written // 1024,
-                **facts,
-            )
-            results.samples(
-                f"{strategy} {named}: reaped",
-                [one.reaped for one in starts],
-                gap_ms=gap * 1000,
-                **facts,
-            )
-            say(f"  {named}, gap {gap * 1000:.0f} ms: p50 {p50:.2f} ms")
-        for phase, samples in spent.items():
-            if samples:
-                results.samples(f"{strategy} {named}: phase {phase}", samples, **facts)
-    _cold(results, image, strategy, facts)
-
-
-def _starts(
-    image: Path, strategy: str, count: int, width: int, gap: float, *, network: bool
-) -> tuple[list[Start], dict[str, list[float]], int]:
-    """Start new containers; also where the time went, and bytes on disk for each."""
-    fleet = fleet_of(image, count, root=strategy, network=network)
-    several = [InstanceId("one", number) for number in range(1, count + 1)]
-    with machine_of(fleet) as machine, phases() as spent:
-        starts = trio.run(_started, machine, several, width, gap)
-        written = disk_usage(machine.site.writable) // count
-    return starts, spent, written
-
-
-async def _started(
-    machine: object, several: Sequence[InstanceId], width: int, gap: float
-) -> list[Start]:
-    return await start_each(machine, several, width=width, gap=gap)  # type: ignore[arg-type]
-
-
-def _cold(results: Results, image: Path, strategy: str, facts: dict[str, object]) -> None:
-    """Starts whose image has to be read from the disk."""
-    fleet = fleet_of(image, COLD_STARTS, root=strategy, network=False)
-    starts: list[Start] = []
-    with machine_of(fleet) as machine:
-        for number in range(1, COLD_STARTS + 1):
-            forget_pages(image)
-            starts += trio.run(_started, machine, [InstanceId("one", number)], 1, 0.0)
-    samples = [one.first for one in starts]
+            one = evolve(kind, network=network, gap=gap)
+            taken = starts(one, directory)
+            p50 = _tell_starts(results, one, taken)
+            without = p50 if (network, gap) == (False, GAPS[0]) else without
+            floors.setdefault((network, gap), Taken()).floors.extend(taken.floors)
+            if gap == GAPS[0]:
+                _tell_phases(results, one, taken)
+    cold = cold_starts(kind.image, kind.strategy, min(kind.count, 20))
     results.samples(
-        f"{strategy} without network, cold page cache: first instruction", samples, **facts
+        f"{kind.strategy} without network, cold page cache: first instruction",
+        cold,
+        point="first",
+        cache="cold",
+        **{**kind.facts, "network": False},
+    )
+    memory_each(results, kind.image, kind.strategy, kind.facts, few=kind.strategy in COPYING)
+    return without
+
+
+def starts(kind: Kind, directory: Path) -> Taken:
+    """Start new containers, in turns with the floor."""
+    replicas = instances_for(kind.count, width=kind.width)
+    fleet = fleet_of(kind.image, replicas, root=kind.strategy, network=kind.network)
+    taken = Taken()
+
+    async def take_turns() -> None:
+        async with alive(machine):
+            fresh = Fresh(machine)
+            for number in rounds(kind.count):
+                taken.floors.append(
+                    floor_samples(
+                        kind.image,
+                        directory,
+                        number,
+                        kind.gap,
+                        network=kind.network,
+                        width=kind.width,
+                    )
+                )
+                taken.starts.append(await fresh.start(number, width=kind.width, gap=kind.gap))
+
+    with machine_of(fleet) as machine, phases() as spent:
+        run_loop(take_turns)
+        taken.spent.update(spent)
+        taken.written.append(disk_usage(machine.site.writable) // replicas)
+    return taken
+
+
+def _tell_starts(results: Results, kind: Kind, taken: Taken) -> float:
+    firsts = taken.firsts()
+    facts = {"gap_ms": kind.gap * 1000, "cache": "warm", **kind.facts}
+    p50 = results.samples(
+        f"{kind.named}: first instruction",
+        all_of(firsts),
+        point="first",
+        ratio_to_floor=ratio(firsts, taken.floor(0)),
+        written_kib=taken.written[0] // 1024,
+        **facts,
+    )
+    results.samples(
+        f"{kind.named}: reaped",
+        all_of(taken.reaped()),
+        point="reaped",
+        ratio_to_floor=ratio(taken.reaped(), taken.floor(1)),
+        **facts,
+    )
+    return p50
+
+
+def _tell_phases(results: Results, kind: Kind, taken: Taken) -> None:
+    """Tell where the time went until the command was executed, and after it."""
+    executed = [one.executed for turn in taken.starts for one in turn]
+    rest = median(executed)
+    for phase, samples in taken.spent.items():
+        if samples:
+            rest -= median(samples)
+            results.samples(
+                f"{kind.named}: phase {phase}", samples, keep=False, phase=phase, **kind.facts
+            )
+    results.figure(
+        f"{kind.named}: the rest until it is executed",
+        rest * 1000,
+        "ms",
+        phase="rest",
+        **kind.facts,
     )
 
 
-def _unpack(results: Results, image: Path, directory: Path, words: str) -> None:
-    """What a start takes that unpacks a tar each time, as this project's first version did."""
-    archive = directory / "root.tar"
-    with tarfile.open(archive, "w") as tar:
-        tar.add(image, ".")
-    samples = []
-    for number in range(3):
-        target = directory / f"unpacked-{number}"
-        begun = time.perf_counter()
-        with tarfile.open(archive) as tar:
-            tar.extractall(target, filter="tar")
-        samples.append(time.perf_counter() - begun)
-        shutil.rmtree(target)
-    archive.unlink()
-    results.samples("unpacking a tar of it", samples, image=words, strategy="unpack")
+def _tell_floors(
+    results: Results, floors: dict[tuple[bool, float], Taken], called: str, mib: int
+) -> None:
+    for (network, gap), taken in floors.items():
+        named = "with a network namespace" if network else "without network"
+        for place, point in enumerate(("first", "reaped")):
+            results.samples(
+                f"C floor {named}: {'first instruction' if point == 'first' else point}",
+                all_of(taken.floor(place)),
+                image=called,
+                mib=mib,
+                strategy="floor",
+                network=network,
+                gap_ms=gap * 1000,
+                point=point,
+                cache="warm",
+            )
 
 
-def _first_writes(results: Results, image: tuple[str, Path], wanted: Sequence[str]) -> None:
-    """The price of copy-on-write, paid by who writes first: a byte in a file of 64 MiB."""
-    words, place = image
-    if not (place / LARGE_FILE).exists():
+def _tell_ratios(results: Results, medians: dict[str, float], called: str, mib: int) -> None:
+    """Tell what copy-on-write buys: how many times as long the others take."""
+    overlay = medians.pop("overlay", None)
+    for other, p50 in medians.items():
+        if overlay is not None and other != "bind":
+            results.figure(
+                f"{other}, to overlay", p50 / overlay, "times", image=called, mib=mib, versus=other
+            )
+
+
+def _independence(results: Results, images: dict[str, Path], number: int) -> None:
+    """Tell how much longer overlay takes with the largest image than with the smallest."""
+    by_size = sorted(images, key=lambda called: size_in_mib(images[called]))
+    if len(by_size) < len(("smallest", "largest")):
         return
-    for strategy in wanted:
-        if strategy == "bind":  # read-only
-            continue
-        writer = ("/first", "write", f"/{LARGE_FILE}")
-        fleet = fleet_of(place, 10, root=strategy, network=False, command=writer)
-        several = [InstanceId("one", number) for number in range(1, 11)]
-        try:
-            with machine_of(fleet) as machine:
-                trio.run(_started, machine, several, 1, 0.0)
-                samples = [int(said(fleet.name, str(one))[-1]) / 1e9 for one in several]
-        except HostError:
-            continue
-        results.samples(
-            f"{strategy}: first write to a file of {os.stat(place / LARGE_FILE).st_size >> 20} MiB",
-            samples,
-            image=words,
-            strategy=strategy,
-        )
+    named = (by_size[0], by_size[-1])
+    say(f"overlay, {named[0]} and {named[1]} in turns")
+    fleets = [
+        fleet_of(images[called], instances_for(number), network=False, name=f"bench-{place}")
+        for place, called in enumerate(named)
+    ]
+    turns: tuple[list[list[float]], list[list[float]]] = ([], [])
+
+    async def take_turns() -> None:
+        async with alive(small), alive(large):
+            both = (Fresh(small), Fresh(large))
+            for share in rounds(number):
+                for taken, fresh in zip(turns, both, strict=True):
+                    taken.append([one.first for one in await fresh.start(share)])
+
+    with machine_of(fleets[0]) as small, machine_of(fleets[1]) as large:
+        run_loop(take_turns)
+    results.figure(
+        f"overlay, {named[1]} to {named[0]}", ratio(turns[1], turns[0]), "times", independence=True
+    )

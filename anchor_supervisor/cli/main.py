@@ -63,8 +63,9 @@ VERBS: Final = {
     "build": Verb("build", "make an image from a Dockerfile"),
     "volume": Verb("volume", "list, create, remove, inspect and prune volumes"),
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
+    "bench": Verb("bench", "measure on this machine: starts, bursts, memory, beside others"),
 }
-_PROMISED: Final = "bench pause unpause wait stats top port"
+_PROMISED: Final = "pause unpause wait stats top port"
 NOT_YET: Final = frozenset(_PROMISED.split())
 
 
