@@ -44,7 +44,7 @@ STATE_CALLS: Final = (
         )
     ),
     (fcntl, "flock"),
-    (libc, "library_call"),
+    (libc, "system_call"),
 )
 """The calls through which anything changes on the disk, or is locked."""
 
@@ -237,7 +237,7 @@ def die_at(number: int) -> None:
 
     for module, each in STATE_CALLS:
         real = getattr(module, each)
-        setattr(module, each, counted(real, each == "write", each in {"fsync", "library_call"}))
+        setattr(module, each, counted(real, each == "write", each in {"fsync", "system_call"}))
 
 
 @contextlib.contextmanager
@@ -248,7 +248,7 @@ def unsynced() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
-        patch.setattr(libc, "library_call", lambda *_, **__: 0)
+        patch.setattr(libc, "system_call", lambda *_, **__: 0)
         yield
 
 

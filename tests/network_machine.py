@@ -65,10 +65,10 @@ def another_namespace() -> Iterator[None]:
     """Be in a new, empty network namespace for a while."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        libc.library_call("unshare", CLONE_NEWNET)
+        libc.system_call("unshare", CLONE_NEWNET)
         yield
     finally:
-        libc.library_call("setns", home, CLONE_NEWNET)
+        libc.system_call("setns", home, CLONE_NEWNET)
         os.close(home)
 
 

@@ -49,9 +49,9 @@ def _enter() -> None:
     A path that begins with a slash starts beneath what is mounted on the root (path_resolution(7)
     looks for mounts on what it walks to, not on where it begins).
     """
-    libc.library_call("unshare", _CLONE_NEWNS)
+    libc.system_call("unshare", _CLONE_NEWNS)
     # Otherwise the namespace this is a copy of would get what is attached here.
-    libc.library_call("mount", b"none", b"/", None, mount.MS_PRIVATE, None, subject="/")
+    libc.system_call("mount", b"none", b"/", None, mount.MS_PRIVATE, None, subject="/")
     place = mount.new_filesystem("tmpfs")
     try:
         mount.attach(place, "/")

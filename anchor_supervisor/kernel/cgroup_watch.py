@@ -29,7 +29,7 @@ class CgroupWatch:
 
     def __init__(self) -> None:
         """Open the inotify instance. Raises KernelError: EMFILE means too many are open."""
-        self._fd = libc.library_call("inotify_init1", _FLAGS)
+        self._fd = libc.system_call("inotify_init1", _FLAGS)
         self._watched: dict[int, tuple[Cgroup, str]] = {}
         self._descriptors: dict[tuple[Cgroup, str], int] = {}
 
@@ -59,7 +59,7 @@ class CgroupWatch:
     def add(self, group: Cgroup, file: str = "cgroup.events") -> None:
         """Watch one file of `group`. Read it once afterwards: what changed before is not told."""
         path = libc.path_bytes(group.path / file)
-        descriptor = libc.library_call(
+        descriptor = libc.system_call(
             "inotify_add_watch", self._fd, path, _IN_MODIFY, subject=os.fsdecode(path)
         )
         self._watched[descriptor] = (group, file)
@@ -72,7 +72,7 @@ class CgroupWatch:
             return
         self._watched.pop(descriptor, None)
         try:
-            libc.library_call("inotify_rm_watch", self._fd, descriptor)
+            libc.system_call("inotify_rm_watch", self._fd, descriptor)
         except KernelError:
             return  # EINVAL: it went with its group, and the event is still in the queue
 

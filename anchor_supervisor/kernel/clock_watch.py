@@ -26,7 +26,7 @@ class ClockWatch:
     def __init__(self) -> None:
         """Watch from now on. Raises KernelError."""
         flags = os.O_NONBLOCK | os.O_CLOEXEC  # as TFD_NONBLOCK and TFD_CLOEXEC are defined
-        self._timer = libc.library_call("timerfd_create", _CLOCK_REALTIME, flags)
+        self._timer = libc.system_call("timerfd_create", _CLOCK_REALTIME, flags)
         try:
             self._arm()
         except KernelError:
@@ -64,7 +64,7 @@ class ClockWatch:
     def _arm(self) -> None:
         """Arm the timer; a clock that is set in between cancels it at once."""
         try:
-            libc.library_call(
+            libc.system_call(
                 "timerfd_settime", self._timer, _ABSOLUTE | _CANCEL_ON_SET, _NEVER, None
             )
         except KernelError as error:

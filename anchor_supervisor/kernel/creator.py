@@ -7,7 +7,6 @@ root's for a moment, in a place where others look. So it is made in its owner's 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -29,7 +28,7 @@ def creating_as(owner: int) -> Iterator[None]:
     SECBIT_NO_SETUID_FIXUP (capabilities(7)) keeps the capabilities that the change would take.
     Raises KernelError where this process may not do it.
     """
-    bits = libc.library_call("prctl", _PR_GET_SECUREBITS, 0, 0, 0, 0, subject="securebits")
+    bits = libc.system_call("prctl", _PR_GET_SECUREBITS, 0, 0, 0, 0, subject="securebits")
     _set_bits(bits | _SECBIT_NO_SETUID_FIXUP)
     before = _present("setfsuid"), _present("setfsgid")
     try:
@@ -44,25 +43,19 @@ def creating_as(owner: int) -> Iterator[None]:
 
 def change_owner(handle: int, uid: int, gid: int) -> None:
     """Give away what `handle` leads to; O_PATH is enough, and a link is itself."""
-    libc.library_call("fchownat", handle, b"", uid, gid, _AT_EMPTY_PATH)
+    libc.system_call("fchownat", handle, b"", uid, gid, _AT_EMPTY_PATH)
 
 
 def _set_bits(bits: int) -> None:
-    libc.library_call("prctl", _PR_SET_SECUREBITS, bits, 0, 0, 0, subject="securebits")
-
-
-def _call(name: str, number: int) -> int:
-    function = getattr(ctypes.CDLL(None), name)
-    function.restype = ctypes.c_uint
-    return int(function(ctypes.c_uint(number & 0xFFFFFFFF)))
+    libc.system_call("prctl", _PR_SET_SECUREBITS, bits, 0, 0, 0, subject="securebits")
 
 
 def _present(name: str) -> int:
-    return _call(name, _ANSWER)
+    return libc.system_call(name, _ANSWER)
 
 
 def _become(name: str, number: int) -> None:
     """It never says that it failed (setfsuid(2), BUGS), so ask afterwards."""
-    _call(name, number)
+    libc.system_call(name, number)
     if _present(name) != number:
         raise KernelError(1, name, str(number))

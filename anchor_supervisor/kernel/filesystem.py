@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import struct
 from typing import Final
 
 from anchor_supervisor.kernel import libc
@@ -31,7 +31,8 @@ _SIZE: Final = 256  # `struct statfs` takes 120 bytes on 64-bit machines
 
 def file_system(descriptor: int) -> str:
     """Name the file system of an open file (O_PATH is enough). Raises KernelError."""
-    answer = ctypes.create_string_buffer(_SIZE)
-    libc.library_call("fstatfs", descriptor, answer, subject=f"descriptor {descriptor}")
-    magic = ctypes.c_ulong.from_buffer(answer).value & 0xFFFFFFFF  # `f_type` comes first
+    answer = bytearray(_SIZE)
+    libc.system_call("fstatfs", descriptor, answer, subject=f"descriptor {descriptor}")
+    (kind,) = struct.unpack_from("L", answer)  # `f_type` comes first
+    magic = kind & 0xFFFFFFFF
     return _NAMES.get(magic, f"{magic:#x}")

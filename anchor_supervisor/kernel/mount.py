@@ -85,9 +85,7 @@ def clone_tree(
     directory, path, empty = _at(place)
     depth = _AT_RECURSIVE if recursive else 0
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | empty | depth
-    mount = libc.system_call(
-        libc.OPEN_TREE, "open_tree", directory, path, flags, subject=_words(place)
-    )
+    mount = libc.system_call("open_tree", directory, path, flags, subject=_words(place))
     try:
         if attributes or idmap is not None:
             set_attributes(mount, attributes, recursive=recursive, idmap=idmap)
@@ -118,7 +116,6 @@ def set_attributes(
         add |= MOUNT_ATTR_IDMAP
     wanted = _MOUNT_ATTRIBUTES.pack(add, remove, propagation, idmap or 0)
     libc.system_call(
-        libc.MOUNT_SETATTR,
         "mount_setattr",
         directory,
         path,
@@ -139,14 +136,12 @@ def new_filesystem(
     An option is `(key, value)`: a string of at most 255 bytes, a descriptor (int), or None for a
     flag. `attributes` are MOUNT_ATTR_*. KernelError carries what the file system logged.
     """
-    context = libc.system_call(
-        libc.FSOPEN, "fsopen", fstype.encode(), _FSOPEN_CLOEXEC, subject=fstype
-    )
+    context = libc.system_call("fsopen", fstype.encode(), _FSOPEN_CLOEXEC, subject=fstype)
     try:
         for key, value in options:
             _configure(context, key, value)
-        libc.system_call(libc.FSCONFIG, "fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        return libc.system_call(libc.FSMOUNT, "fsmount", context, _FSMOUNT_CLOEXEC, attributes)
+        libc.system_call("fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return libc.system_call("fsmount", context, _FSMOUNT_CLOEXEC, attributes)
     except KernelError as error:
         log = _context_log(context)
         call = f"make a new {fstype}" + (f" ({log})" if log else "")
@@ -164,7 +159,7 @@ def _configure(context: int, key: str, value: str | int | None) -> None:
         arguments = (_FSCONFIG_SET_FD, name, None, value)
     else:
         arguments = (_FSCONFIG_SET_STRING, name, os.fsencode(value), 0)
-    libc.system_call(libc.FSCONFIG, "fsconfig", context, *arguments, subject=words)
+    libc.system_call("fsconfig", context, *arguments, subject=words)
 
 
 def _context_log(context: int) -> str:
@@ -188,12 +183,12 @@ def open_beneath(root: int, path: str | os.PathLike[str], flags: int, mode: int 
     for attempt in range(_RETRIES):
         try:
             return libc.system_call(
-                libc.OPENAT2,
-                "open",
+                "openat2",
                 root,
                 libc.path_bytes(path),
                 how,
                 len(how),
+                words="open",
                 subject=os.fspath(path),
             )
         except KernelError as error:
@@ -206,9 +201,7 @@ def attach(mount: int, place: Place) -> None:
     """Attach the detached `mount` at `place`, in this process's mount namespace."""
     directory, path, empty = _at(place)
     flags = _MOVE_MOUNT_F_EMPTY_PATH | (_MOVE_MOUNT_T_EMPTY_PATH if empty else 0)
-    libc.system_call(
-        libc.MOVE_MOUNT, "move_mount", mount, b"", directory, path, flags, subject=_words(place)
-    )
+    libc.system_call("move_mount", mount, b"", directory, path, flags, subject=_words(place))
 
 
 def mount_on(place: str, fstype: str, options: str, attributes: int = 0) -> None:
@@ -216,7 +209,7 @@ def mount_on(place: str, fstype: str, options: str, attributes: int = 0) -> None
 
     `attributes` are of the first four MOUNT_ATTR_*, which mean what the first four MS_* do.
     """
-    libc.library_call(
+    libc.system_call(
         "mount",
         fstype.encode(),
         libc.path_bytes(place),
@@ -229,7 +222,7 @@ def mount_on(place: str, fstype: str, options: str, attributes: int = 0) -> None
 
 def unmount(path: str | os.PathLike[str]) -> None:
     """Detach what is mounted at `path` (no link is followed); it goes once nobody uses it."""
-    libc.library_call(
+    libc.system_call(
         "umount2",
         libc.path_bytes(path),
         _MNT_DETACH | _UMOUNT_NOFOLLOW,
@@ -242,5 +235,5 @@ def private_mount_namespace() -> None:
 
     Call it at the start, while there is one thread: threads begun earlier stay in the old one.
     """
-    libc.library_call("unshare", _CLONE_NEWNS)
-    libc.library_call("mount", b"none", b"/", None, _MS_REC | MS_SLAVE, None, subject="/")
+    libc.system_call("unshare", _CLONE_NEWNS)
+    libc.system_call("mount", b"none", b"/", None, _MS_REC | MS_SLAVE, None, subject="/")

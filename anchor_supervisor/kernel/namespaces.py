@@ -137,7 +137,7 @@ def socket_in_namespace(net: int, family: int, kind: int, protocol: int = 0) -> 
     """Open a socket that lives in the network namespace `net`; this thread is back afterwards."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        libc.library_call("setns", net, CLONE_NEWNET, subject="network namespace")
+        libc.system_call("setns", net, CLONE_NEWNET, subject="network namespace")
         try:
             return socket.socket(family, kind, protocol)
         except OSError as error:
@@ -150,7 +150,7 @@ def socket_in_namespace(net: int, family: int, kind: int, protocol: int = 0) -> 
 
 def _go_home(home: int) -> None:
     try:
-        libc.library_call("setns", home, CLONE_NEWNET)
+        libc.system_call("setns", home, CLONE_NEWNET)
     except KernelError as error:
         message = f"a thread is stuck in a container's network namespace: {error}"
         raise SupervisionBug(message) from error

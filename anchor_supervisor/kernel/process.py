@@ -16,7 +16,7 @@ def refuse_dumps() -> None:
     Its children share this until they execute, which is what keeps a container from tracing one
     that is still half the supervisor (prctl(2), PR_SET_DUMPABLE).
     """
-    libc.library_call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.system_call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def raise_open_files() -> int:

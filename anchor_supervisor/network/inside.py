@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from anchor_supervisor.errors import AnchorError, KernelError, NetworkError, SupervisionBug
-from anchor_supervisor.kernel.libc import library_call
+from anchor_supervisor.kernel.libc import system_call
 from anchor_supervisor.kernel.namespaces import CLONE_NEWNET
 from anchor_supervisor.network.links import (
     LOOPBACK_INDEX,
@@ -44,7 +44,7 @@ def open_inside(net_fds: Sequence[int]) -> list[Netlink | AnchorError]:
         return [_visit(net_fd) for net_fd in net_fds]
     finally:
         try:
-            library_call("setns", home, CLONE_NEWNET)
+            system_call("setns", home, CLONE_NEWNET)
         except KernelError as error:
             message = f"a thread is stuck in a container's network namespace: {error}"
             raise SupervisionBug(message) from error
@@ -76,7 +76,7 @@ def configure(netlink: Netlink, endpoints: Iterable[Endpoint]) -> None:
 def _visit(net_fd: int) -> Netlink | AnchorError:
     """Leave the thread in that namespace; its system calls are about that one from then on."""
     try:
-        library_call("setns", net_fd, CLONE_NEWNET, subject="a container's network namespace")
+        system_call("setns", net_fd, CLONE_NEWNET, subject="a container's network namespace")
         for path, value in _SETTINGS:
             _write(path, value)
         return Netlink(open_socket())

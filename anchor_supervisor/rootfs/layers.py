@@ -29,4 +29,9 @@ class Layers:
     @property
     def marked(self) -> bool:
         """Whether there may be such marks: in a layer of the store, not in somebody's directory."""
+        return self.unchanging
+
+    @property
+    def unchanging(self) -> bool:
+        """Whether what is in them stays as it is: in the store, not in somebody's directory."""
         return self.digest.startswith("sha256:")

@@ -46,16 +46,22 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def assemble_overlay(
-    layers: Sequence[Path], writable: Path, ids: IdRange | None, user_namespace: int | None
+    layers: Sequence[Path],
+    writable: Path,
+    ids: IdRange | None,
+    user_namespace: int | None,
+    skeleton: Path | None = None,
 ) -> int:
     """Make a detached overlay of `layers`, the uppermost first, over `writable`/upper.
 
+    `skeleton`, beneath them all, has what they lack of what is always mounted on (see `skeleton`).
     Raises HostError where a layer cannot be idmapped or `writable` cannot be an upper layer, and
     ImageError for more layers than overlayfs takes.
     """
     make_private(writable)
     with contextlib.ExitStack() as stack:
-        lowers = _clones(layers, user_namespace, stack)
+        beneath = () if skeleton is None else (skeleton,)
+        lowers = _clones((*layers, *beneath), user_namespace, stack)
         top = os.stat(layers[0])
         directory = os.open(writable, DIRECTORY_FLAGS)
         stack.callback(os.close, directory)

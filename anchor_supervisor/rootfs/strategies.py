@@ -42,6 +42,7 @@ def assemble(
     user_namespace: int | None,
     read_only: bool = False,
     fresh: bool = False,
+    skeleton: Path | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> int:
     """Return a detached mount of the container's root; the caller closes it.
@@ -50,14 +51,18 @@ def assemble(
     container has ended finds there what it wrote. `ids` and `user_namespace` are both given or
     both None. `read_only` roots are still writable here, for mount points to be made in them: the
     plan's last step takes that away. Only `bind` is read-only from the start. `fresh` throws away
-    what was written before. `cancelled` is asked now and then while a tree is copied.
+    what was written before. `skeleton` is what `make_skeleton` has made. `cancelled` is asked now
+    and then while a tree is copied.
     Raises HostError where this machine cannot do it, and says what can be done instead.
     """
     if fresh:
         _forget(writable)
     match strategy:
         case RootStrategy.OVERLAY:
-            return assemble_overlay(layers.paths, writable, ids, user_namespace)
+            # The machine's root has everything, and may be of another file system: one of several
+            # makes overlayfs show files' numbers that are no file system's (overlayfs.rst, inodes).
+            beneath = None if layers.host else skeleton
+            return assemble_overlay(layers.paths, writable, ids, user_namespace, beneath)
         case RootStrategy.COPY | RootStrategy.REFLINK:
             _refuse_whole_machine(strategy, layers)
             content = share_content if strategy is RootStrategy.REFLINK else copy_content

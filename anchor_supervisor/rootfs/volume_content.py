@@ -130,7 +130,7 @@ def _make_aside(
     try:
         copy_tree(source, target, cancelled=cancelled)
         # A volume outlives the machine's next power cut, whose victims are names without content.
-        libc.library_call("syncfs", target)
+        libc.system_call("syncfs", target)
     except BaseException:
         remove_beneath(parent, _UNFINISHED)
         raise

@@ -137,18 +137,27 @@ def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> tuple[Child
 
 
 def _root(site: Site, holdings: Holdings, cancelled: Callable[[], bool]) -> int:
-    """Build the root; where `anchor cp` is at work in the writable layer, once that is done."""
-    with writable_locked(holdings.writable):
+    """Give a mount of the root; where `anchor cp` is at work beneath it, once that is done."""
+    container, layers = holdings.container, site.layers[holdings.container.image]
+
+    def assemble() -> int:
         return strategies.assemble(
-            holdings.container.root,
-            site.layers[holdings.container.image],
+            container.root,
+            layers,
             holdings.writable,
             ids=holdings.ids,
             user_namespace=holdings.sandbox.user,
-            read_only=holdings.container.read_only,
-            fresh=holdings.container.volatile,
+            read_only=container.read_only,
+            fresh=container.volatile,
+            skeleton=site.skeleton,
             cancelled=cancelled,
         )
+
+    with writable_locked(holdings.writable):
+        if container.volatile or not layers.unchanging:
+            holdings.root.let_go()
+            return assemble()
+        return holdings.root.clone((container.root, layers), assemble)
 
 
 def _credentials(holdings: Holdings, root: int) -> Credentials:

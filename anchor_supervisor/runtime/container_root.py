@@ -21,8 +21,10 @@ from anchor_supervisor.errors import ControlError, KernelError
 from anchor_supervisor.fleet.model import RootStrategy
 from anchor_supervisor.kernel import mount, pidfd
 from anchor_supervisor.kernel.namespaces import IdRange, create_sandbox
+from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import strategies
 from anchor_supervisor.rootfs.layers import Layers
+from anchor_supervisor.rootfs.skeleton import make_skeleton
 from anchor_supervisor.runtime.stopped_volumes import attach_volumes
 from anchor_supervisor.runtime.writable_lock import writable_locked
 
@@ -142,6 +144,7 @@ def _assembled(
         writable,
         ids=ids,
         user_namespace=sandbox.user,
+        skeleton=make_skeleton(places.data_dir()),
     )
     # A mount takes others only once it is attached itself (mount_setattr(2) and move_mount(2) want
     # it in our namespace). On the root directory it hides nothing: a path that begins with a slash

@@ -31,6 +31,7 @@ from anchor_supervisor.rootfs import files
 from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import remove_writable
+from anchor_supervisor.runtime.kept_root import KeptRoot
 from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cgroup
 from anchor_supervisor.runtime.output import Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
@@ -60,6 +61,7 @@ class Holdings:
     _grants: GrantFiles | None = None  # of the last start
     _changing: threading.Lock = field(factory=threading.Lock)
     _settling: threading.Lock = field(factory=threading.Lock)
+    root: KeptRoot = field(factory=KeptRoot)
     _released: bool = False
     refreshing: trio.Lock = field(factory=trio.Lock)  # held around every `refresh`
 
@@ -125,6 +127,7 @@ class Holdings:
             self._released = True
         if self._grants is not None:
             self._grants.close()
+        self.root.let_go()
         os.close(self.cgroup_fd)
         self._owned.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, final
@@ -15,19 +14,9 @@ from attrs import define, field
 from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.control.shapes import ExecContext, RootContext
 from anchor_supervisor.errors import AnchorError, FleetError, ImageError, KernelError
-from anchor_supervisor.fleet.model import (
-    Container,
-    ExecProbe,
-    HttpProbe,
-    InstanceId,
-    LogProbe,
-    NotifyProbe,
-    Probe,
-    TcpProbe,
-    instances,
-)
+from anchor_supervisor.fleet.model import Container, InstanceId, Probe, instances
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
-from anchor_supervisor.observability.places import log_dir
+from anchor_supervisor.runtime.asking import HELD, Asking, crew
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
@@ -35,30 +24,21 @@ from anchor_supervisor.runtime.failures import told, whatever_happens
 from anchor_supervisor.runtime.held_facts import exec_facts, held_facts
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
-from anchor_supervisor.runtime.inside import run_inside
 from anchor_supervisor.runtime.leading import Leading
-from anchor_supervisor.runtime.line_watch import probe_log
-from anchor_supervisor.runtime.notify_socket import probe_notify
 from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.pressure import PressureWatch
-from anchor_supervisor.runtime.probes import probe_port
 from anchor_supervisor.runtime.root_facts import root_facts
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.stop_signal import look_at_stop
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
-from anchor_supervisor.supervision.words import duration
 
 log = structlog.get_logger("machine")
 
 
 SETTLING: Final = 1.0
 """Seconds after which a program that nobody probes should have set up its signal handlers."""
-
-
-def _crew() -> trio.CapacityLimiter:
-    return trio.CapacityLimiter(max(2, os.cpu_count() or 1))
 
 
 def _warn(instance: InstanceId, warning: str) -> None:
@@ -91,14 +71,11 @@ class HostMachine:
     _made_of: dict[InstanceId, Container] = field(factory=dict, init=False)
     _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
     _leading: Leading = field(init=False)
-    # As many starts at a time as there are processors: more only wait for the same kernel locks.
-    _workers: trio.CapacityLimiter = field(factory=_crew, init=False)
-    # Apart from those, since a start may take minutes (a root is copied): neither a probe, which
-    # has a time limit, nor the end of a run may stand behind it.
-    _probers: trio.CapacityLimiter = field(factory=_crew, init=False)
-    _holds: Holds = field(factory=Holds, init=False)
-    _well: set[InstanceId] = field(factory=set, init=False)  # whose last probe said so
-    _takers: trio.CapacityLimiter = field(factory=_crew, init=False)
+    _asking: Asking = field(init=False)
+    _workers: trio.CapacityLimiter = field(factory=crew, init=False)
+    # Apart from those, since a start may take minutes (a root is copied), and what is given back
+    # must not stand behind it.
+    _takers: trio.CapacityLimiter = field(factory=crew, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Remember what the fleet's first instances are made of."""
@@ -106,6 +83,7 @@ class HostMachine:
         fleet = self.site.fleet
         self._made_of = {one: fleet.containers[one.container] for one in instances(fleet)}
         self._leading = Leading(self.site)
+        self._asking = Asking(fleet.name, self.site.init, Holds())
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
         """What the instance holds; None where it was never started, or all is given back."""
@@ -213,8 +191,7 @@ class HostMachine:
 
     async def ended(self, instance: InstanceId) -> None:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
-        self._holds.end(instance)
-        self._well.discard(instance)
+        self._asking.ended(instance)
         await self._leading.ended(instance)
 
     def permanent(self, error: AnchorError) -> bool:
@@ -236,58 +213,19 @@ class HostMachine:
     async def probe(
         self, instance: InstanceId, probe: Probe, within: float = math.inf
     ) -> ProbeAnswer:
-        """Ask once whether the instance is healthy, for at most `within` seconds.
-
-        One that is held still cannot answer: it is taken to be as well as it last was. Where that
-        was not well, it is asked afterwards.
-        """
-        if instance in self._well and self._holds.holds(instance):
-            return ProbeAnswer(ok=True, output="held still, so not asked; it was well before")
+        """Ask once whether the instance is healthy, for at most `within` seconds."""
         run = self._runs[instance]  # now: it may have been removed when the answer is there
-        left = await self._until_let_go(instance, within)
-        self._well.discard(instance)
-        answer = await self._ask(run, probe, left)
-        if answer.ok and not run.ended:
-            self._well.add(instance)
+        answer = await self._asking.probe(instance, run, probe, within)
+        if answer.ok and answer is not HELD and not run.ended:
             run.ready.set()
             return await self._leading.heard(instance, run.holdings.container, probe, answer)
         return answer
-
-    async def _ask(self, run: HostRun, probe: Probe, within: float) -> ProbeAnswer:
-        holdings = run.holdings
-        match probe:
-            case HttpProbe() | TcpProbe():
-                with trio.move_on_after(within):
-                    return await probe_port(probe, holdings.sandbox.net, holdings.address)
-                return ProbeAnswer(ok=False, output=f"no answer within {duration(within)}")
-            case ExecProbe(command=argv):
-                return await self._run_inside(run, argv, within)
-            case LogProbe(pattern=pattern):
-                return await self._run_says(holdings, pattern, within)
-            case NotifyProbe():
-                return await probe_notify(run.notify, within)
 
     async def run_stop_command(
         self, instance: InstanceId, command: tuple[str, ...], within: float
     ) -> ProbeAnswer:
         """Run the command in the instance, as a probe is; while it is held still nothing runs."""
-        run = self._runs[instance]
-        return await self._run_inside(run, command, await self._until_let_go(instance, within))
-
-    async def _run_says(self, holdings: Holdings, pattern: str, within: float) -> ProbeAnswer:
-        log = log_dir(self.site.fleet.name, holdings.instance)
-        return await probe_log(holdings.pump.watch, pattern, log, within)
-
-    async def _run_inside(self, run: HostRun, argv: tuple[str, ...], within: float) -> ProbeAnswer:
-        init, limiter = self.site.init, self._probers
-        return await run_inside(run, argv, init, within=within, limiter=limiter)
-
-    async def _until_let_go(self, instance: InstanceId, within: float) -> float:
-        """Wait until nobody holds the instance still; return how much of `within` is left."""
-        deadline = trio.current_time() + within
-        with trio.move_on_at(deadline):
-            await self._holds.over(instance)
-        return max(0.0, deadline - trio.current_time())
+        return await self._asking.run_command(instance, self._runs[instance], command, within)
 
     async def drain(self, instance: InstanceId) -> None:
         """Lead nothing new to the published ports of the instance, for the rest of its run."""
@@ -368,13 +306,15 @@ class HostMachine:
         if holdings is None:
             message = f"`{instance}` has not been started yet, so it has no root"
             raise Refused(message, hint=f"`anchor why {instance}` says what it waits for")
+        if state not in {State.RUNNING, State.STOPPING, State.STARTING}:
+            holdings.root.let_go()  # whoever asks may mount it
         layers = self.site.layers[holdings.container.image]
-        run, hold = self._runs.get(instance), self._holds.number(instance)
+        run, hold = self._runs.get(instance), self._asking.holds.number(instance)
         return root_facts(self.site, holdings, layers, run, state, hold)
 
     def held(self, instance: InstanceId) -> AbstractAsyncContextManager[None]:
         """Keep every process of the instance still for a block's length, or until its run ends."""
-        return self._holds.held(instance, self._holdings[instance].cgroup)
+        return self._asking.holds.held(instance, self._holdings[instance].cgroup)
 
     def facts(self, instance: InstanceId) -> dict[str, object]:
         """What this host holds for an instance, for `inspect`."""

@@ -34,6 +34,7 @@ from anchor_supervisor.network.plan import (
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.private import make_private
+from anchor_supervisor.rootfs.skeleton import make_skeleton
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.completion import Complete, complete
 from anchor_supervisor.runtime.id_ranges import IdRanges
@@ -69,7 +70,8 @@ class Site:
 
     `hidden` are the supervisor's own directories, masked where a container sees the host's root.
     `init` is a descriptor of our small init. `layers` are the directories of every image in use.
-    `layouts`: the present one first, then those that containers still run by.
+    `layouts`: the present one first, then those that containers still run by. `skeleton` lies
+    beneath every image.
     """
 
     run: Path
@@ -81,6 +83,7 @@ class Site:
     layouts: tuple[Layout, ...]
     layers: dict[Image, Layers]
     init: int
+    skeleton: Path
     resolv_conf: str
     hidden: tuple[str, ...]
     enforced: frozenset[str]
@@ -273,6 +276,7 @@ def open_site(
             layouts=(Layout(ready.fleet, plan, Names(plan)),),
             layers=dict(ready.layers),
             init=init,
+            skeleton=make_skeleton(data),
             resolv_conf=_resolv_conf(),
             hidden=(str(places.run_dir()), str(data)),
             enforced=enforced_limits(cgroup),

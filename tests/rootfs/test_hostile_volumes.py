@@ -63,7 +63,7 @@ def exchanging(one: Path, other: Path) -> Iterator[None]:
     def swap() -> None:
         names = os.fsencode(one), os.fsencode(other)
         while not stop.is_set():
-            libc.library_call("renameat2", -100, names[0], -100, names[1], 2)
+            libc.system_call("renameat2", -100, names[0], -100, names[1], 2)
 
     thread = threading.Thread(target=swap)
     thread.start()

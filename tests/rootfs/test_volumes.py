@@ -327,4 +327,4 @@ def test_a_source_that_is_exchanged_meanwhile_is_one_or_the_other(data_dir: Path
 def exchange(one: Path, other: Path) -> None:
     """Swap two names at once."""
     paths = os.fsencode(one), os.fsencode(other)
-    libc.library_call("renameat2", -100, paths[0], -100, paths[1], 2)
+    libc.system_call("renameat2", -100, paths[0], -100, paths[1], 2)

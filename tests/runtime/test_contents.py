@@ -62,7 +62,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a removal": lambda top: (top / "empty").unlink(),
     "a new name": lambda top: (top / "file").rename(top / "elif"),
     "a move": lambda top: (top / "file").rename(top / "deep/file"),
-    "a swap": lambda top: libc.library_call("renameat2", -100, *_both(top), 2),
+    "a swap": lambda top: libc.system_call("renameat2", -100, *_both(top), 2),
     "another kind": lambda top: (top / "empty").rename(top / "link"),
     "where a link leads": lambda top: _link(top / "link", "deep/er/fil"),
     "a name that is no text": lambda top: Path(os.fsdecode(bytes(top) + b"/\xff")).touch(),
