@@ -302,7 +302,7 @@ class Fleet:
 
 
 @final
-@frozen(order=True)
+@frozen(order=True, cache_hash=True)  # it is the key of everything that is looked up
 class InstanceId:
     """One replica of one container. Replicas count from 1."""
 

@@ -251,6 +251,7 @@ class Core:
                 return
             case Report(instance=instance):
                 self._changed.append(self._members.all[instance])
+                self._members.census.note(instance, command.state)
                 self._slots.hear(command)
                 self._cascade.hear(command)
                 self._rolls.hear(command)
@@ -296,7 +297,7 @@ class Core:
                     self._emit(signal)
                 self._rolls.advance(now)
         if self._phase is Phase.STOPPING:
-            if all(member.state in DOWN for member in self._members.all.values()):
+            if self._members.census.all_in(DOWN):
                 self._finish(self._exit)
         elif self._phase is Phase.UP and not self._rolls.busy():
             verdict = self._verdicts.jobs()

@@ -23,7 +23,8 @@ class Deadlines:
     def __init__(self) -> None:
         """Begin with nothing armed."""
         self._armed: dict[InstanceId, float] = {}
-        self._heap: list[tuple[float, InstanceId]] = []
+        # By name as well, which compares faster than instances do: many are due at one moment.
+        self._heap: list[tuple[float, str, int, InstanceId]] = []
 
     def arm(self, instance: InstanceId, at: float | None) -> None:
         """Set, move or (with None) clear the deadline of this instance."""
@@ -33,20 +34,24 @@ class Deadlines:
             del self._armed[instance]
             return
         self._armed[instance] = at
-        heapq.heappush(self._heap, (at, instance))
+        heapq.heappush(self._heap, _entry(at, instance))
         if len(self._heap) > 2 * len(self._armed) + SLACK:
-            self._heap = [(at, instance) for instance, at in self._armed.items()]
+            self._heap = [_entry(at, instance) for instance, at in self._armed.items()]
             heapq.heapify(self._heap)
 
     def first(self) -> float | None:
         """Return the earliest deadline."""
-        while self._heap and self._armed.get(self._heap[0][1]) != self._heap[0][0]:
+        while self._heap and self._armed.get(self._heap[0][3]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def take(self, now: float) -> Iterable[InstanceId]:
         """Clear and yield what is due by now, in order of time."""
         while (at := self.first()) is not None and at <= now:
-            instance = heapq.heappop(self._heap)[1]
+            instance = heapq.heappop(self._heap)[3]
             del self._armed[instance]
             yield instance
+
+
+def _entry(at: float, instance: InstanceId) -> tuple[float, str, int, InstanceId]:
+    return at, instance.container, instance.replica, instance

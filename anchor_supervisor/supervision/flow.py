@@ -7,14 +7,17 @@ changes any more.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
-from typing import final
+from typing import Final, final
 
 from anchor_supervisor.supervision.instance import Instance
-from anchor_supervisor.supervision.lifecycle import DOWN
+from anchor_supervisor.supervision.lifecycle import DOWN, HELD
 from anchor_supervisor.supervision.members import UP, Members
 from anchor_supervisor.supervision.neighbours import Neighbours
 from anchor_supervisor.supervision.slots import Slots
+
+STOPPING: Final = "the fleet is stopping"
 
 
 @final
@@ -43,30 +46,48 @@ class Flow:
     def _look_up(self, member: Instance, now: float) -> None:
         self._members.shapes.catch_up(member)
         if member.id in self._members.leaving:
-            beneath = [*self._neighbours.beneath(member)]
+            beneath = self._neighbours.beneath(member)
             self._members.see_off(member, now)
             if member.id not in self._members.all:
-                self.changed.extend(m for m in beneath if m.id in self._members.leaving)
+                below = (other for name in beneath for other in self._members.of(name))
+                self.changed.extend(m for m in below if m.id in self._members.leaving)
             return
         self._members.shapes.mould(member, now)
         self._launch_if_due(member, now)
-        for dependent in self._neighbours.dependents(member):
-            self._launch_if_due(dependent, now)
+        for several in self._neighbours.groups_above(member):
+            self._launch_all_due(several, now)
         member.take_queued(now)
 
     def _look_down(self, member: Instance, now: float) -> None:
-        beneath = [*self._neighbours.beneath(member)]
+        beneath = self._neighbours.beneath(member)
         self._stop_if_free(member, now)
         if member.id in self._members.leaving and member.state in DOWN:
             self._members.see_off(member, now)
-        for dependency in beneath:
-            self._stop_if_free(dependency, now)
+        for name in beneath:
+            self._stop_all_free(name, now)
+
+    def _launch_all_due(self, several: Iterable[Instance], now: float) -> None:
+        """Start what may start of one container: the same gates for all, looked at once."""
+        gates_open: bool | None = None
+        for member in several:
+            told = member.life.held and not self._slots.waits(member.id)
+            if member.state not in HELD or (gates_open is False and told):
+                continue
+            if member.may_launch(now):
+                if gates_open is None:
+                    gates_open = self._neighbours.gates_open(member)
+                self._launch(member, now, gates_open=gates_open)
 
     def _launch_if_due(self, member: Instance, now: float, *, called: bool = False) -> None:
         """Start what may start, if there is a place for it; `called` says that one is kept."""
-        if not member.may_launch(now):
-            return
-        if not self._neighbours.gates_open(member):
+        if member.may_launch(now):
+            gates_open = self._neighbours.gates_open(member)
+            self._launch(member, now, gates_open=gates_open, called=called)
+
+    def _launch(
+        self, member: Instance, now: float, *, gates_open: bool, called: bool = False
+    ) -> None:
+        if not gates_open:
             self._slots.leave(member.id)
             member.hold(now, partial(self._neighbours.why_held, member))
         elif called or self._slots.free:
@@ -81,6 +102,23 @@ class Flow:
                 self._launch_if_due(member, now, called=True)
         return bool(self.changed)
 
+    def _stop_all_free(self, name: str, now: float) -> None:
+        """Stop what is up of a container, where nothing needs it any more: looked at once for all.
+
+        What leaves has dependents of its own.
+        """
+        free: bool | None = None
+        for member in self._members.of(name):
+            if member.state not in UP:
+                continue
+            if member.id in self._members.leaving:
+                self._stop_if_free(member, now)
+                continue
+            if free is None:
+                free = self._neighbours.dependents_down(member)
+            if free:
+                member.stop(now, STOPPING)
+
     def _stop_if_free(self, member: Instance, now: float) -> None:
         if member.state in UP and self._neighbours.dependents_down(member):
-            member.stop(now, "the fleet is stopping")
+            member.stop(now, STOPPING)

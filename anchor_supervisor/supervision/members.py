@@ -13,6 +13,7 @@ from typing import final
 from attrs import frozen
 
 from anchor_supervisor.fleet.model import Container, Fleet, InstanceId, instances
+from anchor_supervisor.supervision.census import Census
 from anchor_supervisor.supervision.commands import Command, Remove, Report
 from anchor_supervisor.supervision.instance import Instance
 from anchor_supervisor.supervision.lifecycle import DOWN, HELD
@@ -47,6 +48,7 @@ class Members:
         self._emit = emit
         self.touched: deque[Instance] = deque()
         self.shapes = Shapes(emit)
+        self.census = Census()
         self.all: dict[InstanceId, Instance] = {}
         self.leaving: dict[InstanceId, Departure] = {}
         self.parked: set[InstanceId] = set()
@@ -58,6 +60,7 @@ class Members:
             container = fleet.containers[identity.container]
             self.all[identity] = Instance(identity, container, emit)
             self.shapes.begin(self.all[identity])
+            self.census.note(identity, State.WAITING)
         self._sort()
 
     def __iter__(self) -> Iterator[Instance]:
@@ -167,6 +170,7 @@ class Members:
 
     def _add(self, identity: InstanceId, container: Container, now: float) -> Instance:
         member = self.all[identity] = Instance(identity, container, self._emit)
+        self.census.note(identity, member.state)
         member.begin(now, self.wall_offset)
         self.shapes.add(member)
         self.touched.append(member)
@@ -185,6 +189,7 @@ class Members:
         self._emit(Remove(member.id))
         del self.all[member.id], self.leaving[member.id]
         self.parked.discard(member.id)
+        self.census.forget(member.id)
         self.shapes.forget(member.id)
 
     def _sort(self) -> None:

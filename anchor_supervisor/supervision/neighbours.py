@@ -31,15 +31,24 @@ class Neighbours:
         self.order = order
         self._replicas: Mapping[str, tuple[Instance, ...]] = {}
         self._rising: tuple[Instance, ...] = ()
+        # By container, found at the last look, which is where to look first: a dependency that is
+        # not what it must be, and a dependent that is up. Nearly always they still are.
+        self._closing: dict[str, Instance] = {}
+        self._leaning: dict[str, Instance] = {}
 
     @property
     def rising(self) -> tuple[Instance, ...]:
         """The replicas that the fleet asks for, dependencies first."""
+        self._follow()
+        return self._rising
+
+    def _follow(self) -> None:
+        """Forget what was found, where others are in the fleet now."""
         if self._replicas is not self._members.replicas:
             self._replicas = self._members.replicas
             names = self.order.containers
             self._rising = tuple(m for name in names for m in self._replicas[name])
-        return self._rising
+            self._closing, self._leaning = {}, {}
 
     @property
     def everyone(self) -> Iterator[Instance]:
@@ -49,8 +58,13 @@ class Neighbours:
 
     def dependents(self, member: Instance) -> Iterator[Instance]:
         """Yield the instances whose gates look at this one."""
+        for several in self.groups_above(member):
+            yield from several
+
+    def groups_above(self, member: Instance) -> Iterator[tuple[Instance, ...]]:
+        """Yield the same by container: what a gate is to one of them, it is to each."""
         for name in self.order.dependents.get(member.id.container, ()):
-            yield from self._members.lasting(name)
+            yield self._members.lasting(name)
 
     def dependencies(self, member: Instance) -> Iterator[tuple[Condition, Instance]]:
         """Yield the instances that this one's gates look at, each with what it must be."""
@@ -67,8 +81,20 @@ class Neighbours:
                 yield condition, replica
 
     def gates_open(self, member: Instance) -> bool:
-        """Whether every dependency is what it must be for this instance to start."""
-        return next(self.closed_gates(member), None) is None
+        """Whether every dependency is what it must be for this instance, and its like, to start."""
+        self._follow()
+        name = member.id.container
+        replica = self._closing.get(name)
+        if replica is not None:
+            needs = self._members.fleet.containers[name].depends_on
+            condition = needs.get(replica.id.container)
+            if condition is not None and not holds(condition, replica.state, replica.health):
+                return False
+            del self._closing[name]
+        for _, closed in self.closed_gates(member):
+            self._closing[name] = closed
+            return False
+        return True
 
     def satisfied(self, member: Instance, name: str) -> bool:
         """Whether one of its dependencies is what it must be."""
@@ -82,24 +108,30 @@ class Neighbours:
         reaction = container.on_restart.get(name)
         return None if reaction is None or reaction.kind is ReactionKind.IGNORE else reaction
 
-    def beneath(self, member: Instance) -> Iterator[Instance]:
-        """Yield the instances whose stop may wait for this one's."""
+    def beneath(self, member: Instance) -> Iterable[str]:
+        """Return the containers whose stop may wait for this instance's."""
         departure = self._members.leaving.get(member.id)
         if departure is None:
-            needs: Iterable[str] = self._members.fleet.containers[member.id.container].depends_on
-        else:
-            needs = departure.needs
-        for name in needs:
-            yield from self._members.of(name)
+            return self._members.fleet.containers[member.id.container].depends_on
+        return departure.needs
 
     def dependents_down(self, member: Instance) -> bool:
-        """Whether nothing that depends on this instance is up, or on its way."""
+        """Whether nothing that depends on this instance is up, or on its way.
+
+        That is so for all of a container that stay, or for none of them.
+        """
         if member.id in self._members.leaving:
             return self._members.departs(member)
+        self._follow()
         name = member.id.container
-        return all(dependent.state in DOWN for dependent in self.dependents(member)) and not any(
-            name in departure.needs for departure in self._members.leaving.values()
-        )
+        known = self._leaning.get(name)
+        if known is not None and known.state not in DOWN:
+            return False
+        for dependent in self.dependents(member):
+            if dependent.state not in DOWN:
+                self._leaning[name] = dependent
+                return False
+        return not any(name in departure.needs for departure in self._members.leaving.values())
 
     def stuck(self) -> frozenset[InstanceId]:
         """Return the instances that will not move until an operator acts."""
