@@ -173,6 +173,16 @@ class Cgroup:
         """Read the most memory the group has used, in bytes (Linux 5.19)."""
         return self.read_number("memory.peak")
 
+    def remove_empty(self) -> bool:
+        """Remove the group where neither a process nor a group is in it; say whether it is gone."""
+        try:
+            _remove_directory(self.path)
+        except KernelError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            raise
+        return True
+
     def remove(self) -> None:
         """Remove the group and those beneath it; they must be empty of processes (else EBUSY)."""
         for directory, names, _ in os.walk(self.path, topdown=False):

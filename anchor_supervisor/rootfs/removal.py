@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -57,34 +58,29 @@ def remove_beneath(parent: int, name: str | bytes) -> None:
 
 
 def empty_directory(top: int) -> None:
-    """Remove every entry of the directory held open as `top`.
-
-    What is moved up on the way, the next look finds.
-    """
+    """Remove every entry of the directory held open as `top`."""
     moved = 0
-    while names := _names(top):
-        for name in names:
-            try:
-                _remove_entry(top, name)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+    while entries := _entries(top):
+        before = moved
+        for entry in entries:
+            if not _removed(top, entry):
+                name = os.fsencode(entry.name)
                 moved = _raise_children(top, name, moved)
                 os.rmdir(name, dir_fd=top)
+        if moved == before and len(entries) < _BATCH:
+            return  # else what was moved up on the way is still to come
 
 
 def _raise_children(top: int, name: bytes, moved: int) -> int:
     """Empty the directory `name` of `top`, moving its full subdirectories next to itself."""
     directory = os.open(name, DIRECTORY_FLAGS, dir_fd=top)
     try:
-        while names := _names(directory):
-            for child in names:
-                try:
-                    _remove_entry(directory, child)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
-                    moved = _move_up(directory, child, top, moved)
+        while entries := _entries(directory):
+            for entry in entries:
+                if not _removed(directory, entry):
+                    moved = _move_up(directory, os.fsencode(entry.name), top, moved)
+            if len(entries) < _BATCH:
+                break
     finally:
         os.close(directory)
     return moved
@@ -104,19 +100,27 @@ def _move_up(directory: int, child: bytes, top: int, moved: int) -> int:
             return moved
 
 
-def _remove_entry(directory: int, name: bytes) -> None:
+def _removed(directory: int, entry: os.DirEntry[str]) -> bool:
+    """Remove an entry, unless it is a directory with something in it: then say so."""
+    name = os.fsencode(entry.name)
     try:
-        os.unlink(name, dir_fd=directory)
-    except IsADirectoryError:
-        os.rmdir(name, dir_fd=directory)
+        if entry.is_dir(follow_symlinks=False):
+            os.rmdir(name, dir_fd=directory)
+        else:
+            os.unlink(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
-def _names(directory: int) -> list[bytes]:
-    """At most _BATCH names: a directory of millions does not have to fit in memory.
+def _entries(directory: int) -> list[os.DirEntry[str]]:
+    """At most _BATCH entries: a directory of millions does not have to fit in memory.
 
-    scandir on a descriptor yields str; the bytes are what the kernel knows. The position is shared
-    with the descriptor, so each look starts over.
+    What kind each is, the kernel tells along with the names. The position is shared with the
+    descriptor, so each look starts over.
     """
     os.lseek(directory, 0, os.SEEK_SET)
     with os.scandir(directory) as entries:
-        return [os.fsencode(entry.name) for entry, _ in zip(entries, range(_BATCH), strict=False)]
+        return list(islice(entries, _BATCH))

@@ -5,7 +5,6 @@ The supervisor itself never sits in an inner node (cgroup-v2.rst, "No Internal P
 
 from __future__ import annotations
 
-import select
 from contextlib import suppress
 from typing import Final
 
@@ -14,7 +13,7 @@ from anchor_supervisor.fleet.model import Fleet, Limits, LimitsMode
 from anchor_supervisor.fleet.units import format_size
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
-from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
+from anchor_supervisor.kernel.cgroup_watch import wait_empty
 
 PATIENCE: Final = (
     10.0  # seconds for a killed group to empty; only a process that cannot die takes so long
@@ -92,17 +91,11 @@ def oom_words(cgroup: Cgroup, before: int) -> str | None:
 
 def end_cgroup(cgroup: Cgroup, patience: float = PATIENCE) -> bool:
     """Kill everything in the group and beneath it, and remove it; False: it cannot be emptied."""
-    if not cgroup.exists():
+    if cgroup.remove_empty():  # as nearly always: its runs have ended
         return True
     cgroup.kill()
-    with CgroupWatch() as watch:
-        watch.add(cgroup)
-        poll = select.poll()
-        poll.register(watch, select.POLLIN)
-        while cgroup.populated():
-            if not poll.poll(patience * 1000):
-                return False
-            watch.take_changed()
+    if not wait_empty(cgroup, patience):
+        return False
     with suppress(KernelError):
         cgroup.remove()
     return not cgroup.exists()

@@ -20,7 +20,8 @@ from anchor_supervisor.runtime.asking import HELD, Asking, crew
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
-from anchor_supervisor.runtime.failures import told, whatever_happens
+from anchor_supervisor.runtime.failures import told
+from anchor_supervisor.runtime.farewell import give_all_back
 from anchor_supervisor.runtime.held_facts import exec_facts, held_facts
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
@@ -328,13 +329,5 @@ class HostMachine:
     def release(self) -> None:
         """Kill what still runs and give everything back. Blocking; for the very end."""
         self.pressure.close()
-        for instance, holdings in self._holdings.items():
-            with whatever_happens(instance):
-                holdings.cgroup.kill()
-        for instance, run in self._runs.items():
-            with whatever_happens(instance):
-                run.abandon()
-        for instance, holdings in self._holdings.items():
-            with whatever_happens(instance):
-                holdings.release()
+        give_all_back(self._holdings, self._runs)
         self._holdings.clear()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import cgroup, cgroup_watch
+from waiting import DEADLINE
 
 
 def test_changes_of_any_watched_file_are_told_once(tmp_path: Path) -> None:
@@ -48,3 +51,26 @@ def test_a_group_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
             watch.add(cgroup.Cgroup(tmp_path / "absent"))
         watch.close()
     assert watch.fileno() == -1
+
+
+def test_nobody_waits_for_a_group_that_is_gone(tmp_path: Path) -> None:
+    """It is empty."""
+    assert cgroup_watch.wait_empty(cgroup.Cgroup(tmp_path / "absent"), 0.0)
+
+
+@pytest.mark.root
+def test_a_thread_waits_for_one_group_to_be_empty() -> None:
+    """Until its last process has ended, or its patience; the same again for a group without one."""
+    group = cgroup.Cgroup(cgroup.find_mount() / f"anchor-test-empty-{os.getpid()}")
+    group.create()
+    try:
+        assert cgroup_watch.wait_empty(group, 0.0)
+        with subprocess.Popen(["sleep", "1000"]) as sleeper:
+            (group.path / "cgroup.procs").write_text(str(sleeper.pid))
+            assert not group.remove_empty()
+            assert not cgroup_watch.wait_empty(group, 0.05)
+            sleeper.kill()
+            assert cgroup_watch.wait_empty(group, DEADLINE)
+    finally:
+        assert group.remove_empty()
+    assert group.remove_empty()

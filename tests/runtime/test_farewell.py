@@ -1,0 +1,103 @@
+"""The end of all containers at once: nothing left, and little asked of the kernel for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pytest
+import trio
+
+from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
+from anchor_supervisor.network.netlink import Message, Netlink
+from anchor_supervisor.runtime.farewell import HANDS
+from anchor_supervisor.runtime.holdings import Holdings
+from anchor_supervisor.runtime.machine import HostMachine
+from leaks import Snapshot
+from real_fleet import Workshop, open_descriptors
+
+
+async def asked_at_the_end_of(
+    count: int, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, int]:
+    """Count what is asked of the kernel while containers that have ended are given back."""
+    asked = {"netlink messages": 0, "inotify instances": 0, "kills": 0}
+    send, watch, kill = Netlink._send, CgroupWatch.__init__, Cgroup.kill
+
+    def counted_send(netlink: Netlink, messages: Sequence[Message], extra: int) -> int:
+        asked["netlink messages"] += len(messages)
+        return send(netlink, messages, extra)
+
+    def counted_watch(one: CgroupWatch) -> None:
+        asked["inotify instances"] += 1
+        watch(one)
+
+    def counted_kill(group: Cgroup) -> None:
+        asked["kills"] += 1
+        kill(group)
+
+    fleet = workshop.fleet(f"replicas = {count}", 'networks = ["default"]')
+    with monkeypatch.context() as patched, ExitStack() as opened:
+        site = opened.enter_context(workshop.site(fleet))
+        machine = HostMachine(site, lambda *_: None)
+        for number in range(1, count + 1):
+            run = await machine.start(InstanceId("web", number))
+            run.signal("KILL")
+            await run.wait()
+        patched.setattr(Netlink, "_send", counted_send)
+        patched.setattr(CgroupWatch, "__init__", counted_watch)
+        patched.setattr(Cgroup, "kill", counted_kill)
+        await trio.to_thread.run_sync(machine.release)
+        await trio.to_thread.run_sync(opened.close)
+    return asked
+
+
+@pytest.mark.root
+async def test_ten_containers_ask_no_more_than_one(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No link is deleted by itself, no group that is empty is killed or watched."""
+    one = await asked_at_the_end_of(1, workshop, monkeypatch)
+    ten = await asked_at_the_end_of(10, workshop, monkeypatch)
+    assert ten == one
+    assert ten["inotify instances"] == ten["kills"] == 0
+
+
+@pytest.mark.root
+async def test_more_containers_than_hands(workshop: Workshop) -> None:
+    """What runs to the last and what has ended: everything of all of them is given back."""
+    with workshop.site(workshop.fleet(f"replicas = {2 * HANDS + 1}")) as site:
+        before = Snapshot.take(workshop.run_dir, workshop.data_dir)
+        descriptors = open_descriptors()
+        machine = HostMachine(site, lambda *_: None)
+        for number in range(1, 2 * HANDS + 2):
+            await machine.start(InstanceId("web", number))
+        await trio.to_thread.run_sync(machine.release)
+        assert open_descriptors() == descriptors
+        left = Snapshot.take(workshop.run_dir, workshop.data_dir).since(before)
+        assert {one for one in left if one.split()[0] in {"cgroup", "run"}} == set()
+
+
+@pytest.mark.root
+async def test_a_bug_in_one_is_told_once_the_others_are_given_back(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever thread meets it."""
+    release = Holdings.release
+
+    def broken(held: Holdings) -> None:
+        release(held)
+        if held.instance.replica == 2:
+            raise ZeroDivisionError
+
+    with workshop.site(workshop.fleet("replicas = 3")) as site:
+        descriptors = open_descriptors()
+        machine = HostMachine(site, lambda *_: None)
+        for number in (1, 2, 3):
+            await machine.start(InstanceId("web", number))
+        monkeypatch.setattr(Holdings, "release", broken)
+        with pytest.raises(ZeroDivisionError):
+            await trio.to_thread.run_sync(machine.release)
+        assert open_descriptors() == descriptors
