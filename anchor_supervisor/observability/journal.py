@@ -26,6 +26,8 @@ MAX_FILES = 3
 
 Entry = Mapping[str, Any]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` makes one at every call
+
 
 def journal_file_name(generation: int) -> str:
     """`events.jsonl` is being written; `events.1.jsonl` and so on are older."""
@@ -56,7 +58,7 @@ class Journal:
     def append(self, wall_time_ns: int, event: str, **facts: object) -> None:
         """Add `{"time": ..., "event": event, **facts}`; the facts are what `json` can write."""
         entry = {"time": format_time(wall_time_ns), "event": event, **facts}
-        self._file.append(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        self._file.append(_encode(entry).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file; a later entry opens it again."""

@@ -57,6 +57,8 @@ def neutral(line: bytes, *, color: bool = False) -> bytes:
 
 def neutral_text(text: str) -> str:
     """Make text from elsewhere (a reason, a probe's output) harmless; newlines stay."""
+    if text.isascii() and text.isprintable():
+        return text
     return "\n".join(neutral(line.encode("utf-8", "replace")).decode() for line in text.split("\n"))
 
 

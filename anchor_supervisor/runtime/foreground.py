@@ -2,6 +2,7 @@
 
 One thread does all the writing, so a terminal that is stopped (Ctrl-S) or slow stops nobody but
 itself; what does not fit into its queue meanwhile is counted and said. The log files have it all.
+A file takes everything at once, so it needs no thread: what a detached fleet says is written there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import select
+import stat
 import threading
 from typing import Final, final
 
@@ -20,15 +22,26 @@ QUEUE: Final = 4096
 @final
 @define(eq=False)
 class Screen:
-    """Writes chunks to a descriptor, from a thread of its own. `put` never blocks."""
+    """Writes chunks to a descriptor, from a thread of its own. `put` never waits for a reader."""
 
     descriptor: int
     _queue: queue.Queue[bytes | None] = field(factory=lambda: queue.Queue(QUEUE), init=False)
     _dropped: int = field(default=0, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
+    _is_file: bool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Look what kind of thing it is."""
+        try:
+            self._is_file = stat.S_ISREG(os.fstat(self.descriptor).st_mode)
+        except OSError:  # it is closed: nobody will see anything
+            self._is_file = False
 
     def put(self, data: bytes) -> None:
         """Queue a chunk of whole lines; dropped (and counted) when the queue is full."""
+        if self._is_file:
+            self._write_whole(data)
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="screen", daemon=True)
             self._thread.start()
@@ -59,11 +72,16 @@ class Screen:
 
     def _write(self) -> None:
         while (data := self._queue.get()) is not None:
-            try:
-                while data:
-                    data = data[self._write_some(data) :]
-            except OSError:
+            if not self._write_whole(data):
                 return  # the reader has gone: nobody is left to tell
+
+    def _write_whole(self, data: bytes) -> bool:
+        try:
+            while data:
+                data = data[self._write_some(data) :]
+        except OSError:
+            return False
+        return True
 
     def _write_some(self, data: bytes) -> int:
         """Write what fits; whoever shares a terminal with us may have made it non-blocking."""

@@ -113,9 +113,9 @@ class Teller:
 
     def _report(self, report: commands.Report) -> None:
         name = self._shown.get(str(report.instance), str(report.instance))
-        tell = log.warning if report.state in {State.FAILED, State.BACKOFF} else log.info
-        facts = {"health": report.health.value} if report.health != "none" else {}
         if not self.quiet:
+            tell = log.warning if report.state in {State.FAILED, State.BACKOFF} else log.info
+            facts = {"health": report.health.value} if report.health != "none" else {}
             tell(report.state.value, container=name, reason=report.reason, **facts)
         self.journal.add(
             "transition",

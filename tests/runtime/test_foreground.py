@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,20 @@ def test_a_screen_that_never_showed_anything_has_nothing_to_close() -> None:
     before = threading.active_count()
     Screen(1).close()
     assert threading.active_count() == before
+
+
+def test_a_file_has_everything_at_once(tmp_path: Path) -> None:
+    """It stops nobody, so it is written without a thread, in order, at its end."""
+    path = tmp_path / "log"
+    path.write_bytes(b"before\n")
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    before = threading.active_count()
+    screen = Screen(descriptor)
+    for number in range(3):
+        screen.put(b"%d\n" % number)
+        assert path.read_bytes().endswith(b"%d\n" % number)
+    screen.close()
+    assert threading.active_count() == before
+    assert path.read_bytes() == b"before\n0\n1\n2\n"
+    os.close(descriptor)
+    screen.put(b"lost\n")
