@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Final, final
-
-from attrs import frozen
+from typing import Final
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.rootfs.private import make_private
@@ -31,30 +30,20 @@ _LOOPBACK: Final = (
 )
 
 
-@final
-@frozen
-class HostEntry:
-    """An address and every name it has, the canonical one first."""
-
-    address: str
-    names: tuple[str, ...]
-
-
 def hosts(
     own_name: str,
     own_address: str | None = None,
-    others: Iterable[HostEntry] = (),
+    others: str = "",
     extra: Mapping[str, str] | None = None,
 ) -> str:
-    """Write the text of /etc/hosts: loopback, the container itself, its neighbours, `extra_hosts`.
+    """Write the text of /etc/hosts: loopback, the container itself, `others`, `extra_hosts`.
 
     Without an address of its own the container's name leads to 127.0.1.1, as Debian does it.
-    `extra` maps a name to an address.
+    `others` are whole lines, of which a large fleet has many; `extra` maps a name to an address.
     """
-    entries = [HostEntry(own_address or "127.0.1.1", (own_name,)), *others]
-    entries += [HostEntry(address, (name,)) for name, address in (extra or {}).items()]
-    lines = [f"{entry.address}\t{' '.join(dict.fromkeys(entry.names))}" for entry in entries]
-    return _LOOPBACK + "".join(f"{line}\n" for line in lines)
+    own = f"{own_address or '127.0.1.1'}\t{own_name}\n"
+    more = "".join(f"{address}\t{name}\n" for name, address in (extra or {}).items())
+    return _LOOPBACK + own + others + more
 
 
 def hostname(name: str) -> str:
@@ -62,7 +51,8 @@ def hostname(name: str) -> str:
     return f"{name}\n"
 
 
-def resolv_conf(machine: str, *, own_network: bool, nameservers: Sequence[str] = ()) -> str:
+@lru_cache(maxsize=8)
+def resolv_conf(machine: str, *, own_network: bool, nameservers: tuple[str, ...] = ()) -> str:
     """Write the text of /etc/resolv.conf, from the machine's own.
 
     `nameservers`, where given, take the place of the machine's. In a network namespace of its own
@@ -98,14 +88,12 @@ def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> Map
     `owner` is the machine's number for the container's root. Raises KernelError.
     """
     make_private(directory)
-    written = {}
-    for target, text in texts.items():
-        path = directory / Path(target).name
+    written = {target: directory / target.rpartition("/")[2] for target in texts}
+    for target, path in written.items():
         try:
-            _rewrite(path, text.encode(), owner)
+            _rewrite(path, texts[target].encode(), owner)
         except OSError as error:
             raise KernelError(error.errno or 0, "write", str(path)) from error
-        written[target] = path
     return written
 
 
@@ -115,7 +103,7 @@ def _rewrite(path: Path, content: bytes, owner: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(path, flags, 0o644)
     try:
-        written = 0
+        written = os.pwrite(fd, content, 0)
         while written < len(content):
             written += os.pwrite(fd, content[written:], written)
         os.ftruncate(fd, len(content))

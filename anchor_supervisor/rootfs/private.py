@@ -12,6 +12,15 @@ from pathlib import Path
 
 def make_private(directory: Path) -> None:
     """Make the directory and its parents where missing, each with mode 0700. Raises OSError."""
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_all(directory)
+
+
+def _make_all(directory: Path) -> None:
     missing = [directory]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import final
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from anchor_supervisor.fleet.model import (
     Container,
@@ -25,6 +25,7 @@ from anchor_supervisor.fleet.model import (
 )
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
+from anchor_supervisor.network.names import Seen
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.rootfs import files
@@ -36,6 +37,22 @@ from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cg
 from anchor_supervisor.runtime.output import Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
+
+
+@final
+@frozen
+class Hosts:
+    """What /etc/hosts says, kept as its parts: most of it is the same text for everybody."""
+
+    hostname: str
+    seen: Seen | None
+    extra: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        """The whole file."""
+        if self.seen is None:
+            return files.hosts(self.hostname, extra=dict(self.extra))
+        return files.hosts(self.hostname, self.seen.address, self.seen.lines, dict(self.extra))
 
 
 @final
@@ -53,7 +70,7 @@ class Holdings:
     sandbox: Sandbox
     cgroup: Cgroup
     pump: OutputPump
-    hosts: str
+    hosts: Hosts
     etc: dict[str, Path]
     cgroup_fd: int  # children are born in the cgroup through this descriptor
     _owned: ExitStack
@@ -115,11 +132,14 @@ class Holdings:
         What a container has written there itself stays until then. Raises KernelError.
         """
         with self._changing:
-            text = _hosts(site, self.instance, self.container, self.hostname)
-            if text != self.hosts and not self._released:  # else the directory would come back
+            hosts = _hosts(site, self.instance, self.container, self.hostname)
+            if hosts == self.hosts or self._released:  # else the directory would come back
+                return
+            text = hosts.text()
+            if text != self.hosts.text():
                 owner = 0 if self.ids is None else self.ids.first
                 files.write_files(self.directory / "etc", {files.HOSTS: text}, owner=owner)
-                self.hosts = text
+            self.hosts = hosts
 
     def release(self) -> None:
         """Give everything back, the last taken first."""
@@ -163,7 +183,7 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
         owned.callback(pump.close)
         pump.open()
         hosts = _hosts(site, instance, container, hostname)
-        etc = _write_etc(site, container, hosts, hostname, directory, ids)
+        etc = _write_etc(site, container, hosts, directory, ids)
         return Holdings(
             instance,
             container,
@@ -193,29 +213,24 @@ def _log(site: Site, instance: InstanceId) -> LogWriter:
     return LogWriter(log_dir(site.fleet.name, instance), complain=site.complain)
 
 
-def _hosts(site: Site, instance: InstanceId, container: Container, hostname: str) -> str:
-    """Write /etc/hosts: whom the instance can reach, as the site knows it now."""
-    lines = site.names(instance, container)
-    own, *others = lines or [(None, ())]
-    entries = [files.HostEntry(address, names) for address, names in others if address]
-    if own[0] is not None:
-        entries.insert(0, files.HostEntry(own[0], own[1]))
-    return files.hosts(hostname, own[0], entries, container.extra_hosts)
+def _hosts(site: Site, instance: InstanceId, container: Container, hostname: str) -> Hosts:
+    """Say whom the instance can reach, as the site knows it now."""
+    extra = tuple(container.extra_hosts.items())
+    return Hosts(hostname, site.names(instance, container), extra)
 
 
 def _write_etc(
     site: Site,
     container: Container,
-    hosts: str,
-    hostname: str,
+    hosts: Hosts,
     directory: Path,
     ids: IdRange | None,
 ) -> dict[str, Path]:
     """Write the files that every container gets, in a directory that only root can reach."""
     own_network = container.network_mode is not NetworkMode.HOST
     texts = {
-        files.HOSTS: hosts,
-        files.HOSTNAME: files.hostname(hostname),
+        files.HOSTS: hosts.text(),
+        files.HOSTNAME: files.hostname(hosts.hostname),
         files.RESOLV_CONF: files.resolv_conf(site.resolv_conf, own_network=own_network),
     }
     owner = 0 if ids is None else ids.first

@@ -24,7 +24,7 @@ from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init
 from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
 from anchor_supervisor.network.leases import Leases, NetworkLease
-from anchor_supervisor.network.names import HostsLine, Names
+from anchor_supervisor.network.names import Names, Seen
 from anchor_supervisor.network.plan import (
     Bridge,
     NetworkPlan,
@@ -128,7 +128,7 @@ class Site:
         address = self.network.address(instance)
         return None if address is None else str(address)
 
-    def names(self, instance: InstanceId, container: Container) -> tuple[HostsLine, ...]:
+    def names(self, instance: InstanceId, container: Container) -> Seen | None:
         """The addresses and names that the instance, made of this container, can reach."""
         return self._layout(instance, container).names.seen_by(instance)
 

@@ -17,7 +17,6 @@ from anchor_supervisor.rootfs.files import (
     HOSTS,
     NO_RESOLVER,
     RESOLV_CONF,
-    HostEntry,
     hostname,
     hosts,
     resolv_conf,
@@ -41,7 +40,7 @@ def test_everybody_a_container_knows_is_found() -> None:
     text = hosts(
         "web",
         "10.88.0.2",
-        [HostEntry("10.88.0.3", ("db", "pg"))],
+        "10.88.0.3\tdb pg\n",
         {"registry": "10.0.0.5"},
     )
     assert {name: lookup(text, name) for name in ("localhost", "web", "db", "pg", "registry")} == {
@@ -80,7 +79,7 @@ def test_no_resolver_left_is_said_in_the_file() -> None:
 def test_given_resolvers_take_the_machines_place() -> None:
     """The fleet's own name server replaces the machine's; its search list stays."""
     text = resolv_conf(
-        "nameserver 1.1.1.1\nsearch lan\n", own_network=True, nameservers=["10.88.0.1"]
+        "nameserver 1.1.1.1\nsearch lan\n", own_network=True, nameservers=("10.88.0.1",)
     )
     assert text == "search lan\nnameserver 10.88.0.1\n"
 
