@@ -122,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
             limits=_limits(arguments),
         )
     from anchor_supervisor.cli.provide import provided
-    from anchor_supervisor.observability.setup import LogFormat
+    from anchor_supervisor.observability.log import LogFormat
     from anchor_supervisor.runtime.service import Options, supervise
 
     options = Options(

@@ -94,7 +94,7 @@ def _supervise(
 ) -> int:
     """The child: its errors travel to whoever waits, and into its log."""
     from anchor_supervisor.cli.problems import guarded
-    from anchor_supervisor.observability.setup import LogFormat
+    from anchor_supervisor.observability.log import LogFormat
     from anchor_supervisor.runtime.service import Options, supervise
 
     def live() -> int:

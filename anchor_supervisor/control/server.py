@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final, cast, final
 
 import h11
-import structlog
 import trio
 from attrs import define, field, frozen
 
@@ -32,8 +31,7 @@ from anchor_supervisor.control.protocol import (
     Refused,
 )
 from anchor_supervisor.errors import AnchorError, SupervisionBug
-
-log = structlog.get_logger("control")
+from anchor_supervisor.observability.log import log
 
 CHUNK: Final = 65536
 
@@ -122,7 +120,7 @@ async def _welcome(
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
         pass  # the client has gone, or does not listen: nobody is left to tell
     except h11.LocalProtocolError as bug:
-        log.error("control connection broken off", reason=str(bug))  # noqa: TRY400
+        log.error("control connection broken off", reason=str(bug))
     except Exception:
         log.exception("bug")
 

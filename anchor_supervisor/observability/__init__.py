@@ -1,1 +1,1 @@
-"""WHAT HAPPENED: log store, terminal output, structlog set-up."""
+"""WHAT HAPPENED: log store, terminal output, our own log."""

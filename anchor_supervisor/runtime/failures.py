@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from anchor_supervisor.errors import AnchorError, KernelError
 from anchor_supervisor.fleet.model import InstanceId
-
-log = structlog.get_logger("machine")
+from anchor_supervisor.observability.log import log
 
 
 @contextmanager

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
 
-import structlog
 import trio
 from attrs import define, field, frozen
 
 from anchor_supervisor.control.server import serve
 from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode
 from anchor_supervisor.observability import places
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.handler import FleetHandler
@@ -34,8 +34,6 @@ from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, State
 from anchor_supervisor.supervision.status import Status
-
-log = structlog.get_logger("fleet")
 
 # What a command may be sent besides; without a command of our own these are not for us.
 PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, final
 
-import structlog
 import trio
 from attrs import define, field
 
@@ -16,6 +15,7 @@ from anchor_supervisor.control.shapes import ExecContext, RootContext
 from anchor_supervisor.errors import AnchorError, FleetError, ImageError, KernelError
 from anchor_supervisor.fleet.model import Container, InstanceId, Probe, instances
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.asking import HELD, Asking, crew
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.carriers import Carriers
@@ -34,9 +34,6 @@ from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.stop_signal import look_at_stop
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
-
-log = structlog.get_logger("machine")
-
 
 SETTLING: Final = 1.0
 """Seconds after which a program that nobody probes should have set up its signal handlers."""

@@ -22,15 +22,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, final
 
-import structlog
 import trio
 from attrs import define, field, frozen
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.wording import printable
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
-
-log = structlog.get_logger("machine")
 
 TARGET: Final = "/dev/anchor-notify"
 """Where the container finds it: the value of NOTIFY_SOCKET."""

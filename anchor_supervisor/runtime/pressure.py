@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, final
 
-import structlog
 import trio
 from attrs import asdict, define, field
 
@@ -25,9 +24,8 @@ from anchor_supervisor.fleet.model import InstanceId, Limits
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
 from anchor_supervisor.kernel.stalls import Stall, StallTriggers, read_stall
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.bounds import Bounds, Matter
-
-log = structlog.get_logger("pressure")
 
 OOM: Final = "oom"
 HIGH: Final = "memory-high"

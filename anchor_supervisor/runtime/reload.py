@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, final
 
-import structlog
 import trio
 from attrs import define, evolve, field
 
@@ -19,13 +18,12 @@ from anchor_supervisor.errors import AnchorError, ControlError, FleetError, Prob
 from anchor_supervisor.fleet import check
 from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode, instances
 from anchor_supervisor.fleet.parse import load_files
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.completion import Complete, complete
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase
-
-log = structlog.get_logger("fleet")
 
 OVER: Final = frozenset({Phase.STOPPING, Phase.DONE})
 

@@ -9,16 +9,14 @@ import time
 from collections.abc import Mapping
 from typing import final
 
-import structlog
 import trio
 from attrs import define, field
 
 from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.reload import OVER, source_of
 from anchor_supervisor.runtime.telling import Teller
-
-log = structlog.get_logger("fleet")
 
 
 @final

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TextIO, cast, final
 
-import structlog
 import trio
 from attrs import field, frozen
 
@@ -19,7 +18,7 @@ from anchor_supervisor.kernel.mount import private_mount_namespace
 from anchor_supervisor.kernel.process import raise_open_files, refuse_dumps
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.journal import Journal
-from anchor_supervisor.observability.setup import LogFormat, configure
+from anchor_supervisor.observability.log import LogFormat, log
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import remove_writable
@@ -39,8 +38,6 @@ from anchor_supervisor.runtime.supervisor import Outcome
 from anchor_supervisor.runtime.sweep import remove_volumes, sweep_locked
 from anchor_supervisor.runtime.telling import Names, Teller
 from anchor_supervisor.supervision.status import Status
-
-log = structlog.get_logger("fleet")
 
 
 @final
@@ -174,7 +171,7 @@ def _open_screens(
     life.callback(errors.close)
     form = options.log_format or LogFormat.CONSOLE
     color = wants_color(sys.stderr) if options.color is None else options.color
-    configure(form, color=color, stream=cast("TextIO", errors), quiet=options.quiet)
+    log.configure(form, color=color, stream=cast("TextIO", errors), quiet=options.quiet)
     if not options.output:
         return _nobody_listens, lambda _: None
     screen = Screen(1)

@@ -15,7 +15,6 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import final
 
-import structlog
 from attrs import define, field, frozen
 
 from anchor_supervisor.errors import AnchorError
@@ -32,6 +31,7 @@ from anchor_supervisor.network.plan import (
     standing_bridges,
 )
 from anchor_supervisor.observability import places
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.skeleton import make_skeleton
@@ -39,8 +39,6 @@ from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.completion import Complete, complete
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
-
-log = structlog.get_logger("host")
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 

@@ -14,17 +14,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol, TypeVarTuple, Unpack, final
 
-import structlog
 import trio
 from attrs import define, field, frozen
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, InstanceId, Probe
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus
-
-log = structlog.get_logger("supervisor")
 
 Ts = TypeVarTuple("Ts")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import final
 
-import structlog
 from attrs import define, field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.observability.terminal import display_names
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.event_log import EventLog
@@ -21,8 +21,6 @@ from anchor_supervisor.runtime.notify import Notifier
 from anchor_supervisor.supervision import commands
 from anchor_supervisor.supervision.commands import UpdateResult
 from anchor_supervisor.supervision.states import State
-
-log = structlog.get_logger("fleet")
 
 Names = Mapping[str, str]
 """What is shown for `web.1`."""

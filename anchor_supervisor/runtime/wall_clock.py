@@ -9,17 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
-import structlog
 import trio
 from attrs import define, field
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.kernel.clock_watch import ClockWatch
+from anchor_supervisor.observability.log import log
 from anchor_supervisor.supervision import events
-
-log = structlog.get_logger("host")
-
 
 STEADY: Final = 0.05
 """Seconds that a clock may drift (adjtimex(2)) before the times that are shown follow it."""

@@ -12,7 +12,7 @@ from anchor_supervisor.cli import supervise as program
 from anchor_supervisor.cli import up as up_module
 from anchor_supervisor.errors import HostError, SupervisionBug
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
-from anchor_supervisor.observability.setup import LogFormat
+from anchor_supervisor.observability.log import LogFormat
 from anchor_supervisor.runtime import service
 from anchor_supervisor.runtime.service import Ending, Options
 from anchor_supervisor.runtime.supervisor import Outcome

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from anchor_supervisor.control.protocol import Malformed, NotFound, Refused, log
 from anchor_supervisor.control.server import Bounds, serve
 from anchor_supervisor.errors import ControlError, HostError, SupervisionBug
 from fake_fleet import FakeFleet
+from log_lines import captured_logs
 
 TIME = "2026-01-02T03:04:05.000000001Z"
 
@@ -179,7 +179,7 @@ async def test_errors_arrive_as_themselves(
 
 async def test_a_bug_stays_inside(client: Client) -> None:
     """An unexpected exception is told as a bug without its words, logged, and survived."""
-    with structlog.testing.capture_logs() as logged, pytest.raises(SupervisionBug) as caught:
+    with captured_logs() as logged, pytest.raises(SupervisionBug) as caught:
         await in_thread(client.get, "/v1/containers/bug")
     assert "secret" not in str(caught.value)
     assert [entry["event"] for entry in logged] == ["bug"]
@@ -337,7 +337,7 @@ def test_no_request_hurts_the_server(run_dir: Path, requests: list[bytes]) -> No
             assert answer.startswith(b"HTTP/1.1 200 ")
             nursery.cancel_scope.cancel()
 
-    with structlog.testing.capture_logs() as logged:
+    with captured_logs() as logged:
         trio.run(attack)
     assert [entry for entry in logged if entry["event"] == "bug"] == []
 

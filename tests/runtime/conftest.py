@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from anchor_supervisor.observability.setup import LogFormat, configure
+from anchor_supervisor.observability.log import LogFormat, log
 from real_fleet import Workshop
 
 BUSYBOX: Final = Path("/bin/busybox")
@@ -21,8 +21,8 @@ PASSWD: Final = "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/srv:/bin/sh\n"
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_log() -> None:
-    """Our own lines go nowhere; unconfigured, structlog draws every traceback with its locals."""
-    configure(LogFormat.JSON, color=False, stream=io.StringIO())
+    """Our own lines go nowhere."""
+    log.configure(LogFormat.JSON, color=False, stream=io.StringIO())
 
 
 @pytest.fixture(scope="session")

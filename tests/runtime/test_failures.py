@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 
 import pytest
-import structlog
 
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.runtime.failures import told, whatever_happens
+from log_lines import captured_logs
 
 
 def test_a_failure_of_the_system_says_what_could_not_be_done() -> None:
@@ -35,7 +35,7 @@ def test_one_that_cannot_be_given_back_is_told(failure: Exception) -> None:
         with whatever_happens(InstanceId("web", 2)):
             raise failure
 
-    with structlog.testing.capture_logs() as logged:
+    with captured_logs() as logged:
         give_back(failure)
     [entry] = logged
     assert (entry["container"], entry["error"]) == ("web.2", str(failure))

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-import structlog
 import trio
 import trio.testing
 
 from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.last_runs import LastRuns
 from anchor_supervisor.runtime.sweep import remove_volumes
+from log_lines import captured_logs
 from waiting import DEADLINE
 
 
@@ -61,7 +61,7 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path, content: str) -> None:
     """It is told, and the fleet comes up all the same."""
     path = tmp_path / "shop.json"
     path.write_text(content, encoding="latin-1")
-    with structlog.testing.capture_logs() as logged:
+    with captured_logs() as logged:
         assert LastRuns(path).read() == {}
     [entry] = logged
     assert (entry["log_level"], entry["file"]) == ("warning", str(path))
@@ -72,7 +72,7 @@ async def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
     (tmp_path / "schedules").write_text("in the way")
     runs = LastRuns(tmp_path / "schedules/shop.json")
     runs.note("backup", 1.0)
-    with structlog.testing.capture_logs() as logged:
+    with captured_logs() as logged:
         await runs.flush()
     [entry] = logged
     assert entry["event"] == "a scheduled run could not be noted"
@@ -91,7 +91,7 @@ async def test_a_full_disk_keeps_what_was_noted_before(
     runs.note("backup", 1.0)
     await runs.flush()
     runs.note("backup", 2.0)
-    with monkeypatch.context() as patched, structlog.testing.capture_logs() as logged:
+    with monkeypatch.context() as patched, captured_logs() as logged:
         patched.setattr(Path, "write_text", full)
         await runs.flush()
     assert len(logged) == 1

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import final
 
 import pytest
-import structlog
 import trio
 from attrs import Factory, define
 
@@ -23,6 +22,7 @@ from anchor_supervisor.runtime.rereading import Rereader
 from anchor_supervisor.runtime.telling import Teller
 from anchor_supervisor.supervision.commands import FleetReady
 from live_fleet import LONG, Live, live
+from log_lines import captured_logs
 from real_fleet import Workshop
 
 pytestmark = pytest.mark.root
@@ -97,7 +97,7 @@ async def test_a_wrong_file_is_told_whole_and_changes_nothing(
     async with live(workshop, *FIRST) as fleet, rereading(fleet, tmp_path) as (rereader, manager):
         pid = fleet.pid("web.1")
         path = workshop.write(*FIRST, "replicas = 'many'", "nonsense = 1")
-        with structlog.testing.capture_logs() as logged:
+        with captured_logs() as logged:
             rereader.ask()
             await manager.until("RELOADING=1")
             await manager.until("READY=1")
@@ -137,7 +137,7 @@ async def test_what_nobody_thought_of_ends_nothing(
         raise ZeroDivisionError
 
     async with live(workshop, *FIRST) as fleet, rereading(fleet, tmp_path) as (rereader, manager):
-        with monkeypatch.context() as patched, structlog.testing.capture_logs() as logged:
+        with monkeypatch.context() as patched, captured_logs() as logged:
             patched.setattr(reload, "load_files", fail)
             rereader.ask()
             await manager.until("READY=1")

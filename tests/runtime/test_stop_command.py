@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import trio
-from structlog.testing import capture_logs
 
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
@@ -17,6 +16,7 @@ from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, State
 from anchor_supervisor.supervision.status import Status
+from log_lines import captured_logs
 from real_fleet import WEB, Real, Workshop, open_descriptors, sh
 from waiting import DEADLINE, SLOWNESS
 
@@ -66,7 +66,7 @@ class Stopped:
 
 async def stopped(workshop: Workshop, fleet: Fleet) -> Stopped:
     """Play it, and look at what is left: no cgroup beneath, no descriptor, no word of a bug."""
-    with capture_logs() as logs:
+    with captured_logs() as logs:
         async with workshop.running(fleet) as real:
             first = open_descriptors()
             story = Stopped(real, fleet)

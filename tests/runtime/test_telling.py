@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import structlog
 
 from anchor_supervisor.errors import FleetError, HostError, Problem
 from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, InstanceId
@@ -21,6 +20,7 @@ from anchor_supervisor.runtime.notify import Notifier
 from anchor_supervisor.runtime.telling import Names, Teller
 from anchor_supervisor.supervision import commands
 from anchor_supervisor.supervision.states import HealthState, State
+from log_lines import captured_logs
 
 HOST = Image(ImageKind.HOST, "host")
 WEB = InstanceId("web")
@@ -47,13 +47,13 @@ def told(place: Path, *, full: bool = False) -> Iterator[tuple[Teller, list[Name
 
 def test_names_grow_with_the_fleet(tmp_path: Path) -> None:
     """`web` is `web.1` once there are two of it; a machine reads `web.1` always."""
-    with told(tmp_path) as (teller, renamed), structlog.testing.capture_logs() as logged:
+    with told(tmp_path) as (teller, renamed), captured_logs() as logged:
         for replicas in (1, 2):
             teller.name(fleet(replicas))
             teller.tell(report())
     assert renamed == [{"web.1": "web"}, {"web.1": "web.1", "web.2": "web.2"}]
     assert [entry["container"] for entry in logged] == ["web", "web.1"]
-    with told(tmp_path, full=True) as (teller, renamed), structlog.testing.capture_logs() as logged:
+    with told(tmp_path, full=True) as (teller, renamed), captured_logs() as logged:
         teller.name(fleet())
         teller.tell(report())
     assert [entry["container"] for entry in logged] == ["web.1"]
@@ -63,7 +63,7 @@ def test_names_grow_with_the_fleet(tmp_path: Path) -> None:
 def test_who_is_deaf_to_its_stop_signal_is_told(tmp_path: Path) -> None:
     """To the journal always; to the log where it is not one command's own terminal."""
     words = "its process 1 does not handle TERM"
-    with told(tmp_path) as (teller, _), structlog.testing.capture_logs() as logged:
+    with told(tmp_path) as (teller, _), captured_logs() as logged:
         teller.name(fleet())
         teller.deaf(WEB, words)
         teller.quiet = True
@@ -81,7 +81,7 @@ def test_updates_and_refreshes_are_told(tmp_path: Path) -> None:
         commands.UpdateEnded("web", commands.UpdateResult.DONE, "every replica is new"),
         commands.UpdateEnded("web", commands.UpdateResult.PAUSED, "`web.1` has failed"),
     ]
-    with told(tmp_path) as (teller, _), structlog.testing.capture_logs() as logged:
+    with told(tmp_path) as (teller, _), captured_logs() as logged:
         for end in ends:
             teller.tell(end)
         teller.tell(commands.Refresh(WEB, fleet().containers["web"], "HUP"))
@@ -101,7 +101,7 @@ def test_updates_and_refreshes_are_told(tmp_path: Path) -> None:
 def test_what_the_kernel_says_is_told(tmp_path: Path) -> None:
     """As a warning, and whole in the journal; a command in the foreground is not interrupted."""
     facts = {"count": 2, "limit": 64 << 20, "peak": None, "left_out": 0}
-    with told(tmp_path) as (teller, _), structlog.testing.capture_logs() as logged:
+    with told(tmp_path) as (teller, _), captured_logs() as logged:
         teller.name(fleet())
         teller.note(WEB, "oom", facts)
         teller.quiet = True
@@ -132,7 +132,7 @@ def test_a_refused_change_is_told_whole(
         inbox.bind(str(tmp_path / "notify"))
         log = EventLog(Journal(tmp_path))
         teller = Teller(Reporter(None), log, Notifier(str(tmp_path / "notify")))
-        with structlog.testing.capture_logs() as logged:
+        with captured_logs() as logged:
             teller.refuse(error)
         assert inbox.recv(4096).decode() == f"STATUS=change refused: {lines[0]}"
     assert [entry["event"] for entry in logged][1:] == lines
@@ -143,7 +143,7 @@ def test_who_waits_for_a_fleet_is_told_until_it_is_ready(tmp_path: Path) -> None
     reader, writer = os.pipe()
     log = EventLog(Journal(tmp_path))
     teller = Teller(Reporter(writer), log, Notifier())
-    with structlog.testing.capture_logs():
+    with captured_logs():
         teller.warn("it runs without")
         teller.tell(report())
         teller.tell(commands.FleetReady())

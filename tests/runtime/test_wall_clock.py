@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC
 
 import pytest
-import structlog
 import trio
 import trio.testing
 
@@ -17,6 +16,7 @@ from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, Ki
 from anchor_supervisor.runtime import wall_clock
 from anchor_supervisor.runtime.wall_clock import WallClock, wall_offset
 from anchor_supervisor.supervision import events
+from log_lines import captured_logs
 from waiting import DEADLINE
 
 HOST = Image(ImageKind.HOST, "host")
@@ -113,7 +113,7 @@ async def test_without_a_timer_the_schedules_go_on(monkeypatch: pytest.MonkeyPat
     told: list[events.Event] = []
     clock = WallClock(told.append)
     clock.follow(SCHEDULED)
-    with trio.fail_after(DEADLINE), structlog.testing.capture_logs() as logged:
+    with trio.fail_after(DEADLINE), captured_logs() as logged:
         await clock.watch()
     assert len(told) == 1
     [entry] = logged
