@@ -38,6 +38,16 @@ VOLATILE: Final[Option] = ("volatile", None)
 """A writable layer never outlives the boot, so it need not be synced."""
 
 OPAQUE: Final = "trusted.overlay.opaque"
+UNWRITTEN: Final = (
+    "upper/",
+    "work/work/incompat/volatile/dirty",  # the mark of a volatile overlay (overlayfs.rst)
+    "work/work/incompat/volatile/",
+    "work/work/incompat/",
+    "work/work/",
+    "work/",
+)
+"""What is in the directory of an instance that has written nothing, as `removal` wants it."""
+
 _UNFINISHED: Final = ".upper-new"
 # Linux before 6.13 takes no descriptors (EOPNOTSUPP before 6.5, then EINVAL), 6.13 none that are
 # O_PATH (EBADF), and before 6.15 no detached layers (EINVAL).

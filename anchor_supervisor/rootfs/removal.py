@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -20,26 +22,31 @@ DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLO
 _BATCH: Final = 4096
 
 
-def remove_writable(path: Path) -> None:
+def remove_writable(path: Path, expected: Sequence[str] = ()) -> None:
     """Remove the directory `path` and all that is in it; one that is missing is fine.
 
-    Raises KernelError: EBUSY where something is mounted beneath, ENOTDIR where `path` is no
-    directory (a symbolic link is not followed).
+    `expected`: as `remove_beneath`. Raises KernelError: EBUSY where something is mounted beneath,
+    ENOTDIR where `path` is no directory (a symbolic link is not followed).
     """
     try:
         parent = os.open(path.parent, DIRECTORY_FLAGS)
     except FileNotFoundError:
         return
     try:
-        remove_beneath(parent, path.name)
+        remove_beneath(parent, path.name, expected)
     except OSError as error:
         raise KernelError(error.errno or 0, "remove", str(path)) from error
     finally:
         os.close(parent)
 
 
-def remove_beneath(parent: int, name: str | bytes) -> None:
-    """Remove `name`, of whatever kind, from the directory held open as `parent`. Raises OSError."""
+def remove_beneath(parent: int, name: str | bytes, expected: Sequence[str] = ()) -> None:
+    """Remove `name`, of whatever kind, from the directory held open as `parent`. Raises OSError.
+
+    `expected` is what a directory of that name nearly always has in it and no more, in the order in
+    which it can go, a directory with a slash at its end: nothing is read then. It may be wrong, but
+    for one thing: whoever is hostile can reach none of the directories that its paths lead through.
+    """
     try:
         top = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
     except FileNotFoundError:
@@ -51,10 +58,25 @@ def remove_beneath(parent: int, name: str | bytes) -> None:
         os.unlink(name, dir_fd=parent)
         return
     try:
-        empty_directory(top)
+        if not expected or not _was_as_expected(parent, name, top, expected):
+            empty_directory(top)
+            os.rmdir(name, dir_fd=parent)
     finally:
         os.close(top)
-    os.rmdir(name, dir_fd=parent)
+
+
+def _was_as_expected(parent: int, name: str | bytes, top: int, expected: Sequence[str]) -> bool:
+    for entry in expected:
+        with suppress(OSError):  # it is not there, or more is: who looks at what is left will tell
+            if entry.endswith("/"):
+                os.rmdir(entry, dir_fd=top)
+            else:
+                os.unlink(entry, dir_fd=top)
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
 
 
 def empty_directory(top: int) -> None:

@@ -10,7 +10,7 @@ import os
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import trio
 from attrs import define, field, frozen
@@ -34,7 +34,7 @@ from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.kept_root import KeptRoot
 from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cgroup
-from anchor_supervisor.runtime.output import Listener, OutputPump
+from anchor_supervisor.runtime.output import STREAMS, Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
 
@@ -53,6 +53,13 @@ class Hosts:
         if self.seen is None:
             return files.hosts(self.hostname, extra=dict(self.extra))
         return files.hosts(self.hostname, self.seen.address, self.seen.lines, dict(self.extra))
+
+
+_OWN_FILES: Final = (
+    *STREAMS,
+    *(f"etc/{Path(one).name}" for one in (files.HOSTS, files.HOSTNAME, files.RESOLV_CONF)),
+    "etc/",
+)
 
 
 @final
@@ -161,7 +168,7 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
     with ExitStack() as owned:
         directory = site.run / str(instance)
         directory.mkdir(mode=0o700)
-        owned.callback(remove_writable, directory)
+        owned.callback(remove_writable, directory, _OWN_FILES)
         writable = site.writable / str(instance)
         make_private(writable)
         owned.callback(remove_when_free, writable)

@@ -22,6 +22,7 @@ from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.interruption import STOP_SIGNALS, Interruptions
 from anchor_supervisor.runtime.last_runs import LastRuns
+from anchor_supervisor.runtime.lasting_memory import seldom_collected, take_for_lasting
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.reload import HostReloader
 from anchor_supervisor.runtime.rereading import Rereader
@@ -108,7 +109,8 @@ class Life:
         )
         try:
             first = events.FleetStartRequested(wall_offset(), self._last_runs.read())
-            outcome = await self._supervisor.run(self._background, first)
+            with seldom_collected():
+                outcome = await self._supervisor.run(self._background, first)
             if self.written is not None:
                 await trio.to_thread.run_sync(self._hand_over, self.written)
             return outcome
@@ -185,6 +187,7 @@ class Life:
     def _stop(self) -> None:
         log.info("stopping the fleet; once more kills it")
         self.teller.notifier.send("STOPPING=1")
+        take_for_lasting()
         self._supervisor.post(events.FleetStopRequested())
 
     def _forward(self, number: int) -> None:
@@ -209,7 +212,9 @@ class Life:
         if isinstance(command, commands.Report) and command.state is State.RUNNING:
             self._pay(command.instance)
             self._note_run(command)
-        self._handler.ready = self._handler.ready or isinstance(command, commands.FleetReady)
+        if isinstance(command, commands.FleetReady):
+            self._handler.ready = True
+            take_for_lasting()
         self.teller.tell(command)
 
     def _note_run(self, report: commands.Report) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from anchor_supervisor.errors import HostError
+from anchor_supervisor.rootfs.overlay import UNWRITTEN
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_writable
 
 PATIENCE: Final = 60.0  # seconds that a start waits for a copy to be done
@@ -41,7 +42,7 @@ def remove_when_free(writable: Path) -> None:
     """Remove the layer, after a copy that is using it; one that does not end is not waited for."""
     with ExitStack() as held, suppress(HostError, FileNotFoundError):
         held.enter_context(writable_locked(writable, FAREWELL))
-    remove_writable(writable)
+    remove_writable(writable, UNWRITTEN)
 
 
 def _lock(directory: int, writable: Path, patience: float) -> None:

@@ -115,3 +115,47 @@ def test_a_mount_is_never_entered(data_dir: Path) -> None:
                 mount.unmount(line.split()[4])
     remove_writable(tree)
     assert not tree.exists()
+
+
+def opened_while_removing(tree: Path, expected: tuple[str, ...]) -> int:
+    """Remove a tree; return how many directories were read."""
+    read = 0
+
+    def scan(directory: int) -> object:
+        nonlocal read
+        read += 1
+        return scandir(directory)
+
+    scandir = os.scandir
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "scandir", scan)
+        remove_writable(tree, expected)
+    return read
+
+
+def test_what_is_as_expected_is_not_looked_at(tmp_path: Path) -> None:
+    """No directory is read; one with anything more in it is, and all of it goes."""
+    expected = ("a/b/", "a/file", "a/", "c/")
+    for more in ("", "a/more", "c/more/x", "d/x"):
+        tree = tmp_path / "tree"
+        (tree / "a/b").mkdir(parents=True)
+        (tree / "a/file").touch()
+        (tree / "c").mkdir()
+        if more:
+            (tree / more).mkdir(parents=True)
+        assert (opened_while_removing(tree, expected) == 0) == (not more)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_expected_need_not_be_there(tmp_path: Path) -> None:
+    """Nor be of the kind that was expected; a link is removed and not followed."""
+    outside, tree = tmp_path / "outside", tmp_path / "tree"
+    (outside / "precious").mkdir(parents=True)
+    (tree / "file").mkdir(parents=True)
+    (tree / "directory").symlink_to(outside)
+    remove_writable(tree, ("file", "directory/", "absent", "absent/"))
+    assert not tree.exists()
+    assert (outside / "precious").is_dir()
+    tree.write_text("no directory")
+    remove_writable(tree, ("file",))
+    assert not tree.exists()

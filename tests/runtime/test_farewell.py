@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -23,8 +24,8 @@ async def asked_at_the_end_of(
     count: int, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, int]:
     """Count what is asked of the kernel while containers that have ended are given back."""
-    asked = {"netlink messages": 0, "inotify instances": 0, "kills": 0}
-    send, watch, kill = Netlink._send, CgroupWatch.__init__, Cgroup.kill
+    asked = {"netlink messages": 0, "inotify instances": 0, "kills": 0, "directories read": 0}
+    send, watch, kill, scan = Netlink._send, CgroupWatch.__init__, Cgroup.kill, os.scandir
 
     def counted_send(netlink: Netlink, messages: Sequence[Message], extra: int) -> int:
         asked["netlink messages"] += len(messages)
@@ -38,6 +39,10 @@ async def asked_at_the_end_of(
         asked["kills"] += 1
         kill(group)
 
+    def counted_scan(directory: int) -> object:
+        asked["directories read"] += 1
+        return scan(directory)
+
     fleet = workshop.fleet(f"replicas = {count}", 'networks = ["default"]')
     with monkeypatch.context() as patched, ExitStack() as opened:
         site = opened.enter_context(workshop.site(fleet))
@@ -49,6 +54,7 @@ async def asked_at_the_end_of(
         patched.setattr(Netlink, "_send", counted_send)
         patched.setattr(CgroupWatch, "__init__", counted_watch)
         patched.setattr(Cgroup, "kill", counted_kill)
+        patched.setattr(os, "scandir", counted_scan)
         await trio.to_thread.run_sync(machine.release)
         await trio.to_thread.run_sync(opened.close)
     return asked
@@ -58,7 +64,7 @@ async def asked_at_the_end_of(
 async def test_ten_containers_ask_no_more_than_one(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No link is deleted by itself, no group that is empty is killed or watched."""
+    """No link is deleted by itself, no empty group killed or watched, no directory looked into."""
     one = await asked_at_the_end_of(1, workshop, monkeypatch)
     ten = await asked_at_the_end_of(10, workshop, monkeypatch)
     assert ten == one
