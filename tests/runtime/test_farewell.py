@@ -16,7 +16,6 @@ from anchor_supervisor.network.netlink import Message, Netlink
 from anchor_supervisor.runtime.farewell import HANDS
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.machine import HostMachine
-from leaks import Snapshot
 from real_fleet import Workshop, open_descriptors
 
 
@@ -75,15 +74,15 @@ async def test_ten_containers_ask_no_more_than_one(
 async def test_more_containers_than_hands(workshop: Workshop) -> None:
     """What runs to the last and what has ended: everything of all of them is given back."""
     with workshop.site(workshop.fleet(f"replicas = {2 * HANDS + 1}")) as site:
-        before = Snapshot.take(workshop.run_dir, workshop.data_dir)
         descriptors = open_descriptors()
         machine = HostMachine(site, lambda *_: None)
         for number in range(1, 2 * HANDS + 2):
             await machine.start(InstanceId("web", number))
         await trio.to_thread.run_sync(machine.release)
         assert open_descriptors() == descriptors
-        left = Snapshot.take(workshop.run_dir, workshop.data_dir).since(before)
-        assert {one for one in left if one.split()[0] in {"cgroup", "run"}} == set()
+        assert [one for one in site.cgroup.path.iterdir() if one.is_dir()] == []
+        assert [*site.writable.iterdir()] == []
+        assert [one.name for one in site.run.iterdir()] == ["lock"]
 
 
 @pytest.mark.root
