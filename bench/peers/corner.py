@@ -37,8 +37,8 @@ HIDDEN: Final = (
 )
 """Where engines write whatever they are told."""
 
-PARENTS: Final = ("libpod_parent",)
-"""Groups that an engine makes at the top under a name of its own, and keeps."""
+PARENTS: Final = ("libpod_parent/conmon", "libpod_parent")
+"""Groups that an engine makes at the top under names of its own, and keeps when they are empty."""
 
 PATIENCE: Final = 10.0
 """Seconds for killed processes to go."""
@@ -139,9 +139,11 @@ def _clear(place: Corner, kept: set[Path]) -> None:
     own = os.stat("/proc/self/ns/net").st_ino
     _until_none(lambda: [*_in_network(own), *_named(place.token, str(place.directory))])
     for mount in place.hierarchies:
-        for group in (mount / place.token, *(mount / name for name in PARENTS)):
+        remove_group(Cgroup(mount / place.token))
+        for group in (mount / name for name in PARENTS):
             if group not in kept:
-                remove_group(Cgroup(group))
+                with suppress(OSError):  # not there, or somebody else's by now
+                    group.rmdir()
     for point in reversed(mounted_beneath(place.directory, place.run)):
         with suppress(KernelError):
             unmount(point)

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import trio
 
-from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.fleet.model import InstanceId, instances
 from anchor_supervisor.runtime.machine import HostMachine
 from fleets import down, fleet_file, running, supervisor_pid
-from harness import fleet_of, machine_of
+from harness import alive, fleet_of, machine_of, run_loop
 from measure import say
 from memory_use import proportional_set_size
 from peers.daemons import daemon_memory
@@ -92,22 +92,30 @@ def _figures(
 
 def _in_fleet(party: Party) -> None:
     """Where a supervisor runs already: no command is begun."""
-    count = party.options.count
     for width in WIDTHS:
-        fleet = fleet_of(party.image, count, command=("/first", "wait"))
-        with machine_of(fleet) as machine:
-            seconds = trio.run(_started_and_ended, machine, count, width)
+        seconds = _fleet_seconds(party, width)
         _figures(party, str(FLEET["peer"]), width, seconds, FLEET)
 
 
-async def _started_and_ended(machine: HostMachine, count: int, width: int) -> tuple[float, float]:
-    several = [InstanceId("one", number) for number in range(1, count + 1)]
-    waiting = list(several)
+def _fleet_seconds(party: Party, width: int) -> tuple[float, float]:
+    fleet = fleet_of(party.image, party.options.count, command=("/first", "wait"))
+    seconds: list[tuple[float, float]] = []
+
+    async def act() -> None:
+        async with alive(machine):
+            seconds.append(await _started_and_ended(machine, width))
+
+    with machine_of(fleet) as machine:
+        run_loop(act)
+    return seconds[0]
+
+
+async def _started_and_ended(machine: HostMachine, width: int) -> tuple[float, float]:
+    waiting = instances(machine.site.fleet)
     runs = {}
 
-    async def start() -> None:
-        while waiting:
-            one = waiting.pop()
+    async def start(lane: int) -> None:
+        for one in waiting[lane::width]:
             runs[one] = await machine.start(one)
 
     async def end(one: InstanceId) -> None:
@@ -117,11 +125,11 @@ async def _started_and_ended(machine: HostMachine, count: int, width: int) -> tu
 
     begun = time.monotonic()
     async with trio.open_nursery() as nursery:
-        for _ in range(width):
-            nursery.start_soon(start)
+        for lane in range(width):
+            nursery.start_soon(start, lane)
     started = time.monotonic()
     async with trio.open_nursery() as nursery:
-        for one in several:
+        for one in runs:
             nursery.start_soon(end, one)
     return started - begun, time.monotonic() - started
 
@@ -129,7 +137,7 @@ async def _started_and_ended(machine: HostMachine, count: int, width: int) -> tu
 def _as_commands(party: Party) -> None:
     """One command that brings all of them up, and one that brings them down."""
     count = party.options.count
-    facts = {"peer": "anchor-supervise", "isolation": OURS, "count": count}
+    facts = {"peer": "anchor-supervise", "isolation": OURS, "network": True, "size": count}
     with running(fleet_file(party.place.directory, "crowd-1", 1)) as up:
         base = proportional_set_size(supervisor_pid(up.name))
     file = fleet_file(party.place.directory, "crowd", count)

@@ -31,7 +31,6 @@ _STAMP: Final = re.compile(r'(?<!\d)(\d{6,})(?=\\n"|$)', re.MULTILINE)
 
 LOGS: Final = {"docker": "{{.LogPath}}", "podman": "{{.HostConfig.LogConfig.Path}}"}
 
-
 SUCCESSIVE: Final = 5
 """Restarts of one container: an engine may wait longer each time."""
 
@@ -41,14 +40,7 @@ def tell(party: Party) -> None:
     count = party.options.count
     facts: dict[str, Any] = {"measured": "restart", "alive_ms": int(ALIVE), "policy": "always"}
     if party.wanted("anchor"):
-        name = f"{party.place.token}-crash"
-        directory = party.place.directory
-        _tell(
-            party,
-            "anchor",
-            lambda: crashes(directory, name, count, int(ALIVE), network=True),
-            facts,
-        )
+        _tell(party, "anchor", lambda: _of_anchor(party), facts)
     for name, store in party.stores.items():
         if party.wanted(name):
             _tell_store(party, store, {**facts, "version": store.version})
@@ -113,7 +105,7 @@ def of_store(store: Store, place: Corner, name: str, count: int) -> list[float]:
     finally:
         with suppress(CommandError):
             for argv in store.remove([name]):
-                ask(argv, place.run)
+                ask(argv, place.run, shielded=True)
 
 
 def _await(log: Path, count: int) -> list[float]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import trio
 from attrs import field, frozen
 
 from anchor_supervisor.fleet.model import InstanceId
 from arithmetic import all_of, ratio, rounds
 from floor import floor_samples
-from harness import Start, fleet_of, machine_of, start_each
+from harness import Start, fleet_of, machine_of, run_loop, start_each
 from measure import say
 from peers.party import Party
 from peers.starts import CommandError, Engine, each
@@ -112,10 +111,12 @@ def _figures(
 
 def _in_fleet(party: Party, count: int, gap: float) -> list[Start]:
     """Start containers where a supervisor runs already: no command is begun."""
+    starts: list[Start] = []
+
+    async def start() -> None:
+        starts.extend(await start_each(machine, several, gap=gap))
+
     several = [InstanceId("one", number) for number in range(1, count + 2)]
-
-    async def start() -> list[Start]:
-        return await start_each(machine, several, gap=gap)
-
     with machine_of(fleet_of(party.image, count + 1)) as machine:
-        return trio.run(start)[1:]  # the first of each turn fills the caches, as the floor's does
+        run_loop(start)
+    return starts[1:]  # the first of each turn fills the caches, as the floor's does

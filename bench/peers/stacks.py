@@ -75,7 +75,7 @@ def _see(stack: Stack, project: str, size: int) -> None:
 
 def _end(stack: Stack, file: Path, project: str, place: Corner) -> None:
     try:
-        ask(stack.down(file, project), place.run)
+        ask(stack.down(file, project), place.run, shielded=True)
     except CommandError:
         return  # it has failed before: its engine removes what there is
 

@@ -87,17 +87,20 @@ def finish(process: subprocess.Popen[bytes], patience: float = PATIENCE) -> int:
     if process.poll() is not None:
         return process.returncode
     descriptor = os.pidfd_open(process.pid)
+    ended: object = None
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        if not poll.poll(patience * 1000):
-            process.kill()
-            process.wait()
-            message = f"no end within {patience:g} s"
-            raise CommandError(message)
+        ended = poll.poll(patience * 1000)
     finally:
         os.close(descriptor)
-    return process.wait()
+        if not ended:  # in time, or before an interrupt
+            process.kill()
+        code = process.wait()
+    if not ended:
+        message = f"no end within {patience:g} s"
+        raise CommandError(message)
+    return code
 
 
 def ask(argv: Argv, scratch: Path, *, shielded: bool = False) -> tuple[int, int, str]:
