@@ -21,14 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.build import scratch
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.model import Descriptor, Layer, checked_digest
 from anchor_supervisor.images.store import Lease, Removal, Store
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
+from anchor_supervisor.values import frozen
 
 _NAME: Final = "name"
 _DATA: Final = "data"

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.build.layer_plan import Item, LayerPlan
 from anchor_supervisor.build.options import Interrupted, Reporter
@@ -55,6 +55,7 @@ from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.life import Written
 from anchor_supervisor.runtime.service import Ending, Options, supervise
+from anchor_supervisor.values import define, frozen
 
 NAME: Final = "build"
 LAST_OUTPUT: Final = 4096  # bytes that are told again when a step fails

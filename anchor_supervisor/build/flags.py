@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+from anchor_supervisor.values import frozen
 
 _COPYING: Final = {
     "chown": "text",

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, final
 
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.wording import Mistake, show
+from anchor_supervisor.values import frozen
 
 _SPECIAL: Final = re.compile(r"[*?\[\\]")
 _STAR: Final = "[^/]*"

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import Final, final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from anchor_supervisor.build import words
 from anchor_supervisor.build.instructions import Heredoc
 from anchor_supervisor.errors import Problem
 from anchor_supervisor.fleet.wording import Mistake, printable, show
+from anchor_supervisor.values import frozen
 
 DIRECTIVES: Final = ("syntax", "escape", "check")
 WITH_HEREDOCS: Final = ("RUN", "COPY", "ADD")

@@ -7,11 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol, final
 
-from attrs import frozen
-
 from anchor_supervisor.images.model import Platform
 from anchor_supervisor.images.progress import Progress, Silent
 from anchor_supervisor.images.reference import Reference
+from anchor_supervisor.values import frozen
 
 DOCKERFILES: Final = ("Dockerfile", "Containerfile")
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})

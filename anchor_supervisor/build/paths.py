@@ -12,11 +12,12 @@ import os
 import stat
 from typing import Final, final
 
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.errors import BuildError
 from anchor_supervisor.images.entry import printable
 from anchor_supervisor.kernel.mount import open_beneath
+from anchor_supervisor.values import define, frozen
 
 MOST_LINKS: Final = 40  # MAXSYMLINKS (path_resolution(7))
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)

@@ -11,11 +11,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.build.paths import shown
 from anchor_supervisor.build.tree import Node, Tree
 from anchor_supervisor.errors import BuildError
+from anchor_supervisor.values import frozen
 
 _WILD: Final = re.compile(r"[*?\[\\]")
 PIVOT: Final = "/./"

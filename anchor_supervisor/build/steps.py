@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.build import configuration as config
 from anchor_supervisor.build import instructions as say
 from anchor_supervisor.build import modes
@@ -30,6 +28,7 @@ from anchor_supervisor.errors import BuildError
 from anchor_supervisor.fleet.wording import Mistake
 from anchor_supervisor.images.layer_writer import LayerWriter
 from anchor_supervisor.images.model import Layer
+from anchor_supervisor.values import frozen
 
 _FORM: Final = 1  # of keys; one more makes every key a new one
 _NONE: Final = "none"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, final
 
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.build.cache import Cache
 from anchor_supervisor.build.fingerprint import FileDigests
@@ -24,6 +24,7 @@ from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.strategies import merged
+from anchor_supervisor.values import define
 
 PREFIX: Final = "build-"
 """How the fleets of RUN steps are called."""

@@ -16,8 +16,6 @@ from contextlib import ExitStack
 from typing import Final, final
 from urllib.parse import quote
 
-from attrs import frozen
-
 from anchor_supervisor.cli.descriptors import OutputFailed
 from anchor_supervisor.cli.options import add_fleet_options, fleet_client
 from anchor_supervisor.cli.problems import warn
@@ -37,6 +35,7 @@ from anchor_supervisor.kernel.creator import creating_as
 from anchor_supervisor.kernel.mount import open_beneath
 from anchor_supervisor.rootfs.plan import RESERVED
 from anchor_supervisor.runtime.container_root import ContainerRoot, container_root
+from anchor_supervisor.values import frozen
 
 STREAM: Final = "-"
 _REMOTE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*):(.*)", re.DOTALL)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, final
 
-from attrs import define, evolve, field
+from attrs import evolve, field
 
 from anchor_supervisor.cli.options import add_file_option, add_profile_option, load_fleet
 from anchor_supervisor.cli.problems import show, warn
@@ -22,6 +22,7 @@ from anchor_supervisor.fleet.units import format_duration, parse_duration
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.terminal import wants_color
 from anchor_supervisor.runtime.detach import Background, Reporter, fork_supervisor
+from anchor_supervisor.values import define
 
 EXAMPLES: Final = """\
 The supervisor goes on in the background; `anchor down` ends it.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol, final
 
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.control.shapes import (
     ApplyLine,
@@ -25,6 +25,7 @@ from anchor_supervisor.control.shapes import (
     RootContext,
     Why,
 )
+from anchor_supervisor.values import frozen
 
 
 @final

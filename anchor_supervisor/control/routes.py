@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from typing import Final, final
 from urllib.parse import unquote, urlsplit
 
-from attrs import frozen
-
 from anchor_supervisor.control.asked import (
     parse_body,
     parse_event_query,
@@ -40,6 +38,7 @@ from anchor_supervisor.errors import (
     SupervisionBug,
     UnfitHostError,
 )
+from anchor_supervisor.values import frozen
 
 
 @final

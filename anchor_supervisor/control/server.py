@@ -18,7 +18,7 @@ from typing import Final, cast, final
 
 import h11
 import trio
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.control import routes
 from anchor_supervisor.control.handler import Handler
@@ -32,6 +32,7 @@ from anchor_supervisor.control.protocol import (
 )
 from anchor_supervisor.errors import AnchorError, SupervisionBug
 from anchor_supervisor.observability.log import log
+from anchor_supervisor.values import define, frozen
 
 CHUNK: Final = 65536
 

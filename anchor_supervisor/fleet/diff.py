@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field, fields_dict, frozen
+from attrs import field, fields_dict
 
 from anchor_supervisor.fleet.effects import (
     EFFECTS,
@@ -23,6 +23,7 @@ from anchor_supervisor.fleet.leaves import Leaf, key_of, leaves_of, network_leav
 from anchor_supervisor.fleet.model import Container, Fleet
 from anchor_supervisor.fleet.places import join
 from anchor_supervisor.fleet.spelling import words_of
+from anchor_supervisor.values import frozen
 
 __all__ = [
     "EFFECTS",

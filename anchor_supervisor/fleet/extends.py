@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet import schema, values
@@ -16,6 +16,7 @@ from anchor_supervisor.fleet.read import Identity, Reader
 from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.tree import MOST_VALUES, Node, Origin, flatten, size
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+from anchor_supervisor.values import frozen
 
 LONGEST_CHAIN: Final = 20  # containers that extend one another
 

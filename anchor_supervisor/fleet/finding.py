@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.places import join
+from anchor_supervisor.values import frozen
 
 
 @final

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import AttrsInstance, evolve, fields_dict, frozen
+from attrs import AttrsInstance, evolve, fields_dict
 
 from anchor_supervisor.fleet import schema
 from anchor_supervisor.fleet.model import Attachment, Container, Health, Network, Startup
@@ -25,6 +25,7 @@ from anchor_supervisor.fleet.spelling import (
     volume_words,
     words_of,
 )
+from anchor_supervisor.values import frozen
 
 UNSAID: Final = frozenset({"name", "complete", "image_health"})
 """Fields of the model that are no key of the file: they follow from others."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.fleet.mount_model import Grant, GrantKind, Propagation, Volume, VolumeKind
 from anchor_supervisor.fleet.places import Place, named_for, nearest_place
@@ -38,6 +38,7 @@ from anchor_supervisor.fleet.policy_model import (
     UpdateOrder,
     UpdatePolicy,
 )
+from anchor_supervisor.values import frozen
 
 __all__ = [
     "EMPTY",

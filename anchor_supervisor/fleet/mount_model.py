@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from typing import final
 
-from attrs import field, frozen
+from attrs import field
+
+from anchor_supervisor.values import frozen
 
 
 class VolumeKind(enum.StrEnum):

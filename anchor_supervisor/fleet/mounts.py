@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from anchor_supervisor.fleet.model import Propagation, Volume, VolumeKind
 from anchor_supervisor.fleet.units import parse_id, parse_mode, parse_size
 from anchor_supervisor.fleet.values import absolute, clean, filled_text, is_path
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+from anchor_supervisor.values import frozen
 
 TMPFS: Final = "tmpfs"
 VOLUME_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")

@@ -9,7 +9,7 @@ import datetime as dt
 import enum
 from typing import final
 
-from attrs import frozen
+from anchor_supervisor.values import frozen
 
 
 class Condition(enum.StrEnum):

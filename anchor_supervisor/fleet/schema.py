@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field, frozen
+from attrs import field
+
+from anchor_supervisor.values import frozen
 
 
 @final

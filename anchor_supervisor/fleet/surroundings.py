@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import final
 
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.fleet.model import GrantKind
+from anchor_supervisor.values import frozen
 
 
 @final

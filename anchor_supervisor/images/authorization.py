@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, final
 from urllib.parse import urlencode, urlsplit
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, ImageError, NetworkError
 from anchor_supervisor.images.credentials import Credentials
 from anchor_supervisor.images.faults import ConnectionFault
@@ -29,6 +27,7 @@ from anchor_supervisor.images.transport import (
     retry_after,
     split_url,
 )
+from anchor_supervisor.values import frozen
 
 _LARGEST: Final = 1 << 20  # bytes of a token service's answer
 _CLIENT: Final = "anchor-supervise"

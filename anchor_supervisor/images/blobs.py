@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, final
 
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.images.leases import Lease
@@ -34,6 +34,7 @@ from anchor_supervisor.images.store_layout import (
     told,
     write_all,
 )
+from anchor_supervisor.values import define
 
 _CHUNK: Final = 1 << 20
 _NO_KERNEL_COPY: Final = (

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import quote
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import reference as names
 from anchor_supervisor.images.blobs import read_json
@@ -34,6 +32,7 @@ from anchor_supervisor.images.store_layout import (
     told,
     write_all,
 )
+from anchor_supervisor.values import frozen
 
 _SUFFIX: Final = ".json"
 _LONGEST: Final = 200  # characters of a file name; NAME_MAX is 255, and quoting makes three of one

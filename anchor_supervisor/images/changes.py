@@ -14,11 +14,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from typing import Final, final
 
-from attrs import define, frozen
-
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.images.entry import printable
 from anchor_supervisor.images.node import NODE_FLAGS, Node, names_in
+from anchor_supervisor.values import define, frozen
 
 ADDED: Final = "A"
 CHANGED: Final = "C"

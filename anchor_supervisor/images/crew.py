@@ -14,10 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Generic, TypeVar, final
 
-from attrs import frozen
-
 from anchor_supervisor.images.hang_up import Stopped
 from anchor_supervisor.images.progress import Progress
+from anchor_supervisor.values import frozen
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar, final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.fleet.model import (
@@ -26,6 +26,7 @@ from anchor_supervisor.fleet.model import (
     VolumeKind,
 )
 from anchor_supervisor.images.model import Image
+from anchor_supervisor.values import frozen
 
 T = TypeVar("T")
 

@@ -12,11 +12,10 @@ import posixpath
 from collections.abc import Callable
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.images.entry import printable
 from anchor_supervisor.images.node import Node
+from anchor_supervisor.values import frozen
 
 Open = Callable[[bytes, int], int]
 """Opens a path with these flags: on the machine, or beneath a container's root."""

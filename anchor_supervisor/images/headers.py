@@ -11,7 +11,9 @@ import os
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import field, frozen
+from attrs import field
+
+from anchor_supervisor.values import frozen
 
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)  # two blocks of zeros (pax(1), ustar Interchange Format)

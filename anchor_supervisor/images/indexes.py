@@ -10,8 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.manifests import parse_descriptor
 from anchor_supervisor.images.model import (
@@ -22,6 +20,7 @@ from anchor_supervisor.images.model import (
     Descriptor,
     Platform,
 )
+from anchor_supervisor.values import frozen
 
 MOST_ENTRIES: Final = 1000  # of an index
 

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.images.entry import Name
 from anchor_supervisor.images.leases import Lease
@@ -36,6 +34,7 @@ from anchor_supervisor.images.store_layout import (
 )
 from anchor_supervisor.kernel import libc
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.values import frozen
 
 _ROOT: Final = "root"
 _FACTS: Final = "facts.json"

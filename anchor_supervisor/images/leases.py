@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, final
 
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.model import checked_digest
@@ -32,6 +32,7 @@ from anchor_supervisor.images.store_layout import (
     told,
     write_all,
 )
+from anchor_supervisor.values import define, frozen
 
 
 class Lease(Protocol):

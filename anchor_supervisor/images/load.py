@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast, final
 
-from attrs import define, frozen
-
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.images import load_docker, load_oci, load_root
 from anchor_supervisor.images.archive_stream import ArchiveStream
@@ -38,6 +36,7 @@ from anchor_supervisor.images.progress import Progress, Silent
 from anchor_supervisor.images.reference import Reference, parse
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.images.store_layout import told
+from anchor_supervisor.values import define, frozen
 
 STANDARD_INPUT: Final = Path("-")
 _CHUNK: Final = 1 << 20

@@ -13,12 +13,11 @@ import os
 import stat
 from typing import Any, BinaryIO, Final, Protocol, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.images.model import LARGEST_JSON, hexadecimal
 from anchor_supervisor.kernel.mount import open_beneath
 from anchor_supervisor.observability.terminal import neutral_text
+from anchor_supervisor.values import frozen
 
 _BUFFER: Final = 256 << 10
 _LONGEST_NAME: Final = 1000  # characters; honest archives stay beneath 200

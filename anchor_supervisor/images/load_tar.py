@@ -10,10 +10,9 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, BinaryIO, Final, Protocol, cast, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.load_files import Slice, buffered, checked_name, missing, shown
+from anchor_supervisor.values import frozen
 
 MOST_MEMBERS: Final = 50_000  # 500 layers of 100 images; more is no image archive
 MOST_LINKS: Final = 16

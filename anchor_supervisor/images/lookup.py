@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import reference
 from anchor_supervisor.images.model import Image
 from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.store import NamedImage, Store
+from anchor_supervisor.values import frozen
 
 ID_DIGITS: Final = 12
 

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import frozen
+from anchor_supervisor.values import frozen
 
 NODE_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

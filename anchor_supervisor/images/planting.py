@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.images.entry import printable
 from anchor_supervisor.images.node import NODE_FLAGS, Attributes
 from anchor_supervisor.kernel.creator import change_owner
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.values import frozen
 
 NOBODY: Final = 65534  # who ids belong to that have no number on the other side
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

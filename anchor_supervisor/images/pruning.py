@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.images import catalogue, leases
 from anchor_supervisor.images.model import hexadecimal
 from anchor_supervisor.images.store_layout import (
@@ -33,6 +31,7 @@ from anchor_supervisor.images.store_layout import (
     remove_tree,
     told,
 )
+from anchor_supervisor.values import frozen
 
 _SHOWN: Final = 12  # digits
 _BLOCK: Final = 512  # bytes in st_blocks' unit (stat(2))

@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError, NetworkError
 from anchor_supervisor.images.catalogue import short
 from anchor_supervisor.images.crew import Stage, Stoppable, carry_out
@@ -39,6 +37,7 @@ from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.registry import Document, Registry
 from anchor_supervisor.images.store import BlobWriter, Lease, Store
 from anchor_supervisor.images.transport import Patience
+from anchor_supervisor.values import frozen
 
 DOWNLOADS: Final = 3  # at a time, as docker does
 _UNPACKERS: Final = 2

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError, NetworkError
 from anchor_supervisor.images.catalogue import short
 from anchor_supervisor.images.crew import Stage, Stoppable, carry_out
@@ -19,6 +17,7 @@ from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.registry import Registry
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.images.transport import Patience
+from anchor_supervisor.values import frozen
 
 UPLOADS: Final = 3  # at a time
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError
+from anchor_supervisor.values import frozen
 
 DEFAULT_REGISTRY: Final = "docker.io"
 DEFAULT_TAG: Final = "latest"

@@ -19,8 +19,6 @@ from types import TracebackType
 from typing import Final, Self, TypeVar, final
 from urllib.parse import urljoin, urlsplit
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, ImageError, NetworkError
 from anchor_supervisor.images.authorization import Authorization, login_hint
 from anchor_supervisor.images.credentials import Credentials, look_up
@@ -38,6 +36,7 @@ from anchor_supervisor.images.transport import (
     retry_after,
     split_url,
 )
+from anchor_supervisor.values import frozen
 
 T = TypeVar("T")
 

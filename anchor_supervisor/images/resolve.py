@@ -6,14 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import assert_never, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.fleet.model import Image, ImageKind
 from anchor_supervisor.images import model
 from anchor_supervisor.images.model import Limits
 from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.rootfs.layers import HOST_ROOT, Layers
+from anchor_supervisor.values import frozen
 
 
 @final

@@ -18,8 +18,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, cast, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.load_docker import MANIFEST
 from anchor_supervisor.images.load_files import blob_name
@@ -31,6 +29,7 @@ from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.images.store_layout import told
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.values import frozen
 
 _BUFFER: Final = 1 << 20
 _WRITE: Final = os.O_WRONLY | os.O_CLOEXEC

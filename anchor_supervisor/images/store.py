@@ -19,8 +19,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.images import blobs, catalogue, layer_store, leases, pruning
 from anchor_supervisor.images.blobs import BlobWriter, NewBlob
@@ -45,6 +43,7 @@ from anchor_supervisor.images.pruning import Removal
 from anchor_supervisor.images.reference import Reference
 from anchor_supervisor.images.stack import stack
 from anchor_supervisor.images.store_layout import Layout, told
+from anchor_supervisor.values import frozen
 
 __all__ = ["BlobWriter", "Lease", "NamedImage", "NewBlob", "Removal", "Store"]
 

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import AnchorError, HostError, KernelError
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
+from anchor_supervisor.values import frozen
 
 PART: Final = ".part"  # of a blob; kept to be resumed, until a prune
 NEW: Final = ".new"

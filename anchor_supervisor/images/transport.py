@@ -23,13 +23,13 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
-from attrs import frozen
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from anchor_supervisor import __version__
 from anchor_supervisor.errors import HostError, NetworkError
 from anchor_supervisor.images.faults import ConnectionFault, explained
 from anchor_supervisor.images.hang_up import Stopped, Watch, watched
+from anchor_supervisor.values import frozen
 
 CHUNK: Final = 256 << 10
 _AT_ONCE: Final = 8  # connections kept a host

@@ -16,11 +16,10 @@ import os
 import stat
 from typing import Final, final
 
-from attrs import define
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.entry import Name, printable
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
+from anchor_supervisor.values import define
 
 _OPAQUE: Final = "trusted.overlay.opaque"
 # A directory of one layer is read as it is, whiteouts and all, unless overlayfs has a reason to

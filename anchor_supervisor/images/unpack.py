@@ -16,13 +16,12 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, BinaryIO, Final, cast, final
 
-from attrs import define, frozen
-
 from anchor_supervisor.errors import AnchorError, HostError, ImageError
 from anchor_supervisor.images.archive_stream import ArchiveStream
 from anchor_supervisor.images.entry import Entry, Kind, Name, entry_of, printable
 from anchor_supervisor.images.model import Limits
 from anchor_supervisor.images.tree_writer import Level, TreeWriter, is_mark
+from anchor_supervisor.values import define, frozen
 
 _CHUNK: Final = 1 << 20
 _FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

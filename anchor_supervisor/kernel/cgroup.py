@@ -12,9 +12,8 @@ import re
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, KernelError
+from anchor_supervisor.values import frozen
 
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 

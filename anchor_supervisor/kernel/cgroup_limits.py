@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.values import frozen
 
 _PERIOD: Final = 100_000  # microseconds; the kernel's own default for cpu.max
 DEFAULTS: Final[Mapping[str, str]] = {

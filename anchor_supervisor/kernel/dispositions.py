@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
+from anchor_supervisor.values import frozen
 
 _MASKS: Final = re.compile(r"^Sig(Blk|Ign|Cgt):\s*([0-9a-f]+)$", re.MULTILINE)
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from typing import ClassVar, final
 
-from attrs import field, frozen
+from attrs import field
+
+from anchor_supervisor.values import frozen
 
 Encoded = tuple[int, tuple[int, ...], tuple[bytes, ...]]
 """Operation, integers, strings: an agreement with `_steps.c`."""

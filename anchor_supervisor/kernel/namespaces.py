@@ -13,10 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import KernelError, SupervisionBug
 from anchor_supervisor.kernel import _spawn, libc
+from anchor_supervisor.values import frozen
 
 # clone(2), unshare(2)
 CLONE_NEWNS: Final = 0x00020000

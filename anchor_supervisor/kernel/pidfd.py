@@ -11,9 +11,8 @@ import signal as signals
 from pathlib import Path
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import KernelError
+from anchor_supervisor.values import frozen
 
 _WALL = 0x40000000  # wait(2): a child that never executed has no SIGCHLD as its exit signal
 

@@ -11,11 +11,10 @@ import os
 from collections.abc import Sequence
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import KernelError, SupervisionBug
 from anchor_supervisor.kernel import _spawn
 from anchor_supervisor.kernel.steps import Execute, Step
+from anchor_supervisor.values import frozen
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127

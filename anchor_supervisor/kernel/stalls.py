@@ -15,9 +15,8 @@ import threading
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar, final
 
-from attrs import frozen
-
 from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.values import frozen
 
 WINDOW: Final = 2_000_000
 """Microseconds. Without CAP_SYS_RESOURCE only multiples of two seconds will do (Linux 6.5)."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 from typing import ClassVar, final
 
-from attrs import frozen
-
 from anchor_supervisor.kernel.mount_steps import SLOTS as SLOTS
 from anchor_supervisor.kernel.mount_steps import Attach as Attach
 from anchor_supervisor.kernel.mount_steps import Encoded as Encoded
@@ -24,6 +22,7 @@ from anchor_supervisor.kernel.mount_steps import Mask as Mask
 from anchor_supervisor.kernel.mount_steps import OpenFilesystem as OpenFilesystem
 from anchor_supervisor.kernel.mount_steps import Slot as Slot
 from anchor_supervisor.kernel.mount_steps import WriteBeneath as WriteBeneath
+from anchor_supervisor.values import frozen
 
 
 @final

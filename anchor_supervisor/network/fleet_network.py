@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from anchor_supervisor.errors import AnchorError, NetworkError
 from anchor_supervisor.fleet.model import InstanceId, Port
@@ -54,6 +54,7 @@ from anchor_supervisor.network.plan import (
 from anchor_supervisor.network.ports import Reservations
 from anchor_supervisor.network.ruleset import Target, Targets
 from anchor_supervisor.network.sweep import remove_links
+from anchor_supervisor.values import frozen
 
 _SYSCTL = Path("/proc/sys/net")
 

@@ -12,10 +12,11 @@ from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.fleet.model import InstanceId, Network
+from anchor_supervisor.values import frozen
 
 POOL: Final = IPv4Network("10.88.0.0/16")
 MAX_BRIDGE_PORTS: Final = 1023

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.network.identity import inside_mac, link_group, outside_mac
 from anchor_supervisor.network.leases import MAX_BRIDGE_PORTS, HostNetworks
@@ -32,6 +30,7 @@ from anchor_supervisor.network.netlink import (
     text,
 )
 from anchor_supervisor.network.plan import Bridge, Endpoint
+from anchor_supervisor.values import frozen
 
 LOOPBACK_INDEX = 1  # LOOPBACK_IFINDEX: the same in every network namespace
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from itertools import accumulate, pairwise
 from typing import final
 
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.network.plan import Endpoint, NetworkPlan
+from anchor_supervisor.values import define, frozen
 
 
 @final

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Self, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import NetworkError
+from anchor_supervisor.values import frozen
 
 ACKNOWLEDGE, DUMP = 0x4, 0x300  # NLM_F_ACK, NLM_F_ROOT | NLM_F_MATCH
 CREATE, EXCLUSIVE, REPLACE = 0x400, 0x200, 0x100  # NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
+from anchor_supervisor.values import frozen
 
 HOST_ROOT: Final = Path("/")
 

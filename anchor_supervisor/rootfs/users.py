@@ -14,10 +14,9 @@ import stat
 from collections.abc import Iterator
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.kernel.mount import open_beneath
+from anchor_supervisor.values import frozen
 
 PASSWD: Final = "etc/passwd"  # noqa: S105 - a file name
 GROUP: Final = "etc/group"

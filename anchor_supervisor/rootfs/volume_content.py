@@ -16,8 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import libc, mount
 from anchor_supervisor.rootfs.layers import Layers
@@ -25,6 +23,7 @@ from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
 from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.rootfs.tree_copy import copy_tree
+from anchor_supervisor.values import frozen
 
 CONTENT: Final = "data"
 UNUSED: Final = "unused"

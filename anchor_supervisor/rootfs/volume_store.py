@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.fleet.mounts import VOLUME_NAME
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
 from anchor_supervisor.rootfs.volume_content import UNUSED, named_path, volumes_dir
+from anchor_supervisor.values import frozen
 
 _GOING: Final = ".gone-"
 DEEPEST: Final = 1000  # levels that are looked into for a size: one descriptor each

@@ -6,7 +6,7 @@ import os
 from typing import Final, final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.fleet.model import (
     ExecProbe,
@@ -26,6 +26,7 @@ from anchor_supervisor.runtime.probes import probe_port
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.words import duration
+from anchor_supervisor.values import define
 
 HELD: Final = ProbeAnswer(ok=True, output="held still, so not asked; it was well before")
 

@@ -14,8 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.effects import asks_for_notices
 from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
 from anchor_supervisor.kernel.steps import Step
@@ -32,6 +30,7 @@ from anchor_supervisor.runtime.recipe import container_powers, container_process
 from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import writable_locked
+from anchor_supervisor.values import frozen
 
 
 @final

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.runtime.output import Listener, OutputPump
+from anchor_supervisor.values import define
 
 
 @final

@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.control.shapes import RootContext
 from anchor_supervisor.errors import ControlError, ImageError
 from anchor_supervisor.fleet.model import ImageKind, RootStrategy
@@ -22,6 +20,7 @@ from anchor_supervisor.rootfs import strategies
 from anchor_supervisor.runtime.container_changes import is_upper, open_written
 from anchor_supervisor.runtime.container_root import CHANGING, RUNNING, context_layers
 from anchor_supervisor.runtime.writable_lock import writable_locked
+from anchor_supervisor.values import frozen
 
 Hold = Callable[[], AbstractContextManager[object]]
 """Keeps a running container still for the length of a block."""

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.model import Fleet, Image
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.observability import places
@@ -18,6 +16,7 @@ from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.limits import fleet_cgroup
 from anchor_supervisor.runtime.provisions import provisions
+from anchor_supervisor.values import frozen
 
 
 @final

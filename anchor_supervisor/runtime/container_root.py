@@ -14,8 +14,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.control.shapes import RootContext
 from anchor_supervisor.errors import ControlError, KernelError
 from anchor_supervisor.fleet.model import RootStrategy
@@ -27,6 +25,7 @@ from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.skeleton import make_skeleton
 from anchor_supervisor.runtime.stopped_volumes import attach_volumes
 from anchor_supervisor.runtime.writable_lock import writable_locked
+from anchor_supervisor.values import frozen
 
 RUNNING: Final = frozenset({"running", "stopping"})
 CHANGING: Final = "starting"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final, cast, final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.control.handler import EventQuery
 from anchor_supervisor.control.shapes import JournalEntry
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.observability.journal import Entry, Journal, JournalCursor, last_entries
 from anchor_supervisor.observability.places import fleet_log_dir
+from anchor_supervisor.values import define
 
 ENTRIES_IN_WHY: Final = 5
 ORDINARY: Final = frozenset({"transition"})

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError, UnfitHostError
 from anchor_supervisor.fleet.effects import asks_for_notices
 from anchor_supervisor.fleet.model import (
@@ -39,6 +37,7 @@ from anchor_supervisor.runtime import notify_socket, preflight
 from anchor_supervisor.runtime.holdings import host_name
 from anchor_supervisor.runtime.provisions import image_problem, provisions
 from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
+from anchor_supervisor.values import frozen
 
 NONE: Final = -1  # where a real start has a descriptor
 

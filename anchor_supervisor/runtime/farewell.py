@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final, final
 
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.runtime.failures import whatever_happens
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.run import HostRun
+from anchor_supervisor.values import define
 
 HANDS: Final = 8
 

@@ -14,7 +14,9 @@ import stat
 import threading
 from typing import Final, final
 
-from attrs import define, field
+from attrs import field
+
+from anchor_supervisor.values import define
 
 QUEUE: Final = 4096
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final, final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.control.handler import ActOptions, EventQuery, LogQuery, Wanted
 from anchor_supervisor.control.protocol import NotFound, Refused
@@ -35,6 +35,7 @@ from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.runtime.views import Views
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase, State
+from anchor_supervisor.values import define
 
 ORDERS: Final[Mapping[str, Callable[[InstanceId], events.Event]]] = {
     "start": events.StartRequested,

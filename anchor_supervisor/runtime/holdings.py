@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.fleet.model import (
     Container,
@@ -37,6 +37,7 @@ from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cg
 from anchor_supervisor.runtime.output import STREAMS, Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
+from anchor_supervisor.values import define, frozen
 
 
 @final

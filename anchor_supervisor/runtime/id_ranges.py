@@ -14,11 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.private import make_private
+from anchor_supervisor.values import frozen
 
 FIRST: Final = 1 << 30
 RANGE: Final = 1 << 16

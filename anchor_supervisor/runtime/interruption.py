@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, Self, final
 
-from attrs import define, field
+from attrs import field
+
+from anchor_supervisor.values import define
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 

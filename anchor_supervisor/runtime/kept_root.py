@@ -13,10 +13,11 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import final
 
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.values import define
 
 
 @final

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Protocol, final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, InstanceId, Port, Probe
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
+from anchor_supervisor.values import define
 
 
 def decisive_probe(container: Container) -> Probe | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import final
 
 import trio
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.control.server import serve
 from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode
@@ -35,6 +35,7 @@ from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, State
 from anchor_supervisor.supervision.status import Status
+from anchor_supervisor.values import define, frozen
 
 # What a command may be sent besides; without a command of our own these are not for us.
 PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.control.shapes import ExecContext, RootContext
@@ -34,6 +34,7 @@ from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.stop_signal import look_at_stop
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
+from anchor_supervisor.values import define
 
 SETTLING: Final = 1.0
 """Seconds after which a program that nobody probes should have set up its signal handlers."""

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.wording import escaped
+from anchor_supervisor.values import frozen
 
 
 @final

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Final, final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.runtime.line_watch import LineWatch
+from anchor_supervisor.values import define
 
 STREAMS: Final = ("stdout", "stderr")
 CHUNK: Final = 65536  # the default capacity of a pipe, pipe(7)

@@ -14,8 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import (
     FleetError,
     HostError,
@@ -46,6 +44,7 @@ from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.rootfs.volumes import open_source
 from anchor_supervisor.runtime.provisions import complete_fleet, wrong_names
 from anchor_supervisor.runtime.recipe import exceeds_own_limit
+from anchor_supervisor.values import frozen
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar, final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from anchor_supervisor.errors import AnchorError, FleetError, HostError, Problem, UnfitHostError
 from anchor_supervisor.fleet import check
@@ -17,6 +17,7 @@ from anchor_supervisor.images.resolve import Resolved, resolve
 from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.runtime.contents import with_contents
+from anchor_supervisor.values import frozen
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import resource
 from collections.abc import Mapping, Sequence
 from typing import Final, final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from anchor_supervisor.fleet.model import EMPTY, Container, UserNamespace
 from anchor_supervisor.kernel import capabilities
@@ -41,6 +41,7 @@ from anchor_supervisor.kernel.steps import (
 )
 from anchor_supervisor.rootfs import command
 from anchor_supervisor.rootfs.users import Credentials
+from anchor_supervisor.values import frozen
 
 NEW_NAMESPACES: Final = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWCGROUP
 EVERY_NAMESPACE: Final = NEW_NAMESPACES | CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS

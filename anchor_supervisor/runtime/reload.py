@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, final
 
 import trio
-from attrs import define, evolve, field
+from attrs import evolve, field
 
 from anchor_supervisor.control.handler import Wanted
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, Problem
@@ -24,6 +24,7 @@ from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase
+from anchor_supervisor.values import define
 
 OVER: Final = frozenset({Phase.STOPPING, Phase.DONE})
 

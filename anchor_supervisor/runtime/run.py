@@ -11,7 +11,7 @@ import time
 from typing import Final, final
 
 import trio
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import pidfd
@@ -22,6 +22,7 @@ from anchor_supervisor.runtime.notify_socket import NotifySocket
 from anchor_supervisor.runtime.recipe import Process
 from anchor_supervisor.runtime.words import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
+from anchor_supervisor.values import define
 
 WAIT_STATUS: Final = struct.Struct("i")
 NO_STATUS: Final = -1  # no process ends like this (wait(2))

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TextIO, cast, final
 
 import trio
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode, instances
@@ -38,6 +38,7 @@ from anchor_supervisor.runtime.supervisor import Outcome
 from anchor_supervisor.runtime.sweep import remove_volumes, sweep_locked
 from anchor_supervisor.runtime.telling import Names, Teller
 from anchor_supervisor.supervision.status import Status
+from anchor_supervisor.values import frozen
 
 
 @final

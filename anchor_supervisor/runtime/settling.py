@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, final
 
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.control.shapes import ContainerChange, Plan, UpdateRow
 from anchor_supervisor.fleet.diff import Effect
@@ -14,6 +14,7 @@ from anchor_supervisor.runtime.plan_view import effect_word
 from anchor_supervisor.supervision.commands import UpdateResult
 from anchor_supervisor.supervision.states import HealthState, State
 from anchor_supervisor.supervision.status import Status
+from anchor_supervisor.values import frozen
 
 NEW_RUN: Final = frozenset({effect_word(Effect.RESTART), effect_word(Effect.RECREATE)})
 ENDED: Final = frozenset({State.STOPPED, State.COMPLETED, State.FAILED, State.BACKOFF})

@@ -15,7 +15,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import final
 
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId, Port
@@ -39,6 +39,7 @@ from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.completion import Complete, complete
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
+from anchor_supervisor.values import define, frozen
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 

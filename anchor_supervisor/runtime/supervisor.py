@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Protocol, TypeVarTuple, Unpack, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, InstanceId, Probe
@@ -23,6 +23,7 @@ from anchor_supervisor.observability.log import log
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus
+from anchor_supervisor.values import define, frozen
 
 Ts = TypeVarTuple("Ts")
 

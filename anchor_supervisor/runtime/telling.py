@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import final
 
-from attrs import define, field
+from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
@@ -21,6 +21,7 @@ from anchor_supervisor.runtime.notify import Notifier
 from anchor_supervisor.supervision import commands
 from anchor_supervisor.supervision.commands import UpdateResult
 from anchor_supervisor.supervision.states import State
+from anchor_supervisor.values import define
 
 Names = Mapping[str, str]
 """What is shown for `web.1`."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.control.shapes import (
     ContainerRow,
     Dependency,
@@ -44,6 +42,7 @@ from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.order import holds
 from anchor_supervisor.supervision.restart import grown_delay
 from anchor_supervisor.supervision.status import Status
+from anchor_supervisor.values import frozen
 
 DEEPEST: Final = 16  # levels of dependencies shown; a chain that long is read from its top
 

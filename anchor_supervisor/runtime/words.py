@@ -6,7 +6,7 @@ import signal
 from datetime import UTC, datetime
 from typing import final
 
-from attrs import frozen
+from anchor_supervisor.values import frozen
 
 
 @final

@@ -5,10 +5,9 @@ from __future__ import annotations
 import enum
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.model import Container, InstanceId, Probe
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, State
+from anchor_supervisor.values import frozen
 
 
 @final

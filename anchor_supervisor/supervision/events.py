@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import final
 
-from attrs import field, frozen
+from attrs import field
 
 from anchor_supervisor.fleet.model import Fleet, InstanceId
 from anchor_supervisor.supervision.states import ExitStatus
+from anchor_supervisor.values import frozen
 
 
 @final

@@ -20,8 +20,6 @@ import enum
 from collections import deque
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import SupervisionBug
 from anchor_supervisor.fleet.model import (
     Health,
@@ -32,6 +30,7 @@ from anchor_supervisor.fleet.model import (
     Startup,
 )
 from anchor_supervisor.supervision.states import HealthState
+from anchor_supervisor.values import frozen
 
 FIRST_PAUSE: Final = 0.05
 """Seconds between the first probe and the second, and as long as it is more than SHARE."""

@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.model import Container, Fleet, InstanceId, instances
 from anchor_supervisor.supervision.census import Census
 from anchor_supervisor.supervision.commands import Command, Remove, Report
@@ -19,6 +17,7 @@ from anchor_supervisor.supervision.instance import Instance
 from anchor_supervisor.supervision.lifecycle import DOWN, HELD
 from anchor_supervisor.supervision.shapes import Shapes
 from anchor_supervisor.supervision.states import State
+from anchor_supervisor.values import frozen
 
 UP = frozenset({State.STARTING, State.RUNNING})
 

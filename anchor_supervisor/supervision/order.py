@@ -9,11 +9,10 @@ import graphlib
 from collections.abc import Mapping
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.errors import SupervisionBug
 from anchor_supervisor.fleet.model import Condition, Fleet, InstanceId
 from anchor_supervisor.supervision.states import HealthState, State
+from anchor_supervisor.values import frozen
 
 
 @final

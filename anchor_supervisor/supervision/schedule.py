@@ -11,9 +11,8 @@ import datetime as dt
 import math
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.model import Overlap, Schedule
+from anchor_supervisor.values import frozen
 
 CORRECTION: Final = 3 * 3600.0
 """A clock that is set by less than so many seconds has been put right: no run is lost or repeated.

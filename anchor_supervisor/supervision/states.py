@@ -6,7 +6,7 @@ import enum
 import signal
 from typing import final
 
-from attrs import frozen
+from anchor_supervisor.values import frozen
 
 
 class State(enum.StrEnum):

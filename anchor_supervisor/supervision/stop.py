@@ -8,11 +8,10 @@ from __future__ import annotations
 import enum
 from typing import Final, final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.model import InstanceId, StopPolicy
 from anchor_supervisor.supervision import words
 from anchor_supervisor.supervision.commands import Drain, Kill, RunStopCommand, Signal
+from anchor_supervisor.values import frozen
 
 KILL_AGAIN: Final = 1.0
 """Seconds after a kill that changed nothing until the next; doubles up to KILL_AGAIN_MOST."""

@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import final
 
-from attrs import frozen
-
 from anchor_supervisor.fleet.diff import Effect, effect_between
 from anchor_supervisor.fleet.model import Container, InstanceId, Kind, OnUpdateFailure, UpdateOrder
 from anchor_supervisor.supervision.commands import Report, UpdateResult
@@ -25,6 +23,7 @@ from anchor_supervisor.supervision.lifecycle import DOWN
 from anchor_supervisor.supervision.members import UP, Members
 from anchor_supervisor.supervision.neighbours import Neighbours
 from anchor_supervisor.supervision.states import HealthState, State
+from anchor_supervisor.values import frozen
 
 WHY = "update"
 """How the reason of every stop begins that an update asks for."""
