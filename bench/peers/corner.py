@@ -40,6 +40,8 @@ HIDDEN: Final = (
 PARENTS: Final = ("libpod_parent/conmon", "libpod_parent")
 """Groups that an engine makes at the top under names of its own, and keeps when they are empty."""
 
+INSIDE: Final = "inside"
+
 PATIENCE: Final = 10.0
 """Seconds for killed processes to go."""
 
@@ -75,11 +77,19 @@ class Corner:
             private_mount_namespace()
             _cover(str(self.unified))
 
+    @property
+    def limits_pids(self) -> bool:
+        """Whether a group can be told how many processes it may have."""
+        if self.unified is None or self.mixed:
+            return any(mount.name == "pids" for mount in self.hierarchies)
+        return "pids" in Cgroup(self.unified).controllers()
+
     @contextmanager
     def inside_group(self) -> Iterator[None]:
-        """Let this process and what it starts be in the group of its own; and back afterwards.
+        """Let this process and what it starts be in a group of its own; and back afterwards.
 
-        For a program that makes groups beneath whatever group it was started in.
+        For a program that makes groups beneath whatever group it was started in. One without
+        controllers for those beneath: such a group takes no process (cgroups(7)).
         """
         homes = {
             mount: home
@@ -87,10 +97,11 @@ class Corner:
             if mount == self.unified or mount.name == "systemd"
             if (home := _own_group(mount)) is not None
         }
-        for mount in homes:
-            Cgroup(mount / self.token).create()
-            _move_into(mount / self.token)
         try:
+            for mount in homes:
+                for group in (mount / self.token, mount / self.token / INSIDE):
+                    Cgroup(group).create()
+                _move_into(group)
             yield
         finally:
             for home in homes.values():

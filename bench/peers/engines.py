@@ -130,6 +130,8 @@ def runtime(program: str) -> Maker:
         def bundle(name: str, *words: str) -> str:
             folder = _folder(place, f"{program}-bundles/{name}")
             config = configured(template, image, f"{place.group}/{name}", (FIRST, *words))
+            if not place.limits_pids:
+                config["linux"]["resources"].pop("pids")
             (folder / "config.json").write_text(json.dumps(config))
             return str(folder)
 

@@ -22,6 +22,7 @@ from typing import IO, Final, final
 
 from attrs import define, field, frozen
 
+from anchor_supervisor.errors import KernelError
 from memory_use import proportional_set_size
 from peers.corner import Corner, command_line, processes
 
@@ -216,11 +217,13 @@ def lanes(engine: Engine, place: Corner, width: int = 1) -> Iterator[ThreadPoolE
     """
     prepare = place.hide_unified if engine.apart else None
     pool = ThreadPoolExecutor(width, initializer=prepare)
-    with place.inside_group() if engine.grouped else nullcontext():
-        try:
+    try:
+        with place.inside_group() if engine.grouped else nullcontext():
             yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
+    except KernelError as error:
+        raise CommandError(error.message) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def each(engine: Engine, place: Corner, names: Sequence[str], gap: float = 0.0) -> list[Sample]:

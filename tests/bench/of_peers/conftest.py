@@ -18,8 +18,8 @@ def place(tmp_path: Path) -> Corner:
     directory, run = tmp_path / "disk", tmp_path / "memory"
     directory.mkdir()
     run.mkdir()
-    unified = Path("/sys/fs/cgroup/unified")
-    return Corner("anchor-bench-7", directory, run, (unified,), unified, mixed=True)
+    unified, pids = Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/pids")
+    return Corner("anchor-bench-7", directory, run, (unified, pids), unified, mixed=True)
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ def test_a_runtime_gets_a_bundle_a_container(
     config = json.loads(Path(argv[5], "config.json").read_text())
     assert config["process"]["args"] == ["/first"]
     assert config["linux"]["cgroupsPath"] == "/anchor-bench-7/x-1"
+    assert config["linux"]["resources"]["pids"] == {"limit": PIDS}
     assert engine.wait is not None
     assert engine.end is not None
     waiting = list(engine.wait("x-2"))
@@ -118,6 +119,15 @@ def test_a_runtime_that_has_no_example_is_left_out(install: Install, place: Corn
     install("runc", "case $1 in spec) echo 'cannot' >&2; exit 1;; *) echo 1.2;; esac")
     with pytest.raises(LeftOutError, match=r"^cannot$"):
         list(MAKERS["runc"](place, IMAGE))
+
+
+def test_no_limit_is_asked_for_where_none_can_be(install: Install, place: Corner) -> None:
+    """A runtime would refuse to start anything."""
+    install("runc", f"case $1 in spec) echo '{json.dumps(SPEC)}' >config.json;; *) echo 1.2;; esac")
+    bare = Corner(place.token, place.directory, place.run, (), None, mixed=False)
+    (engine,) = MAKERS["runc"](bare, IMAGE)
+    config = json.loads(Path(list(engine.once("x"))[5], "config.json").read_text())
+    assert "pids" not in config["linux"]["resources"]
 
 
 def test_only_what_has_to_be_is_changed_in_an_example() -> None:
