@@ -175,12 +175,18 @@ def _move_into(group: Path) -> None:
 
 
 def remove_group(group: Cgroup) -> None:
-    """Kill what is in the group and beneath it, and remove both; of either version."""
-    if not group.exists():
-        return
-    _until_none(lambda: _in_group(group))
-    with suppress(KernelError):  # EBUSY: a process that cannot die
-        group.remove()
+    """Kill what is in the group and beneath it, and remove both; of either version.
+
+    In version 1 a group that shows no process may still be busy with one that is going.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while group.exists():
+        _until_none(lambda: _in_group(group))
+        with suppress(KernelError):
+            group.remove()
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
 
 
 def _in_group(group: Cgroup) -> Iterator[int]:
