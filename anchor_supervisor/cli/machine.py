@@ -11,7 +11,6 @@ import fcntl
 import os
 import platform
 import resource
-import signal
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +34,6 @@ _LIMITS: Final = {
     "io": "io_weight",
 }
 _ANY_IDS: Final = namespaces.IdRange(1 << 20)
-_WALL: Final = 0x40000000  # wait(2), __WALL
 _PIDFD_GET_INFO: Final = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), linux/pidfd.h
 _PIDFD_INFO_EXIT: Final = 1 << 3
 _ENOUGH_FILES: Final = 4096
@@ -230,12 +228,10 @@ def _check_adoption() -> Finding:
 def _ended_process() -> Iterator[int]:
     """Give the pidfd of a child that has ended and was reaped."""
     try:
-        _, pidfd = _spawn.make_namespaces(namespaces.CLONE_NEWUTS)
+        pidfd = _spawn.ended_child()
     except _spawn.StepFailed as failed:
         raise KernelError(failed.args[0], "make a child") from None
     try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | _WALL)
         yield pidfd
     finally:
         os.close(pidfd)

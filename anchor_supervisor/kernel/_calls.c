@@ -47,7 +47,7 @@ static long ask(const long *v, long number)
     return result < 0 ? -errno : result;
 }
 
-static PyObject *call(PyObject *module, PyObject *const *items, Py_ssize_t count)
+static PyObject *call(PyObject *Py_UNUSED(module), PyObject *const *items, Py_ssize_t count)
 {
     struct arguments arguments = {0};
     if (count < 2 || count > 2 + ARGUMENTS_MAX) {

@@ -73,40 +73,6 @@ static inline long raw_clone_old(unsigned long flags, void *stack, void (*entry)
     return result;
 }
 
-/* clone3 whose child asks to die with this thread, and then only waits: it touches no stack.
- *
- * `parent` is this process's pid. Where it has died before the child could ask, the child is
- * another's by now, and ends by itself: nobody would ever kill it.
- */
-static inline long raw_clone_idle(struct clone_args *args, long parent)
-{
-    long result;
-    __asm__ volatile("syscall\n\t"
-                     "test %%rax, %%rax\n\t"
-                     "jnz 2f\n\t"
-                     "mov %[prctl], %%eax\n\t"
-                     "mov $1, %%edi\n\t" /* PR_SET_PDEATHSIG, SIGKILL */
-                     "mov $9, %%esi\n\t"
-                     "syscall\n\t"
-                     "mov %[getppid], %%eax\n\t"
-                     "syscall\n\t"
-                     "cmp %[parent], %%rax\n\t"
-                     "je 1f\n\t"
-                     "mov %[exit], %%eax\n\t"
-                     "syscall\n"
-                     "1:\n\t"
-                     "mov %[pause], %%eax\n\t"
-                     "syscall\n\t"
-                     "jmp 1b\n"
-                     "2:"
-                     : "=a"(result)
-                     : "0"((long)__NR_clone3), "D"(args),
-                       "S"(sizeof *args), [parent] "r"(parent), [prctl] "i"(__NR_prctl),
-                       [getppid] "i"(__NR_getppid), [exit] "i"(__NR_exit), [pause] "i"(__NR_pause)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
 #else /* __aarch64__ */
 
 static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
@@ -167,41 +133,6 @@ static inline long raw_clone_old(unsigned long flags, void *stack, void (*entry)
                      "1:"
                      : "+r"(x0)
                      : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x9), "r"(x10)
-                     : "memory");
-    return x0;
-}
-
-static inline long raw_clone_idle(struct clone_args *args, long parent)
-{
-    register long x8 __asm__("x8") = __NR_clone3;
-    register long x0 __asm__("x0") = (long)args;
-    register long x1 __asm__("x1") = sizeof *args;
-    register long x9 __asm__("x9") = parent;
-    __asm__ volatile("svc #0\n\t"
-                     "cbnz x0, 2f\n\t"
-                     "mov x8, %[prctl]\n\t"
-                     "mov x0, #1\n\t" /* PR_SET_PDEATHSIG, SIGKILL */
-                     "mov x1, #9\n\t"
-                     "svc #0\n\t"
-                     "mov x8, %[getppid]\n\t"
-                     "svc #0\n\t"
-                     "cmp x0, x9\n\t"
-                     "b.eq 1f\n\t"
-                     "mov x8, %[exit]\n\t"
-                     "svc #0\n"
-                     "1:\n\t"
-                     "mov x8, %[ppoll]\n\t"
-                     "mov x0, #0\n\t"
-                     "mov x1, #0\n\t"
-                     "mov x2, #0\n\t"
-                     "mov x3, #0\n\t"
-                     "mov x4, #0\n\t"
-                     "svc #0\n\t"
-                     "b 1b\n"
-                     "2:"
-                     : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(x9), [prctl] "i"(__NR_prctl),
-                       [getppid] "i"(__NR_getppid), [exit] "i"(__NR_exit), [ppoll] "i"(__NR_ppoll)
                      : "memory");
     return x0;
 }

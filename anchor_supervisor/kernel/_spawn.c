@@ -11,6 +11,7 @@
 #include "_child.h"
 #include "_plan.h"
 #include "_raw.h"
+#include "_sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -266,36 +267,45 @@ static PyObject *spawn(PyObject *module, PyObject *arguments)
 static PyObject *make_namespaces(PyObject *module, PyObject *arguments)
 {
     unsigned long long flags;
-    int pidfd = -1;
-    long pid;
-    sigset_t all, before;
-    if (!PyArg_ParseTuple(arguments, "K:make_namespaces", &flags))
+    const char *map;
+    Py_ssize_t length;
+    struct sandbox made;
+    struct sandbox_failure failure;
+    if (!PyArg_ParseTuple(arguments, "Ky#:make_namespaces", &flags, &map, &length))
         return NULL;
-    struct clone_args args = {
-        .flags = flags | CLONE_VM | CLONE_FILES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
-        .pidfd = (uintptr_t)&pidfd,
-    };
     Py_BEGIN_ALLOW_THREADS
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = raw_clone_idle(&args, getpid());
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    failure = make_sandbox(flags, map, (size_t)length, &made);
     Py_END_ALLOW_THREADS
-    if (pid < 0)
-        return raise_failure(module, (struct failure){(int)-pid, NO_STEP});
-    return Py_BuildValue("(ii)", (int)pid, pidfd);
+    if (failure.number != 0)
+        return raise_failure(module, (struct failure){failure.number, (int)failure.step});
+    return Py_BuildValue("(iiii)", made.user, made.net, made.ipc, made.uts);
+}
+
+static PyObject *ended_child(PyObject *module, PyObject *Py_UNUSED(arguments))
+{
+    int pidfd;
+    Py_BEGIN_ALLOW_THREADS
+    pidfd = make_ended_child();
+    Py_END_ALLOW_THREADS
+    if (pidfd < 0)
+        return raise_failure(module, (struct failure){-pidfd, NO_STEP});
+    return PyLong_FromLong(pidfd);
 }
 
 PyDoc_STRVAR(spawn_doc,
              "spawn(steps, flags, cgroup, share_memory, timeout_ms) -> (pid, pidfd)\n--\n\n"
              "Clone a child that takes the encoded steps. Raises StepFailed(errno, step).");
 PyDoc_STRVAR(make_namespaces_doc,
-             "make_namespaces(flags) -> (pid, pidfd)\n--\n\n"
-             "Clone a child that only waits in new namespaces, to be killed and reaped.");
+             "make_namespaces(flags, id_map) -> (user, net, ipc, uts)\n--\n\n"
+             "Make a container's namespaces, and set up its network from within; a descriptor is\n"
+             "-1 where there is none. Raises StepFailed(errno, step).");
+PyDoc_STRVAR(ended_child_doc, "ended_child() -> pidfd\n--\n\n"
+                              "Clone a child that has ended, and was reaped.");
 
 static PyMethodDef METHODS[] = {
     {"spawn", spawn, METH_VARARGS, spawn_doc},
     {"make_namespaces", make_namespaces, METH_VARARGS, make_namespaces_doc},
+    {"ended_child", ended_child, METH_NOARGS, ended_child_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,16 +1,13 @@
 """A sandbox: the namespaces of a container that outlive its processes, held by descriptors alone.
 
-They are made by a child that only waits, are opened through its /proc entry, and stay when it has
-gone. Knows no container and no address; bringing an interface up is the network's business.
+They are made by a child that sets up its loopback, are opened while it is there, and stay when it
+has gone. Knows no container and no address; every other interface is the network's business.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Final, final
 
 from anchor_supervisor.errors import KernelError, SupervisionBug
@@ -35,7 +32,19 @@ _KINDS: Final = (
     (CLONE_NEWNS, "mount"),
     (CLONE_NEWCGROUP, "cgroup"),
 )
-_WALL: Final = 0x40000000
+# What each step of `_sandbox.h` does, after the first.
+_STEPS: Final = (
+    ("write", "uid_map {map}"),
+    ("write", "gid_map {map}"),
+    ("open", "a container's user namespace"),
+    ("open", "a container's network namespace"),
+    ("open", "a container's ipc namespace"),
+    ("open", "a container's uts namespace"),
+    ("set", "net.ipv4.ip_forward of a container to 0"),
+    ("set", "net.ipv6.conf.default.disable_ipv6 of a container to 1"),
+    ("set", "a container's loopback up"),
+    ("wait", "for the child that sets up namespaces"),
+)
 
 
 def words(flags: int) -> str:
@@ -80,56 +89,28 @@ class Sandbox:
 
 
 def create_sandbox(ids: IdRange | None, *, network: bool) -> Sandbox:
-    """Make the namespaces of one container; `ids` None: no user namespace. Takes about 0.7 ms.
+    """Make the namespaces of one container; `ids` None: no user namespace. Takes about 0.5 ms.
 
-    Raises KernelError: ENOSPC means user.max_*_namespaces is reached.
+    In a network namespace the loopback is up, nothing is forwarded, and what comes into being
+    later has no IPv6. Raises KernelError: ENOSPC means user.max_*_namespaces is reached.
     """
     flags = CLONE_NEWIPC | CLONE_NEWUTS
     flags |= CLONE_NEWUSER if ids is not None else 0
     flags |= CLONE_NEWNET if network else 0
     try:
-        pid, pidfd = _spawn.make_namespaces(flags)
+        user, net, ipc, uts = _spawn.make_namespaces(flags, b"" if ids is None else ids.as_map())
     except _spawn.StepFailed as failed:
-        raise KernelError(failed.args[0], f"make the {words(flags)}") from None
-    try:
-        proc = Path(f"/proc/{pid}")
-        if ids is not None:
-            _write_map(proc / "uid_map", ids)
-            _write_map(proc / "gid_map", ids)
-        return _open_namespaces(proc / "ns", user=ids is not None, network=network)
-    finally:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | _WALL)
-        os.close(pidfd)
+        raise _refusal(failed.args[0], failed.args[1], flags, ids) from None
+    return Sandbox(user if ids is not None else None, net if network else None, ipc, uts)
 
 
-def _write_map(path: Path, ids: IdRange) -> None:
-    try:
-        path.write_bytes(ids.as_map())
-    except OSError as error:
-        subject = f"{path.name} {ids.as_map().decode().strip()}"
-        raise KernelError(error.errno or 0, "write", subject) from None
-
-
-def _open_namespaces(directory: Path, *, user: bool, network: bool) -> Sandbox:
-    with ExitStack() as opened:
-
-        def open_one(name: str) -> int:
-            try:
-                fd = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise KernelError(error.errno or 0, "open", str(directory / name)) from None
-            opened.callback(os.close, fd)
-            return fd
-
-        sandbox = Sandbox(
-            user=open_one("user") if user else None,
-            net=open_one("net") if network else None,
-            ipc=open_one("ipc"),
-            uts=open_one("uts"),
-        )
-        opened.pop_all()
-        return sandbox
+def _refusal(number: int, step: int, flags: int, ids: IdRange | None) -> KernelError:
+    """Put a failure of `_sandbox.c` into words."""
+    if step == 0:
+        return KernelError(number, f"make the {words(flags)}")
+    map_line = "" if ids is None else ids.as_map().decode().strip()
+    operation, subject = _STEPS[step - 1]
+    return KernelError(number, operation, subject.format(map=map_line))
 
 
 def socket_in_namespace(net: int, family: int, kind: int, protocol: int = 0) -> socket.socket:

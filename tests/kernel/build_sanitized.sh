@@ -3,7 +3,7 @@
 # against it. Usage: tests/kernel/build_sanitized.sh PYTHON [pytest arguments]
 #
 # The parts that read Python's values and wait for children are under both. What runs in a child
-# (_child.c, _steps.c, _paths.c) and init itself have no libc to report with, so there undefined
+# (_child.c, _steps.c, _paths.c, _inside.c) and init itself have no libc to report with, so there undefined
 # behaviour is a trap instead: the child dies of SIGILL and its test fails.
 set -eu
 
@@ -24,11 +24,11 @@ trap_only="-fsanitize=undefined -fsanitize-undefined-trap-on-error"
 
 rm -f "$kernel"/*.so
 cd "$kernel"
-for part in _child _steps _paths; do
+for part in _child _steps _paths _inside; do
     # shellcheck disable=SC2086 # the flags are words
     $compiler $common $trap_only -fno-tree-loop-distribute-patterns -c "$part.c" -o "$place/$part.o"
 done
-for part in _spawn _plan; do
+for part in _spawn _plan _sandbox; do
     # shellcheck disable=SC2086
     $compiler $common -fsanitize=address,undefined -fno-sanitize-recover=all "-I$include" \
         -c "$part.c" -o "$place/$part.o"
