@@ -12,6 +12,7 @@ from anchor_supervisor.cli.main import WrongUse
 from anchor_supervisor.cli.problems import warn
 from measure import RESULTS
 from options import writable_directory
+from overview import overview
 from records import Answer, read
 from summary import summary
 from tables import machine_line, table
@@ -105,6 +106,9 @@ def render(answers: Sequence[Answer], pictures: dict[str, str]) -> str:
                     yield from table(by_question[of])
                 else:
                     yield "Not measured here."
+            case "overview":
+                if of in by_question:
+                    yield from overview(by_question[of].records)
             case "profile":
                 if PROFILE.exists():
                     yield PROFILE.read_text().strip()

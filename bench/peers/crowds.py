@@ -78,7 +78,7 @@ def _figures(
     count = party.options.count
     started, ended = seconds
     what = f"{name}: {count} containers"
-    facts = {"size": count, **facts}
+    facts = {"size": count, "width": width, **facts}
 
     def tell(words: str, value: float, unit: str, measured: str) -> None:
         party.results.figure(f"{what} {words}", value, unit, measured=measured, **facts)

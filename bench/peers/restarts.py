@@ -60,7 +60,7 @@ def _tell(
     say(f"restart: {name}")
     try:
         party.results.samples(
-            f"{name}: crash to the next first instruction", restart(), peer=name, **facts
+            f"{name}: crash to the next first instruction", restart(), who=name, peer=name, **facts
         )
     except (CommandError, HostError) as failed:
         party.missing(f"{name}: restarts", failed)

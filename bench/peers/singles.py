@@ -21,12 +21,14 @@ TURN: Final = 10
 
 OURS: Final = "all namespaces, user among them; copy-on-write; cgroup; seccomp; address on a bridge"
 C_FLOOR: Final = {
+    "who": "C floor",
     "peer": "C floor",
     "until": "reaped",
     "isolation": "all namespaces but user; copy-on-write; cgroup; seccomp; no address",
     "network": False,
 }
 FLEET: Final = {
+    "who": "anchor, in a running fleet",
     "peer": "anchor, in a running fleet",
     "until": "reaped",
     "isolation": OURS,
@@ -86,6 +88,7 @@ def _tell(party: Party, gap: float) -> None:
 def facts_of(engine: Engine) -> dict[str, Any]:
     """What belongs beside each figure of an engine."""
     return {
+        "who": engine.name,
         "peer": engine.peer,
         "version": engine.version,
         "isolation": engine.isolation,

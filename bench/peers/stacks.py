@@ -106,7 +106,8 @@ def tell(party: Party) -> None:
             except CommandError as failed:
                 party.missing(f"{name}, {size} services", failed)
                 break
-            facts: dict[str, Any] = {"peer": name, "version": stack.version, "size": size}
+            facts: dict[str, Any] = {"who": name, "peer": name, "size": size}
+            facts["version"] = stack.version
             up, down = [one.up for one in turns], [one.down for one in turns]
             party.results.samples(f"{name}: {size} services up", up, measured="up", **facts)
             party.results.samples(f"{name}: {size} services down", down, measured="down", **facts)
