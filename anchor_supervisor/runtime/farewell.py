@@ -33,6 +33,8 @@ def give_all_back(
     for instance, run in runs.items():
         with whatever_happens(instance):
             run.abandon()
+    for held in holdings.values():
+        held.leave()
     _Hands(deque(holdings.items())).work()
 
 

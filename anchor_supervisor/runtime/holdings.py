@@ -81,6 +81,7 @@ class Holdings:
     hosts: Hosts
     etc: dict[str, Path]
     cgroup_fd: int  # children are born in the cgroup through this descriptor
+    _namespaces: ExitStack
     _owned: ExitStack
     _limits: Limits | None = None  # in force; None where that is not sure
     _grants: GrantFiles | None = None  # of the last start
@@ -149,6 +150,13 @@ class Holdings:
                 files.write_files(self.directory / "etc", {files.HOSTS: text}, owner=owner)
             self.hosts = hosts
 
+    def leave(self) -> None:
+        """Let the namespaces go, as no run comes any more; twice is allowed.
+
+        The kernel takes them apart in the background, many at a time.
+        """
+        self._namespaces.close()
+
     def release(self) -> None:
         """Give everything back, the last taken first."""
         with self._changing:
@@ -183,7 +191,8 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
         apply_limits(cgroup, container.limits, site.fleet.limits)
         own_network = container.network_mode is not NetworkMode.HOST
         sandbox = create_sandbox(ids, network=own_network)
-        owned.callback(sandbox.close)
+        namespaces = owned.enter_context(ExitStack())
+        namespaces.callback(sandbox.close)
         if sandbox.net is not None:
             owned.callback(site.forget, instance)
             site.attach(instance, container, sandbox.net)
@@ -206,6 +215,7 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
             hosts,
             etc,
             cgroup.open(),
+            namespaces,
             owned.pop_all(),
             container.limits,
         )

@@ -33,7 +33,7 @@ from anchor_supervisor.runtime.wall_clock import WallClock, wall_offset
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
-from anchor_supervisor.supervision.states import ExitStatus, State
+from anchor_supervisor.supervision.states import ExitStatus, Phase, State
 from anchor_supervisor.supervision.status import Status
 from anchor_supervisor.values import define, frozen
 
@@ -94,6 +94,7 @@ class Life:
             self.teller.warn(warning)
         self.machine.pressure.tell = self.teller.note
         self._supervisor = Supervisor(Core(fleet), self.machine, self._observe)
+        self.machine.ending = lambda: self._supervisor.core.phase is Phase.STOPPING
         self._clock = WallClock(self._supervisor.post, self.teller.clock_set)
         self._reloader = HostReloader(self._supervisor, self.machine, self._follow, self.limits)
         self._last_runs = LastRuns(last_runs.place(fleet.name))

@@ -61,6 +61,7 @@ class HostMachine:
     listener: Listener
     stdio: Stdio | None = None
     warned: Callable[[InstanceId, str], None] = field(default=_warn, init=False)
+    ending: Callable[[], bool] = field(default=lambda: False, init=False)
     pressure: PressureWatch = field(factory=lambda: PressureWatch(_tell), init=False)
     failures: dict[InstanceId, AnchorError] = field(factory=dict, init=False)
     _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
@@ -192,6 +193,8 @@ class HostMachine:
         """A run of the instance has ended: nothing on the machine leads to it any more."""
         self._asking.ended(instance)
         await self._leading.ended(instance)
+        if self.ending() and (holdings := self._holdings.get(instance)) is not None:
+            holdings.leave()
 
     def permanent(self, error: AnchorError) -> bool:
         """A command that is not there, or an image or a file that is wrong, stays so."""
