@@ -80,7 +80,7 @@ TESTED_ELSEWHERE: Final = {
     "runtime/test_changing.py": ["runtime/settling.py"],
     "runtime/test_views.py": ["runtime/inspecting.py"],
     "runtime/test_machine.py": ["runtime/asking.py", "runtime/held_facts.py"],
-    "runtime/test_reload.py": ["runtime/carriers.py", "runtime/completion.py"],
+    "runtime/test_reload.py": ["runtime/completion.py"],
     "fleet/test_diff.py": ["fleet/leaves.py"],
     "fleet/test_parse.py": ["fleet/check.py", "fleet/sheet.py"],
     "images/test_load.py": ["images/load_parts.py", "images/load_root.py"],

@@ -113,7 +113,7 @@ class HostMachine:
         """Take what the instance holds where it has no holdings yet, and bring it up."""
         if instance in self._outdated:
             self.pressure.forget(instance)
-            await self._carriers.end(instance)
+            self._carriers.end(instance)
         try:
             run = await trio.to_thread.run_sync(
                 self._bring_up, instance, cancelled, limiter=self._workers
@@ -274,7 +274,7 @@ class HostMachine:
         self._outdated.discard(instance)
         self._runs.pop(instance, None)
         self.pressure.forget(instance)
-        await self._carriers.end(instance)
+        self._carriers.end(instance)
         await trio.to_thread.run_sync(self._give_back, instance, limiter=self._takers)
 
     def reconfigure(self, wanted: Complete) -> None:

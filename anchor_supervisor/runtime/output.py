@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
 
-import trio
 from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
@@ -67,16 +66,16 @@ class OutputPump:
             opened.pop_all()
         return ends[0], ends[1]
 
-    async def run(self) -> None:
-        """Carry output until cancelled."""
-        async with trio.open_nursery() as nursery:
-            for stream, reader in self._readers.items():
-                nursery.start_soon(self._carry, stream, reader)
+    @property
+    def readers(self) -> tuple[int, ...]:
+        """The descriptors that are readable when the container has said something."""
+        return tuple(self._readers.values())
 
-    async def _carry(self, stream: str, reader: int) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(reader)
-            self._read_once(stream, reader)
+    def read(self, reader: int) -> None:
+        """Take what one of the readers has now, at most a chunk of it."""
+        for stream, descriptor in self._readers.items():
+            if descriptor == reader:
+                self._read_once(stream, reader)
 
     def _read_once(self, stream: str, reader: int) -> bool:
         watch = self.watch

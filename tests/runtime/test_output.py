@@ -16,6 +16,7 @@ from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.observability.log_reader import read_records
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.observability.places import log_dir
+from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.output import OutputPump
 from real_fleet import WEB, Workshop, open_descriptors, sh
 from waiting import DEADLINE
@@ -50,7 +51,9 @@ class Pumped:
     async def carrying(self) -> AsyncIterator[None]:
         """Carry output meanwhile."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.pump.run)
+            carriers = Carriers(lambda *_: None)
+            carriers.attach(nursery)
+            carriers.carry(self.pump)
             yield
             await wait_all_tasks_blocked(0.01)
             nursery.cancel_scope.cancel()
@@ -126,8 +129,7 @@ async def test_silence_costs_nothing(pumped: Pumped, monkeypatch: pytest.MonkeyP
         return read_once(pump, stream, reader)
 
     monkeypatch.setattr(OutputPump, "_read_once", counted)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pumped.pump.run)
+    async with pumped.carrying():
         # Returns only once every task has slept for that long: a busy loop never does.
         with trio.fail_after(DEADLINE):
             await wait_all_tasks_blocked(0.05)
@@ -136,7 +138,6 @@ async def test_silence_costs_nothing(pumped: Pumped, monkeypatch: pytest.MonkeyP
             for end in ends:
                 os.close(end)
             await wait_all_tasks_blocked(0.05)
-        nursery.cancel_scope.cancel()
     assert reads == []
 
 
