@@ -166,7 +166,26 @@ static int check_step(const struct step *step, size_t index)
     return 0;
 }
 
-static int read_step(struct step *step, PyObject *item, size_t index)
+/* A place among the descriptors that were given travels as a number below those of the slots. */
+static int fill_in(struct step *step, PyObject *given, size_t index)
+{
+    for (int i = 0; i < SHAPES[step->operation].descriptors; i++) {
+        int64_t place = SLOT_FIRST - SLOTS - step->integers[i];
+        if (place < 0)
+            continue;
+        if (place >= PyTuple_GET_SIZE(given))
+            return refuse(index, "no descriptor was given for this place");
+        long fd = PyLong_AsLong(PyTuple_GET_ITEM(given, (Py_ssize_t)place));
+        if (fd == -1 && PyErr_Occurred())
+            return -1;
+        if (fd < 0)
+            return refuse(index, "not a descriptor");
+        step->integers[i] = fd;
+    }
+    return 0;
+}
+
+static int read_step(struct step *step, PyObject *item, PyObject *given, size_t index)
 {
     int operation;
     PyObject *integers, *strings;
@@ -181,7 +200,7 @@ static int read_step(struct step *step, PyObject *item, size_t index)
     if (PyTuple_GET_SIZE(integers) < SHAPES[operation].integers ||
         PyTuple_GET_SIZE(strings) < SHAPES[operation].strings)
         return refuse(index, "too few values");
-    if (read_integers(step, integers) < 0)
+    if (read_integers(step, integers) < 0 || fill_in(step, given, index) < 0)
         return -1;
     if (operation == EXECUTE)
         return read_execute(step, strings, index);
@@ -242,7 +261,7 @@ static int keep_descriptors(struct plan *plan)
     return 0;
 }
 
-int read_plan(struct plan *plan, PyObject *steps)
+int read_plan(struct plan *plan, PyObject *steps, PyObject *given)
 {
     PyObject *items = PySequence_Fast(steps, "steps must be a sequence");
     if (!items)
@@ -255,7 +274,8 @@ int read_plan(struct plan *plan, PyObject *steps)
         result = -1;
     }
     for (size_t i = 0; i < plan->count && result == 0; i++)
-        result = read_step(&plan->steps[i], PySequence_Fast_GET_ITEM(items, (Py_ssize_t)i), i);
+        result =
+            read_step(&plan->steps[i], PySequence_Fast_GET_ITEM(items, (Py_ssize_t)i), given, i);
     Py_DECREF(items);
     if (result == 0)
         result = check_order(plan);

@@ -7,8 +7,9 @@
 
 #include "_child.h"
 
-/* Read a sequence of encoded steps: 0, or -1 with an exception set. Either way free_plan it. */
-int read_plan(struct plan *plan, PyObject *steps);
+/* Read a sequence of encoded steps, and put the descriptors `given`, a tuple, where they say so:
+ * 0, or -1 with an exception set. Either way free_plan it. */
+int read_plan(struct plan *plan, PyObject *steps, PyObject *given);
 void free_plan(struct plan *plan);
 
 /* Keep one more descriptor open in the child; read_plan has left room for one. */

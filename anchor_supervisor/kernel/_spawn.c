@@ -238,19 +238,19 @@ static PyObject *raise_failure(PyObject *module, struct failure failure)
 
 static PyObject *spawn(PyObject *module, PyObject *arguments)
 {
-    PyObject *steps;
+    PyObject *steps, *given;
     unsigned long long flags;
     int share_memory, pid = -1, pidfd = -1;
     long long timeout;
     struct plan plan = {.outcome = MAP_FAILED, .stacks = MAP_FAILED, .cgroup = -1};
-    if (!PyArg_ParseTuple(arguments, "OKipL:spawn", &steps, &flags, &plan.cgroup, &share_memory,
-                          &timeout))
+    if (!PyArg_ParseTuple(arguments, "OO!KipL:spawn", &steps, &PyTuple_Type, &given, &flags,
+                          &plan.cgroup, &share_memory, &timeout))
         return NULL;
     plan.flags = flags;
     plan.share_memory = share_memory;
     if (timeout > INT_MAX)
         timeout = INT_MAX;
-    if (read_plan(&plan, steps) < 0) {
+    if (read_plan(&plan, steps, given) < 0) {
         free_plan(&plan);
         return NULL;
     }
@@ -293,7 +293,7 @@ static PyObject *ended_child(PyObject *module, PyObject *Py_UNUSED(arguments))
 }
 
 PyDoc_STRVAR(spawn_doc,
-             "spawn(steps, flags, cgroup, share_memory, timeout_ms) -> (pid, pidfd)\n--\n\n"
+             "spawn(steps, given, flags, cgroup, share_memory, timeout_ms) -> (pid, pidfd)\n--\n\n"
              "Clone a child that takes the encoded steps. Raises StepFailed(errno, step).");
 PyDoc_STRVAR(make_namespaces_doc,
              "make_namespaces(flags, id_map) -> (user, net, ipc, uts)\n--\n\n"

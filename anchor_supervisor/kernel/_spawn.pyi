@@ -7,6 +7,7 @@ class StepFailed(Exception): ...  # noqa: N818 - named for what happened; args a
 
 def spawn(
     steps: Sequence[tuple[int, tuple[int, ...], tuple[bytes, ...]]],
+    given: tuple[int, ...],
     flags: int,
     cgroup: int,
     share_memory: bool,

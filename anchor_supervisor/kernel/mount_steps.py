@@ -1,8 +1,9 @@
 """The steps of `steps.py` that make what a container sees: file systems, mount points, masks.
 
 Where a step takes a file descriptor, a `Slot` may stand instead: the number of a descriptor that
-an earlier step of the same list has made in the child. Paths are resolved by C beneath the
-process's root at that moment, with no magic links followed.
+an earlier step of the same list has made in the child; or a `Given`: the place of a descriptor that
+is handed to `spawn` beside the list, so that one list serves many starts. Paths are resolved by C
+beneath the process's root at that moment, with no magic links followed.
 """
 
 from __future__ import annotations
@@ -34,12 +35,41 @@ class Slot:
             raise ValueError(message)
 
 
-Descriptor = int | Slot
+@final
+@frozen
+class Given:
+    """The descriptor at this place among those that `spawn` is given."""
+
+    place: int
 
 
-def _descriptor(value: Descriptor) -> int:
-    """Slots travel as negative numbers: -2 is slot 0 (-1 stays free for `none`)."""
-    return -2 - value.number if isinstance(value, Slot) else value
+Descriptor = int | Slot | Given
+
+
+def encode_descriptor(value: Descriptor) -> int:
+    """Give it to C: -2 is slot 0 (-1 stays free for `none`); after the slots come the places."""
+    if isinstance(value, int):
+        return value
+    return -2 - (value.number if isinstance(value, Slot) else SLOTS + value.place)
+
+
+@final
+class Handover:
+    """The descriptors that one start gives to its child, each known to the steps by its place."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._descriptors: list[int] = []
+
+    def add(self, descriptor: int) -> Given:
+        """Give one; whoever owns it keeps it open until the child has it."""
+        self._descriptors.append(descriptor)
+        return Given(len(self._descriptors) - 1)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All of them, for `spawn`."""
+        return tuple(self._descriptors)
 
 
 @final
@@ -67,7 +97,7 @@ class OpenFilesystem:
         for key, value in self.options:
             flat += [key.encode(), b"" if value is None else value.encode()]
         kinds = tuple(int(value is not None) for _, value in self.options)
-        return self.operation, (_descriptor(self.slot), self.attributes, *kinds), tuple(flat)
+        return self.operation, (encode_descriptor(self.slot), self.attributes, *kinds), tuple(flat)
 
 
 @final
@@ -89,7 +119,7 @@ class EnterRoot:
 
     def encode(self) -> Encoded:
         """Give it to C."""
-        return self.operation, (_descriptor(self.fd),), (os.fsencode(self.staging),)
+        return self.operation, (encode_descriptor(self.fd),), (os.fsencode(self.staging),)
 
 
 @final
@@ -116,7 +146,7 @@ class Attach:
         """Give it to C."""
         return (
             self.operation,
-            (_descriptor(self.fd), int(self.directory), int(self.strict)),
+            (encode_descriptor(self.fd), int(self.directory), int(self.strict)),
             (os.fsencode(self.target),),
         )
 
@@ -175,7 +205,7 @@ class WriteBeneath:
         """Give it to C."""
         return (
             self.operation,
-            (_descriptor(self.fd),),
+            (encode_descriptor(self.fd),),
             (os.fsencode(self.path), self.value.encode()),
         )
 
@@ -222,6 +252,6 @@ class Mask:
         """Give it to C."""
         return (
             self.operation,
-            (_descriptor(self.empty), _descriptor(self.null)),
+            (encode_descriptor(self.empty), encode_descriptor(self.null)),
             (os.fsencode(self.path),),
         )

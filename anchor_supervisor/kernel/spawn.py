@@ -13,6 +13,7 @@ from typing import final
 
 from anchor_supervisor.errors import KernelError, SupervisionBug
 from anchor_supervisor.kernel import _spawn
+from anchor_supervisor.kernel.mount_steps import Encoded
 from anchor_supervisor.kernel.steps import Execute, Step
 from anchor_supervisor.values import frozen
 
@@ -57,27 +58,46 @@ def _exit_code(number: int, step: Step | None) -> int:
     return NOT_FOUND if number in _MISSING else NOT_EXECUTABLE
 
 
+@final
+@frozen
+class Prepared:
+    """Steps as C takes them, to be spawned any number of times."""
+
+    steps: tuple[Step, ...]
+    encoded: tuple[Encoded, ...]
+
+
+def prepare(steps: Sequence[Step]) -> Prepared:
+    """Encode the steps."""
+    return Prepared(tuple(steps), tuple(step.encode() for step in steps))
+
+
 def spawn(
-    steps: Sequence[Step],
+    what: Sequence[Step] | Prepared,
     *,
+    given: Sequence[int] = (),
     flags: int = 0,
     cgroup: int | None = None,
     share_memory: bool = True,
     timeout: float = 30.0,
 ) -> Child:
-    """Clone a child that takes `steps`, the last of which is Execute; return once it has executed.
+    """Clone a child that takes steps, the last of which is Execute; return once it has executed.
 
-    `flags` are CLONE_NEW* for the first child. `cgroup` is a descriptor of the cgroup2 directory
-    the child is born in (no pid is ever written, which would cost 12 ms). `share_memory` saves
-    copying page tables, and must be False for a child that enters a running container. `timeout`
-    in seconds covers everything up to execve; after it the child is killed and errno is ETIMEDOUT.
+    `given` are the descriptors that stand where the steps say `Given`. `flags` are CLONE_NEW* for
+    the first child. `cgroup` is a descriptor of the cgroup2 directory the child is born in (no pid
+    is ever written, which would cost 12 ms). `share_memory` saves copying page tables, and must be
+    False for a child that enters a running container. `timeout` in seconds covers everything up to
+    execve; after it the child is killed and errno is ETIMEDOUT.
 
     Raises SpawnError.
     """
-    encoded = tuple(step.encode() for step in steps)
+    prepared = what if isinstance(what, Prepared) else prepare(what)
+    steps = prepared.steps
     group = -1 if cgroup is None else cgroup
     try:
-        pid, pidfd = _spawn.spawn(encoded, flags, group, share_memory, round(timeout * 1000))
+        pid, pidfd = _spawn.spawn(
+            prepared.encoded, tuple(given), flags, group, share_memory, round(timeout * 1000)
+        )
     except _spawn.StepFailed as failed:
         number, index = failed.args
         known = 0 <= index < len(steps)

@@ -13,8 +13,11 @@ from typing import ClassVar, final
 
 from anchor_supervisor.kernel.mount_steps import SLOTS as SLOTS
 from anchor_supervisor.kernel.mount_steps import Attach as Attach
+from anchor_supervisor.kernel.mount_steps import Descriptor as Descriptor
 from anchor_supervisor.kernel.mount_steps import Encoded as Encoded
 from anchor_supervisor.kernel.mount_steps import EnterRoot as EnterRoot
+from anchor_supervisor.kernel.mount_steps import Given as Given
+from anchor_supervisor.kernel.mount_steps import Handover as Handover
 from anchor_supervisor.kernel.mount_steps import MakeDirectory as MakeDirectory
 from anchor_supervisor.kernel.mount_steps import MakeReadOnly as MakeReadOnly
 from anchor_supervisor.kernel.mount_steps import MakeSymlink as MakeSymlink
@@ -22,6 +25,7 @@ from anchor_supervisor.kernel.mount_steps import Mask as Mask
 from anchor_supervisor.kernel.mount_steps import OpenFilesystem as OpenFilesystem
 from anchor_supervisor.kernel.mount_steps import Slot as Slot
 from anchor_supervisor.kernel.mount_steps import WriteBeneath as WriteBeneath
+from anchor_supervisor.kernel.mount_steps import encode_descriptor
 from anchor_supervisor.values import frozen
 
 
@@ -215,9 +219,9 @@ class ChangeDirectory:
 class SetStdio:
     """dup these three onto 0, 1 and 2."""
 
-    stdin: int
-    stdout: int
-    stderr: int
+    stdin: Descriptor
+    stdout: Descriptor
+    stderr: Descriptor
     operation: ClassVar[int] = 19
 
     def describe(self) -> str:
@@ -226,7 +230,8 @@ class SetStdio:
 
     def encode(self) -> Encoded:
         """Give it to C."""
-        return self.operation, (self.stdin, self.stdout, self.stderr), ()
+        three = (self.stdin, self.stdout, self.stderr)
+        return self.operation, tuple(map(encode_descriptor, three)), ()
 
 
 @final
@@ -264,7 +269,7 @@ class Execute:
     argv: tuple[str, ...]
     environment: tuple[str, ...]
     init: int | None = None
-    status: int | None = None
+    status: Descriptor | None = None
     stay: bool = True
     to_the_last: bool = False
     operation: ClassVar[int] = 21
@@ -281,7 +286,7 @@ class Execute:
             self.operation,
             (
                 -1 if self.init is None else self.init,
-                -1 if self.status is None else self.status,
+                -1 if self.status is None else encode_descriptor(self.status),
                 *map(len, groups),
                 2 if self.to_the_last else int(self.stay),
             ),

@@ -11,6 +11,7 @@ of the last runs, a line each. Standard library only, no clock: time is an argum
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,16 +93,26 @@ class LogWriter:
             self._gap += len(data)
             self.dropped_bytes += len(data)
 
-    def begin_run(self, wall_time_ns: int) -> None:
-        """Mark the start of a run, for `--previous`; ends what the last one left unfinished."""
-        self.end_run(wall_time_ns)
+    def note_run(self, wall_time_ns: int) -> None:
+        """Note when a run began, for `--previous`; the last one was ended before that."""
         with suppress(OSError):
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with (self._directory / RUNS_FILE).open("a") as file:
-                file.write(f"{format_time(wall_time_ns)}\n")
-                full = file.tell() > 2 * _RUNS_KEPT * _RUN_LENGTH
+            file = self._open_runs()
+            try:
+                os.write(file, f"{format_time(wall_time_ns)}\n".encode())
+                full = os.fstat(file).st_size > 2 * _RUNS_KEPT * _RUN_LENGTH
+            finally:
+                os.close(file)
             if full:
                 self._forget_old_runs()
+
+    def _open_runs(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        path = self._directory / RUNS_FILE
+        try:
+            return os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(path, flags, 0o666)
 
     def _forget_old_runs(self) -> None:
         """Keep the last runs: written aside and renamed, so that a reader finds either list."""

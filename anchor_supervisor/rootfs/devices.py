@@ -1,20 +1,21 @@
 """The device nodes a container gets: the machine's own, checked to be what their name says.
 
 Nothing is made with mknod and nothing is taken from an image (CVE-2025-31133): a node is opened
-once, its number is compared, and from then on only that descriptor is used.
+once for a whole fleet, its number is compared, and from then on only that descriptor is used.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.values import frozen
 
 # Major and minor numbers: Linux's Documentation/admin-guide/devices.txt.
 NUMBERS: Final[Mapping[str, tuple[int, int]]] = {
@@ -28,30 +29,45 @@ NUMBERS: Final[Mapping[str, tuple[int, int]]] = {
 _FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def clone_devices(names: tuple[str, ...], stack: contextlib.ExitStack) -> Mapping[str, int]:
-    """Make a detached mount of each device, owned by `stack`. Raises HostError for a wrong one."""
-    return {name: clone_device(name, stack) for name in names}
+@final
+@frozen(eq=False)
+class Devices:
+    """Owns an open node of each name (O_PATH)."""
+
+    nodes: Mapping[str, int]
+
+    def clone(self, name: str, stack: ExitStack) -> int:
+        """Make a detached mount of the node, owned by `stack`. Raises KernelError."""
+        clone = mount.clone_tree(self.nodes[name])
+        stack.callback(os.close, clone)
+        return clone
+
+    def close(self) -> None:
+        """Close every node."""
+        for node in self.nodes.values():
+            os.close(node)
 
 
-def clone_device(name: str, stack: contextlib.ExitStack, directory: Path = Path("/dev")) -> int:
-    """Make a detached mount of `/dev/<name>`, owned by `stack`."""
-    path = directory / name
+def open_devices(directory: Path = Path("/dev")) -> Devices:
+    """Open every node. Raises HostError for one that is missing, or is something else."""
+    with ExitStack() as opened:
+        nodes = {
+            name: _open(directory / name, numbers, opened) for name, numbers in NUMBERS.items()
+        }
+        opened.pop_all()
+    return Devices(nodes)
+
+
+def _open(path: Path, numbers: tuple[int, int], opened: ExitStack) -> int:
     try:
         node = os.open(path, _FLAGS)
     except OSError as error:
         raise KernelError(error.errno or 0, "open", str(path)) from error
-    try:
-        status = os.fstat(node)
-        numbers = (os.major(status.st_rdev), os.minor(status.st_rdev))
-        if not stat.S_ISCHR(status.st_mode) or numbers != NUMBERS[name]:
-            major, minor = NUMBERS[name]
-            message = f"`{path}` is not the device it should be"
-            raise HostError(
-                message,
-                hint=f"make it again: mknod -m 666 {path} c {major} {minor}",
-            )
-        clone = mount.clone_tree(node)
-    finally:
-        os.close(node)
-    stack.callback(os.close, clone)
-    return clone
+    opened.callback(os.close, node)
+    status = os.fstat(node)
+    found = (os.major(status.st_rdev), os.minor(status.st_rdev))
+    if not stat.S_ISCHR(status.st_mode) or found != numbers:
+        major, minor = numbers
+        message = f"`{path}` is not the device it should be"
+        raise HostError(message, hint=f"make it again: mknod -m 666 {path} c {major} {minor}")
+    return node

@@ -25,7 +25,7 @@ from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.apart import in_own_namespace
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs import users
-from anchor_supervisor.rootfs.plan import MountedGrant
+from anchor_supervisor.values import frozen
 
 _SEEN_ONLY: Final = (
     mount.MOUNT_ATTR_RDONLY
@@ -34,6 +34,15 @@ _SEEN_ONLY: Final = (
     | mount.MOUNT_ATTR_NOEXEC
 )
 _PLACE: Final = "grants"
+
+
+@final
+@frozen
+class OpenGrant:
+    """A secret or a config, and its file as a detached mount."""
+
+    grant: Grant
+    fd: int
 
 
 @final
@@ -66,7 +75,7 @@ class GrantFiles:
                 os.close(self._mount)
                 self._mount = -1
 
-    def mounts(self, stack: ExitStack) -> tuple[MountedGrant, ...]:
+    def mounts(self, stack: ExitStack) -> tuple[OpenGrant, ...]:
         """Make a detached mount of each file, owned by `stack`. To be called once."""
         try:
             clones = self._clones(self._mount, stack)
@@ -75,7 +84,7 @@ class GrantFiles:
                 raise
             # Before Linux 6.15 only what is attached can be cloned.
             clones = in_own_namespace(lambda: self._clones(self._attached(), stack))
-        return tuple(map(MountedGrant, self._grants, clones))
+        return tuple(map(OpenGrant, self._grants, clones))
 
     def rewrite(self, grants: Sequence[Grant]) -> None:
         """Give the files the content that these grants have for the same targets.

@@ -31,6 +31,7 @@ from anchor_supervisor.kernel.mount import (
 from anchor_supervisor.kernel.steps import (
     SLOTS,
     Attach,
+    Descriptor,
     EnterRoot,
     MakeReadOnly,
     MakeSymlink,
@@ -93,23 +94,20 @@ DEV_EXCEPTIONS: Final = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - a mount poin
 @final
 @frozen
 class MountedVolume:
-    """A volume and its prepared, detached mount; `fd` is None for tmpfs, which the child makes.
-
-    `directory` is False where a single file was mounted.
-    """
+    """A volume and its prepared, detached mount, as `OpenVolume` has it."""
 
     volume: Volume
-    fd: int | None = None
+    fd: Descriptor | None = None
     directory: bool = True
 
 
 @final
 @frozen
 class MountedGrant:
-    """A secret or a config, and its file as a detached mount."""
+    """A secret or a config, and its file as a detached mount, as `OpenGrant` has it."""
 
     grant: Grant
-    fd: int
+    fd: Descriptor
 
 
 @final
@@ -124,13 +122,13 @@ class View:
     how many the machine may have (their thermal counters are masked).
     """
 
-    root: int
-    null: int
-    devices: Mapping[str, int]
+    root: Descriptor
+    null: Descriptor
+    devices: Mapping[str, Descriptor]
     volumes: tuple[MountedVolume, ...] = ()
-    etc: Mapping[str, int] = field(factory=dict)
+    etc: Mapping[str, Descriptor] = field(factory=dict)
     grants: tuple[MountedGrant, ...] = ()
-    sysfs: int | None = None
+    sysfs: Descriptor | None = None
     read_only: bool = False
     masked_paths: bool = True
     hidden: tuple[str, ...] = ()
@@ -197,7 +195,7 @@ def _beneath(path: str, above: str) -> bool:
     return path == above or path.startswith(above.rstrip("/") + "/")
 
 
-def _sysfs(view: View) -> Slot | int:
+def _sysfs(view: View) -> Descriptor:
     """Only the owner of the network namespace may make a sysfs; others see the machine's."""
     return SYSFS if view.sysfs is None else view.sysfs
 

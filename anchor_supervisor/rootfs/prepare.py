@@ -14,12 +14,20 @@ from typing import Final
 
 from anchor_supervisor.fleet.model import Container, ImageKind, NetworkMode, RootStrategy
 from anchor_supervisor.kernel import mount
-from anchor_supervisor.rootfs.devices import clone_device, clone_devices
+from anchor_supervisor.kernel.steps import Given, Handover
+from anchor_supervisor.rootfs.devices import Devices
 from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.layers import Layers
-from anchor_supervisor.rootfs.plan import DEVICES, MountedVolume, View, mount_points, root_steps
+from anchor_supervisor.rootfs.plan import (
+    DEVICES,
+    MountedGrant,
+    MountedVolume,
+    View,
+    mount_points,
+    root_steps,
+)
 from anchor_supervisor.rootfs.strategies import require_mount_points
-from anchor_supervisor.rootfs.volumes import prepare
+from anchor_supervisor.rootfs.volumes import OpenVolume, prepare
 
 _INERT: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _SEEN_ONLY: Final = _INERT | mount.MOUNT_ATTR_RDONLY
@@ -29,6 +37,8 @@ def open_view(
     container: Container,
     root: int,
     *,
+    devices: Devices,
+    handover: Handover,
     fleet: str,
     data: Path,
     etc: Mapping[str, Path],
@@ -41,7 +51,7 @@ def open_view(
     cancelled: Callable[[], bool] = lambda: False,
     stack: contextlib.ExitStack,
 ) -> View:
-    """Open all of it; every new descriptor in the result is closed by `stack`.
+    """Open all of it; `stack` closes every new descriptor, and `handover` gives it to the child.
 
     `root` is what `strategies.assemble` gave, and stays the caller's. `etc` maps targets such as
     `/etc/hosts` to the files of `files.write_files`, which the container sees read-only: they are
@@ -54,11 +64,11 @@ def open_view(
     Raises HostError, ImageError or FleetError, each naming what is wrong.
     """
     view = View(
-        root=root,
-        null=clone_device("null", stack),
-        devices=clone_devices(DEVICES, stack),
+        root=handover.add(root),
+        null=handover.add(devices.clone("null", stack)),
+        devices={name: handover.add(devices.clone(name, stack)) for name in DEVICES},
         volumes=tuple(
-            _opened(
+            _handed(
                 prepare(
                     volume,
                     data=data,
@@ -69,13 +79,14 @@ def open_view(
                     layers=layers,
                     cancelled=cancelled,
                 ),
+                handover,
                 stack,
             )
             for volume in container.volumes
         ),
-        etc={target: _clone(path, stack) for target, path in etc.items()},
-        grants=() if grants is None else grants.mounts(stack),
-        sysfs=_machine_sysfs(container, stack),
+        etc={target: handover.add(_clone(path, stack)) for target, path in etc.items()},
+        grants=_granted(grants, handover, stack),
+        sysfs=_machine_sysfs(container, handover, stack),
         read_only=container.read_only,
         masked_paths=container.masked_paths,
         hidden=hidden if container.image.kind is ImageKind.HOST else (),
@@ -87,10 +98,18 @@ def open_view(
     return view
 
 
-def _opened(mounted: MountedVolume, stack: contextlib.ExitStack) -> MountedVolume:
-    if mounted.fd is not None:
-        stack.callback(os.close, mounted.fd)
-    return mounted
+def _handed(opened: OpenVolume, handover: Handover, stack: contextlib.ExitStack) -> MountedVolume:
+    if opened.fd is None:
+        return MountedVolume(opened.volume)
+    stack.callback(os.close, opened.fd)
+    return MountedVolume(opened.volume, handover.add(opened.fd), opened.directory)
+
+
+def _granted(
+    grants: GrantFiles | None, handover: Handover, stack: contextlib.ExitStack
+) -> tuple[MountedGrant, ...]:
+    mounts = () if grants is None else grants.mounts(stack)
+    return tuple(MountedGrant(one.grant, handover.add(one.fd)) for one in mounts)
 
 
 def _clone(path: Path, stack: contextlib.ExitStack) -> int:
@@ -100,8 +119,10 @@ def _clone(path: Path, stack: contextlib.ExitStack) -> int:
     return clone
 
 
-def _machine_sysfs(container: Container, stack: contextlib.ExitStack) -> int | None:
+def _machine_sysfs(
+    container: Container, handover: Handover, stack: contextlib.ExitStack
+) -> Given | None:
     """On the machine's network only the machine's own sysfs will do, without its submounts."""
     if container.network_mode is not NetworkMode.HOST:
         return None
-    return _clone(Path("/sys"), stack)
+    return handover.add(_clone(Path("/sys"), stack))

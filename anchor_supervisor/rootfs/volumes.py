@@ -11,14 +11,13 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.fleet.model import Propagation, Volume, VolumeKind
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
-from anchor_supervisor.rootfs.plan import MountedVolume
 from anchor_supervisor.rootfs.propagation import hears_of_mounts
 from anchor_supervisor.rootfs.volume_content import (
     Origin,
@@ -26,6 +25,7 @@ from anchor_supervisor.rootfs.volume_content import (
     make_content,
     named_path,
 )
+from anchor_supervisor.values import frozen
 
 _PATH_FLAGS: Final = os.O_PATH | os.O_CLOEXEC
 # A clone hears of the machine's later mounts as its source does, unless told not to.
@@ -33,6 +33,19 @@ _PROPAGATION: Final = {
     Propagation.PRIVATE: mount.MS_PRIVATE,
     Propagation.SLAVE: mount.MS_SLAVE,
 }
+
+
+@final
+@frozen
+class OpenVolume:
+    """A volume and its prepared, detached mount; `fd` is None for tmpfs, which the child makes.
+
+    `directory` is False where a single file was mounted.
+    """
+
+    volume: Volume
+    fd: int | None = None
+    directory: bool = True
 
 
 def prepare(
@@ -46,7 +59,7 @@ def prepare(
     layers: Layers | None = None,
     make: bool = True,
     cancelled: Callable[[], bool] = lambda: False,
-) -> MountedVolume:
+) -> OpenVolume:
     """Prepare one volume; the caller closes `fd`, which is None for tmpfs.
 
     `user_namespace` None: ids are the machine's. `writable` is the instance's own directory, where
@@ -56,7 +69,7 @@ def prepare(
     bind source or a subpath which is missing, or a source which cannot be idmapped.
     """
     if volume.kind is VolumeKind.TMPFS:
-        return MountedVolume(volume)
+        return OpenVolume(volume)
     source = _source(volume, data, fleet, writable)
     if volume.kind is not VolumeKind.BIND:
         if make:
@@ -78,7 +91,7 @@ def prepare(
             raise
     finally:
         os.close(handle)
-    return MountedVolume(volume, fd, directory)
+    return OpenVolume(volume, fd, directory)
 
 
 def attributes(volume: Volume) -> int:

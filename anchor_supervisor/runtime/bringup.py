@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import final
 
 from anchor_supervisor.fleet.effects import asks_for_notices
-from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
-from anchor_supervisor.kernel.steps import Step
-from anchor_supervisor.rootfs import plan, strategies, users
+from anchor_supervisor.fleet.model import Container, RootStrategy
+from anchor_supervisor.kernel.spawn import Child, Prepared, SpawnError, spawn
+from anchor_supervisor.kernel.steps import Handover
+from anchor_supervisor.rootfs import strategies, users
 from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
@@ -26,7 +27,8 @@ from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_kills
 from anchor_supervisor.runtime.line_watch import LineWatch
 from anchor_supervisor.runtime.notify_socket import NotifySocket
-from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
+from anchor_supervisor.runtime.prepared_start import Start
+from anchor_supervisor.runtime.recipe import container_powers, container_process
 from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import writable_locked
@@ -56,16 +58,19 @@ def bring_up(
     was cancelled; then nothing of the run is left.
     """
     holdings.settle_limits(site.fleet.limits)
+    handover = Handover()
     with ExitStack() as opened, ExitStack() as kept:
         root = _root(site, holdings, cancelled)
         opened.callback(os.close, root)
         credentials = _credentials(holdings, root)
         if stdio is None:
-            stdio = _logged(holdings, credentials, opened)
+            stdio = _logged(site, holdings, credentials, opened)
         notify, generated, more = _notify(holdings, kept)
         view = open_view(
             holdings.container,
             root,
+            devices=site.devices,
+            handover=handover,
             fleet=site.fleet.name,
             data=site.data,
             etc={**holdings.etc, **generated},
@@ -78,29 +83,34 @@ def bring_up(
             cancelled=cancelled,
             stack=opened,
         )
+        stdin, stdout, stderr = map(handover.add, (stdio.stdin, stdio.stdout, stdio.stderr))
         process = container_process(
             holdings.container,
             holdings.hostname,
             credentials,
-            (stdio.stdin, stdio.stdout, stdio.stderr),
+            (stdin, stdout, stderr),
             terminal=stdio.terminal,
             more=more,
         )
         status = open_status()
         kept.callback(os.close, status)
-        steps = container_steps(
-            container_powers(holdings.container),
-            holdings.hostname,
-            holdings.sandbox,
-            plan.root_steps(view),
-            process,
-            init=site.init,
-            stay=holdings.container.init,
-            status=status,
+        prepared = holdings.prepared.take(
+            Start(
+                container_powers(holdings.container),
+                holdings.hostname,
+                holdings.sandbox,
+                view,
+                process,
+                init=site.init,
+                stay=holdings.container.init,
+                status=handover.add(status),
+            )
         )
-        holdings.pump.log.begin_run(time.time_ns())
+        begun = time.time_ns()
+        holdings.pump.log.end_run(begun)
         holdings.pump.watch = LineWatch(holdings.container)
-        child, kills = _spawn(site, holdings, steps)
+        child, kills = _spawn(site, holdings, prepared, handover.descriptors)
+        holdings.pump.log.note_run(begun)
         kept.pop_all()  # the run's from here on
         return HostRun(holdings, child, status, kills, process, notify)
 
@@ -116,7 +126,9 @@ def _notify(
     return made, {notify_socket.TARGET: path}, {"NOTIFY_SOCKET": notify_socket.TARGET}
 
 
-def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> tuple[Child, int]:
+def _spawn(
+    site: Site, holdings: Holdings, prepared: Prepared, given: Sequence[int]
+) -> tuple[Child, int]:
     """Spawn into the instance's cgroup; a new one where somebody has killed or removed the old.
 
     Returns the child, and how many processes had been killed for memory in its group before.
@@ -126,13 +138,13 @@ def _spawn(site: Site, holdings: Holdings, steps: Sequence[Step]) -> tuple[Child
     """
     kills = oom_kills(holdings.cgroup)
     try:
-        return spawn(steps, cgroup=holdings.cgroup_fd), kills
+        return spawn(prepared, given=given, cgroup=holdings.cgroup_fd), kills
     except SpawnError as error:
         removed = error.step_index is None and error.errno in {errno.ENOENT, errno.ENODEV}
         if error.errno != errno.ECANCELED and not removed:
             raise
     holdings.renew_cgroup(site.fleet.limits)
-    return spawn(steps, cgroup=holdings.cgroup_fd), 0
+    return spawn(prepared, given=given, cgroup=holdings.cgroup_fd), 0
 
 
 def _root(site: Site, holdings: Holdings, cancelled: Callable[[], bool]) -> int:
@@ -153,10 +165,23 @@ def _root(site: Site, holdings: Holdings, cancelled: Callable[[], bool]) -> int:
         )
 
     with writable_locked(holdings.writable):
-        if container.volatile or not layers.unchanging:
+        if not _keeps_root(site, container):
             holdings.root.let_go()
             return assemble()
         return holdings.root.clone((container.root, layers), assemble)
+
+
+def keep_root(site: Site, holdings: Holdings) -> None:
+    """Build the root before the start that needs it, where it can be kept until then.
+
+    Not one that is copied: that takes a disk's time, which others may need.
+    """
+    if holdings.container.root is RootStrategy.OVERLAY and _keeps_root(site, holdings.container):
+        os.close(_root(site, holdings, lambda: False))
+
+
+def _keeps_root(site: Site, container: Container) -> bool:
+    return not container.volatile and site.layers[container.image].unchanging
 
 
 def _credentials(holdings: Holdings, root: int) -> Credentials:
@@ -175,16 +200,10 @@ def _grants(holdings: Holdings, root: int, credentials: Credentials) -> GrantFil
     return files
 
 
-def _logged(holdings: Holdings, credentials: Credentials, opened: ExitStack) -> Stdio:
+def _logged(site: Site, holdings: Holdings, credentials: Credentials, opened: ExitStack) -> Stdio:
     """No input; output into the FIFOs, which belong to the container's user."""
-    stdin = _open(Path(os.devnull), os.O_RDONLY)
-    opened.callback(os.close, stdin)
     first = 0 if holdings.ids is None else holdings.ids.first
     ends = holdings.pump.writer_ends(first + credentials.uid, first + credentials.gid)
     for end in ends:
         opened.callback(os.close, end)
-    return Stdio(stdin, *ends)
-
-
-def _open(path: Path, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return Stdio(site.no_input, *ends)

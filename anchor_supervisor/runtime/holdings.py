@@ -35,6 +35,7 @@ from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.kept_root import KeptRoot
 from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cgroup
 from anchor_supervisor.runtime.output import STREAMS, Listener, OutputPump
+from anchor_supervisor.runtime.prepared_start import PreparedStart
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
 from anchor_supervisor.values import define, frozen
@@ -88,6 +89,7 @@ class Holdings:
     _changing: threading.Lock = field(factory=threading.Lock)
     _settling: threading.Lock = field(factory=threading.Lock)
     root: KeptRoot = field(factory=KeptRoot)
+    prepared: PreparedStart = field(factory=PreparedStart)
     _released: bool = False
     refreshing: trio.Lock = field(factory=trio.Lock)  # held around every `refresh`
 

@@ -16,8 +16,9 @@ from anchor_supervisor.errors import AnchorError, FleetError, ImageError, Kernel
 from anchor_supervisor.fleet.model import Container, InstanceId, Probe, instances
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.observability.log import log
+from anchor_supervisor.runtime.ahead import Ahead
 from anchor_supervisor.runtime.asking import HELD, Asking, crew
-from anchor_supervisor.runtime.bringup import Stdio, bring_up
+from anchor_supervisor.runtime.bringup import Stdio, bring_up, keep_root
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
 from anchor_supervisor.runtime.failures import told
@@ -72,6 +73,7 @@ class HostMachine:
     _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
     _leading: Leading = field(init=False)
     _asking: Asking = field(init=False)
+    _ahead: Ahead = field(init=False)
     _workers: trio.CapacityLimiter = field(factory=crew, init=False)
     # Apart from those, since a start may take minutes (a root is copied), and what is given back
     # must not stand behind it.
@@ -84,6 +86,7 @@ class HostMachine:
         self._made_of = {one: fleet.containers[one.container] for one in instances(fleet)}
         self._leading = Leading(self.site)
         self._asking = Asking(fleet.name, self.site.init, Holds())
+        self._ahead = Ahead(self._holds_nothing, self.get_ready)
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
         """What the instance holds; None where it was never started, or all is given back."""
@@ -94,6 +97,7 @@ class HostMachine:
         self._nursery = nursery
         self._carriers.attach(nursery)
         nursery.start_soon(self.pressure.run, name="pressure")
+        nursery.start_soon(self._ahead.run, name="ahead")
 
     async def start(
         self, instance: InstanceId, cancelled: Callable[[], bool] = lambda: False
@@ -114,11 +118,13 @@ class HostMachine:
         if instance in self._outdated:
             self.pressure.forget(instance)
             self._carriers.end(instance)
+        await self._ahead.begin(instance)
         try:
             run = await trio.to_thread.run_sync(
                 self._bring_up, instance, cancelled, limiter=self._workers
             )
         finally:
+            self._ahead.end(instance)
             if instance in self._holdings:
                 self._carriers.carry(self._holdings[instance].pump)
         self._runs[instance] = run
@@ -146,6 +152,19 @@ class HostMachine:
         """In one visit to a worker thread, for each costs half a millisecond."""
         with told("prepare"):
             return bring_up(self.site, self._held_by(instance), self.stdio, cancelled)
+
+    def get_ready(self, instance: InstanceId) -> None:
+        """Take what the instance will hold, as far as it can be before its start. Blocks.
+
+        Raises AnchorError; then nothing is held.
+        """
+        with told("prepare"):
+            keep_root(self.site, self._held_by(instance))
+
+    def _holds_nothing(self, but: set[InstanceId]) -> InstanceId | None:
+        """An instance that has yet to start."""
+        waiting = (one for one in self._made_of if one not in self._holdings and one not in but)
+        return next(waiting, None)
 
     def _held_by(self, instance: InstanceId) -> Holdings:
         """Give what the instance holds, as it is to be from this start on."""
@@ -238,7 +257,7 @@ class HostMachine:
     def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
         """Remember what the instance is made of from its next start on."""
         self._made_of[instance] = container
-        if fresh and instance in self._holdings:
+        if fresh and (instance in self._holdings or self._ahead.takes_for(instance)):
             self._outdated.add(instance)
 
     async def refresh(self, instance: InstanceId, container: Container) -> None:
@@ -274,8 +293,12 @@ class HostMachine:
         self._outdated.discard(instance)
         self._runs.pop(instance, None)
         self.pressure.forget(instance)
-        self._carriers.end(instance)
-        await trio.to_thread.run_sync(self._give_back, instance, limiter=self._takers)
+        await self._ahead.begin(instance)
+        try:
+            self._carriers.end(instance)
+            await trio.to_thread.run_sync(self._give_back, instance, limiter=self._takers)
+        finally:
+            self._ahead.end(instance)
 
     def reconfigure(self, wanted: Complete) -> None:
         """Make room for another fleet of that name; what runs goes on. Blocks, for a worker thread.

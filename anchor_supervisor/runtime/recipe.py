@@ -27,6 +27,7 @@ from anchor_supervisor.kernel.steps import (
     ChangeDirectory,
     CloneAgain,
     ControllingTerminal,
+    Descriptor,
     Execute,
     JoinNamespace,
     NewSession,
@@ -60,7 +61,7 @@ class Process:
     gid: int
     groups: tuple[int, ...]
     working_dir: str
-    stdio: tuple[int, int, int]
+    stdio: tuple[Descriptor, Descriptor, Descriptor]
     terminal: bool = False
 
 
@@ -89,7 +90,7 @@ def container_process(
     container: Container,
     hostname: str,
     credentials: Credentials,
-    stdio: tuple[int, int, int],
+    stdio: tuple[Descriptor, Descriptor, Descriptor],
     *,
     terminal: bool = False,
     more: Mapping[str, str] = EMPTY,
@@ -124,7 +125,7 @@ def container_steps(
     *,
     init: int,
     stay: bool,
-    status: int,
+    status: Descriptor,
 ) -> tuple[Step, ...]:
     """Every step of a start. `init`, `stay` and `status` are as in `Execute`."""
     return (
@@ -238,7 +239,7 @@ def _become(powers: Powers, process: Process) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _execute(process: Process, init: int, *, stay: bool, status: int | None) -> Execute:
+def _execute(process: Process, init: int, *, stay: bool, status: Descriptor | None) -> Execute:
     """Always by way of our sealed init, even where it does not stay (CVE-2019-5736).
 
     An image's `#!/proc/self/exe` must never mean the interpreter that we are.

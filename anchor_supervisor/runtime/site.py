@@ -32,6 +32,7 @@ from anchor_supervisor.network.plan import (
 )
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.log import log
+from anchor_supervisor.rootfs.devices import Devices, open_devices
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.skeleton import make_skeleton
@@ -70,7 +71,7 @@ class Site:
     `hidden` are the supervisor's own directories, masked where a container sees the host's root.
     `init` is a descriptor of our small init. `layers` are the directories of every image in use.
     `layouts`: the present one first, then those that containers still run by. `skeleton` lies
-    beneath every image.
+    beneath every image; `no_input` is /dev/null.
     """
 
     run: Path
@@ -83,6 +84,8 @@ class Site:
     layers: dict[Image, Layers]
     init: int
     skeleton: Path
+    devices: Devices
+    no_input: int
     resolv_conf: str
     hidden: tuple[str, ...]
     enforced: frozenset[str]
@@ -265,6 +268,10 @@ def open_site(
             log.info("enabled net.ipv4.ip_forward, for containers to reach out")
         init = open_init()
         opened.callback(os.close, init)
+        devices = open_devices()
+        opened.callback(devices.close)
+        no_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        opened.callback(os.close, no_input)
         yield Site(
             run=run,
             writable=data / "fleets" / identity,
@@ -276,6 +283,8 @@ def open_site(
             layers=dict(ready.layers),
             init=init,
             skeleton=make_skeleton(data),
+            devices=devices,
+            no_input=no_input,
             resolv_conf=_resolv_conf(),
             hidden=(str(places.run_dir()), str(data)),
             enforced=enforced_limits(cgroup),

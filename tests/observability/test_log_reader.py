@@ -64,13 +64,16 @@ def test_since_leaves_out_what_is_older(directory: Path) -> None:
 def test_the_previous_run(directory: Path) -> None:
     """`previous` gives the run before the present one, and nothing where there was none."""
     writer = LogWriter(directory)
-    writer.begin_run(NOW)
+    writer.end_run(NOW)
+    writer.note_run(NOW)
     writer.write("stdout", b"first\n", NOW + 1)
     assert texts(directory, previous=True) == []
-    writer.begin_run(NOW + 10)
+    writer.end_run(NOW + 10)
+    writer.note_run(NOW + 10)
     writer.write("stdout", b"second\n", NOW + 11)
     assert texts(directory, previous=True) == [b"first"]
-    writer.begin_run(NOW + 20)
+    writer.end_run(NOW + 20)
+    writer.note_run(NOW + 20)
     writer.write("stdout", b"third\n", NOW + 21)
     assert texts(directory, previous=True, tail=5) == [b"second"]
 

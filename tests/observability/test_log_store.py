@@ -155,9 +155,11 @@ def test_a_crash_within_a_rotation_loses_nothing(directory: Path) -> None:
 def test_an_unfinished_line_ends_with_its_run(directory: Path) -> None:
     """A run's last words without a newline do not run into the next run's first."""
     writer = LogWriter(directory)
-    writer.begin_run(NOW)
+    writer.end_run(NOW)
+    writer.note_run(NOW)
     writer.write("stdout", b"Segmentation", NOW)
-    writer.begin_run(NOW + 1)
+    writer.end_run(NOW + 1)
+    writer.note_run(NOW + 1)
     writer.write("stdout", b"hello\n", NOW + 2)
     assert said(directory)["stdout"] == b"Segmentation\nhello\n"
     assert read_runs(directory) == [format_time(NOW), format_time(NOW + 1)]
@@ -169,7 +171,7 @@ def test_a_new_supervisor_ends_what_the_last_left_unfinished(directory: Path) ->
     former.write("stderr", b"half", NOW)
     former.write("stdout", b"whole\n", NOW)
     former.close()
-    LogWriter(directory).begin_run(NOW)
+    LogWriter(directory).note_run(NOW)
     assert said(directory) == {"stderr": b"half\n", "stdout": b"whole\n"}
 
 

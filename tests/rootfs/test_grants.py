@@ -19,8 +19,7 @@ from anchor_supervisor.fleet.model import Grant, GrantKind
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.filesystem import file_system
 from anchor_supervisor.kernel.namespaces import IdRange
-from anchor_supervisor.rootfs.grants import GrantFiles
-from anchor_supervisor.rootfs.plan import MountedGrant
+from anchor_supervisor.rootfs.grants import GrantFiles, OpenGrant
 from real_fleet import open_descriptors
 
 pytestmark = pytest.mark.root
@@ -46,14 +45,14 @@ def root(data_dir: Path) -> Iterator[int]:
 
 
 @contextmanager
-def mounted(files: GrantFiles) -> Iterator[tuple[MountedGrant, ...]]:
+def mounted(files: GrantFiles) -> Iterator[tuple[OpenGrant, ...]]:
     """The mounts that a container would get."""
     with ExitStack() as stack:
         stack.callback(files.close)
         yield files.mounts(stack)
 
 
-def read(one: MountedGrant) -> bytes:
+def read(one: OpenGrant) -> bytes:
     return Path(f"/proc/self/fd/{one.fd}").read_bytes()
 
 

@@ -40,12 +40,14 @@ from anchor_supervisor.kernel.spawn import SpawnError, spawn
 from anchor_supervisor.kernel.steps import (
     CloneAgain,
     Execute,
+    Handover,
     JoinNamespace,
     SetIds,
     SetStdio,
     Step,
 )
 from anchor_supervisor.rootfs import files
+from anchor_supervisor.rootfs.devices import open_devices
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import root_steps
 from anchor_supervisor.rootfs.prepare import open_view
@@ -105,9 +107,13 @@ class Stage:
                 user_namespace=sandbox.user,
             )
             stack.callback(os.close, root)
+            devices, handover = open_devices(), Handover()
+            stack.callback(devices.close)
             view = open_view(
                 container,
                 root,
+                devices=devices,
+                handover=handover,
                 fleet="shop",
                 data=self.data,
                 etc=files.write_files(self.run / "etc", texts, owner=owner),
@@ -125,7 +131,7 @@ class Stage:
                 SetStdio(stdin, writer, writer),
                 Execute(("/bin/sh",), ("sh", "-c", script), ("PATH=/bin:/usr/bin",)),
             )
-            return spawn(steps).pidfd
+            return spawn(steps, given=handover.descriptors).pidfd
 
 
 def join(sandbox: Sandbox) -> tuple[Step, ...]:

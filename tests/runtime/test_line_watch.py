@@ -166,9 +166,11 @@ async def test_many_slow_lines_are_given_up_too() -> None:
 async def test_a_new_pattern_finds_what_the_run_has_said(tmp_path: Path) -> None:
     """A probe that was changed while the container runs: its log is read, of this run alone."""
     log = LogWriter(tmp_path)
-    log.begin_run(1_000)
+    log.end_run(1_000)
+    log.note_run(1_000)
     log.write("stdout", b"old words\n", 2_000)
-    log.begin_run(3_000)
+    log.end_run(3_000)
+    log.note_run(3_000)
     log.write("stdout", b"new ", 4_000)
     log.write("stderr", b"other\n", 5_000)
     log.write("stdout", b"words\n", 6_000)
