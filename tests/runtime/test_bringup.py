@@ -151,7 +151,8 @@ STEPS = (
     "_logged",
     "open_view",
     "container_process",
-    "_open",
+    "open_status",
+    "LineWatch",
     "oom_kills",
     "_spawn",
 )
