@@ -20,7 +20,7 @@ from anchor_supervisor.runtime.lock import fleet_lock
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.site import Site, open_site
 from anchor_supervisor.runtime.sweep import sweep_locked
-from arithmetic import rounds
+from arithmetic import ROUND, rounds
 from floor import WARM_UP
 from programs import said
 
@@ -174,9 +174,9 @@ class Fresh:
         return await start_each(self.machine, several, width=width, gap=gap)
 
 
-def instances_for(count: int, *, width: int = 1) -> int:
+def instances_for(count: int, *, width: int = 1, size: int = ROUND) -> int:
     """How many replicas are needed to start `count` in rounds, with those that do not count."""
-    return count + len(list(rounds(count))) * WARM_UP * width
+    return count + len(list(rounds(count, size))) * WARM_UP * width
 
 
 @contextmanager
