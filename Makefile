@@ -114,12 +114,9 @@ fmt: setup-dev ## let the formatters have their way
 	$(BIN)/clang-format -i $(C_ALL)
 
 .PHONY: bench
-bench: setup ## the questions about speed, answered on this machine
+bench: setup ## how fast this machine starts containers, in minutes; the long form: docs/benchmarks.md
 	$(BIN)/python -m pip install --quiet --group bench
-	for question in startup burst restart ready teardown idle memory commands peers; do \
-	  $(BIN)/python bench $$question --out bench/results; \
-	done
-	$(BIN)/python bench report bench/results
+	$(BIN)/anchor bench all --short --out bench/results
 
 .PHONY: clean
 clean: ## forget everything that was built or installed here

@@ -66,7 +66,7 @@ def _burst(results: Results, directory: Path, size: int, times: int, *, network:
         **facts,
     )
     results.figure(
-        f"C floor, {width} at a time, {'with' if network else 'without'} a network namespace",
+        f"C floor, {width} at a time, in turns with a {named}",
         median(floors),
         "per second",
         measured="floor",

@@ -115,14 +115,20 @@ def own_directories() -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix="anchor-bench-") as data,
         tempfile.TemporaryDirectory(prefix="anchor-bench-", dir="/dev/shm") as run,  # as /run is
     ):
-        os.environ[places.RUN_DIR_VARIABLE] = run
-        os.environ[places.DATA_DIR_VARIABLE] = data
         Path(data).chmod(0o755)  # an image in it is read by the peers' containers too
+        own = {places.RUN_DIR_VARIABLE: run, places.DATA_DIR_VARIABLE: data}
+        before = {name: os.environ.get(name) for name in own}
+        os.environ.update(own)
         try:
             yield Path(data)
         finally:
             with uninterrupted():
                 end_fleets(Path(run))
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def end_fleets(run: Path) -> None:

@@ -77,14 +77,21 @@ def _copy_on_write(records: Sequence[Record], axes: Axes) -> bool:
             color=COLORS[strategy],
         )
         shown = [heights.get((image, strategy)) for image in images]
-        axes.bar_label(bars, [f"{one:.3g}" if one else "" for one in shown], fontsize=8)
+        axes.bar_label(bars, [_short(one) for one in shown], fontsize=8)
     axes.set_xticks(range(len(images)), images)
     axes.set_yscale("log")
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("ms to the first instruction, p50")
     axes.set_title("A start with copy-on-write, and before")
-    axes.legend(ncols=3, fontsize=8)
+    if chosen:
+        axes.legend(ncols=3, fontsize=8)
     return bool(chosen)
+
+
+def _short(number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _distribution(records: Sequence[Record], axes: Axes) -> bool:
@@ -127,7 +134,7 @@ def _phases(records: Sequence[Record], axes: Axes) -> bool:
     chosen = [one for one in chosen if one["mib"] == largest]
     names = list(dict.fromkeys(one["phase"] for one in chosen))
     colors = mpl.colormaps[PHASE_COLORS].colors  # type: ignore[attr-defined]
-    for number, network in enumerate((True, False)):
+    for number, network in enumerate((False, True)):
         left = 0.0
         for color, name in zip(colors, names, strict=False):
             for one in matching(chosen, network=network, phase=name):
@@ -135,7 +142,7 @@ def _phases(records: Sequence[Record], axes: Axes) -> bool:
                 label = name if network else None
                 axes.barh(number, spent, left=left, color=color, label=label)
                 left += spent
-    axes.set_yticks((0, 1), ("with network", "without"))
+    axes.set_yticks((0, 1), ("without network", "with network"))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("ms, the medians of the phases")
     axes.set_title("Where the time of a start goes, until the command is executed")
@@ -172,14 +179,33 @@ def _burst(records: Sequence[Record], axes: Axes) -> bool:
 
 
 def _peers(records: Sequence[Record], axes: Axes) -> bool:
-    """One container of one program, the whole command, by whoever is installed."""
-    chosen = [one for one in records if "p50" in one and one.get("measured") in {None, "one"}]
-    chosen.sort(key=lambda one: -one["p50"])
-    colors = [COLORS["overlay" if "anchor" in one["what"] else "floor"] for one in chosen]
-    bars = axes.barh([one["what"] for one in chosen], [one["p50"] for one in chosen], color=colors)
-    axes.bar_label(bars, [f"{one['p50']:.1f} ms" for one in chosen], padding=3, fontsize=8)
+    """One container of one program by whoever is installed: its start, and the whole command."""
+    firsts = {one["peer"]: one["p50"] for one in matching(records, measured="first", gap_ms=0.0)}
+    wholes = {one["peer"]: one["p50"] for one in matching(records, measured="one", gap_ms=0.0)}
+    names = sorted({**wholes, **firsts}, key=lambda name: -firsts.get(name, wholes.get(name, 0.0)))
+    for times, label, shade in ((wholes, "whole command", 0.35), (firsts, "first instruction", 1)):
+        there = [name for name in names if name in times]
+        axes.barh(
+            [names.index(name) for name in there],
+            [times[name] for name in there],
+            color=[COLORS[_colour_of(name)] for name in there],
+            alpha=shade,
+            label=label,
+        )
+    for place, name in enumerate(names):
+        longest = max(firsts.get(name, 0.0), wholes.get(name, 0.0))
+        shown = [f"{times[name]:,.3g}" for times in (firsts, wholes) if name in times]
+        axes.annotate(
+            f" {' / '.join(shown)} ms", (longest, place), fontsize=8, verticalalignment="center"
+        )
+    axes.set_yticks(range(len(names)), names)
     axes.set_xscale("log")
+    axes.margins(x=0.25)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("ms, whole command, p50")
+    axes.set_xlabel("ms to the first instruction (dark) and of the whole command (light), p50")
     axes.set_title("One container of one program")
-    return bool(chosen)
+    return bool(names)
+
+
+def _colour_of(peer: str) -> str:
+    return "overlay" if peer.startswith("anchor") else "floor" if "floor" in peer else "bind"

@@ -47,6 +47,8 @@ class Goal:
             return f"| {self.work} | {self.wanted()} | {NOT_MEASURED} | | |"
         value, ratio = found[self.key] * self.scale, found.get("ratio_to_floor")
         shown = f"{value:,.{self.digits}f} {self.unit}".rstrip()
+        if self.key not in {"p50", "value"}:
+            ratio = None  # it is that of the medians
         times = "" if ratio is None else f"{ratio:.2f} x floor"
         return f"| {self.work} | {self.wanted()} | {shown} | {times} | {self._verdict(found)} |"
 

@@ -86,7 +86,7 @@ def _facts(record: Record) -> str:
         )
         if key in record
     ]
-    parts += [str(record[key]) for key in ("isolation", "note") if key in record]
+    parts += [str(record[key]) for key in ("isolation", "version") if key in record]
     return _cell("; ".join(parts))
 
 
