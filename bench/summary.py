@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from records import Answer, Record, matching, of_question
 
@@ -17,7 +17,10 @@ START: Final = {"strategy": "overlay", "point": "first", "cache": "warm", "concu
 @final
 @frozen
 class Goal:
-    """One figure that is to be at most (or at least) something, and by which facts it is found."""
+    """One figure that is to be at most (or at least) something, and by which facts it is found.
+
+    `others`: by which facts the same of other programs is found among the answers about peers.
+    """
 
     work: str
     question: str
@@ -28,7 +31,8 @@ class Goal:
     key: str = "p50"
     scale: float = 1.0
     at_least: bool = False
-    digits: int = field(default=2)
+    digits: int = 2
+    others: Mapping[str, Any] | None = None
 
     def wanted(self) -> str:
         """Say what is wanted, in words."""
@@ -40,17 +44,29 @@ class Goal:
             parts.append(f"{sign} {self.limit:g} {self.unit}".rstrip())
         return ", ".join(parts) or "stated"
 
-    def row(self, records: Iterable[Record]) -> str:
+    def row(self, records: Iterable[Record], peers: Iterable[Record] = ()) -> str:
         """Return the row of the table."""
-        found = self._found(records)
+        found, others = self._found(records), self._beside(peers)
         if found is None:
-            return f"| {self.work} | {self.wanted()} | {NOT_MEASURED} | | |"
+            return f"| {self.work} | {self.wanted()} | {NOT_MEASURED} | | | {others} |"
         value, ratio = found[self.key] * self.scale, found.get("ratio_to_floor")
         shown = f"{value:,.{self.digits}f} {self.unit}".rstrip()
         if self.key not in {"p50", "value"}:
             ratio = None  # it is that of the medians
         times = "" if ratio is None else f"{ratio:.2f} x floor"
-        return f"| {self.work} | {self.wanted()} | {shown} | {times} | {self._verdict(found)} |"
+        reached = self._verdict(found)
+        return f"| {self.work} | {self.wanted()} | {shown} | {times} | {reached} | {others} |"
+
+    def _beside(self, peers: Iterable[Record]) -> str:
+        """Return what others took, each once, the fastest first."""
+        found = [] if self.others is None else matching(peers, **self.others)
+        value = {
+            one["peer"]: one.get("p50", one.get("value", 0.0)) * self.scale
+            for one in found
+            if not one["peer"].startswith(("anchor", "C floor"))
+        }
+        ordered = sorted(value, key=lambda peer: value[peer], reverse=self.at_least)
+        return "; ".join(f"{peer} {value[peer]:,.3g}" for peer in ordered)
 
     def _found(self, records: Iterable[Record]) -> Record | None:
         """Of several the one with the largest image: the hardest."""
@@ -75,7 +91,12 @@ def _start(work: str, **more: Any) -> Goal:  # noqa: ANN401 - a goal's own field
 
 
 GOALS: Final[Sequence[Goal]] = (
-    _start("one container, overlay, with network and address: p50", limit=5.0, ratio=2.5),
+    _start(
+        "one container, overlay, with network and address: p50",
+        limit=5.0,
+        ratio=2.5,
+        others={"measured": "first", "gap_ms": 0.0, "network": True},
+    ),
     _start("the same: p99", limit=20.0, key="p99"),
     _start("the same with gaps of 20 ms: p50", limit=5.0, ratio=2.5, facts={"gap_ms": 20.0}),
     _start("the same with gaps of 20 ms: p99", limit=20.0, key="p99", facts={"gap_ms": 20.0}),
@@ -118,6 +139,7 @@ GOALS: Final[Sequence[Goal]] = (
         key="value",
         at_least=True,
         digits=0,
+        others={"measured": "rate", "network": True},
     ),
     Goal(
         "crash to the next first instruction, no delay: p50",
@@ -125,6 +147,7 @@ GOALS: Final[Sequence[Goal]] = (
         {"network": True},
         "ms",
         limit=4.0,
+        others={"measured": "restart"},
     ),
     Goal(
         "`anchor-supervise --detach`, 10 services",
@@ -133,6 +156,7 @@ GOALS: Final[Sequence[Goal]] = (
         "s",
         limit=0.4,
         scale=1e-3,
+        others={"measured": "up", "size": 10},
     ),
     Goal(
         "`anchor-supervise --detach`, 50 services",
@@ -141,6 +165,7 @@ GOALS: Final[Sequence[Goal]] = (
         "s",
         limit=0.8,
         scale=1e-3,
+        others={"measured": "up", "size": 50},
     ),
     Goal(
         "`anchor run /bin/true`",
@@ -149,6 +174,7 @@ GOALS: Final[Sequence[Goal]] = (
         "ms",
         limit=120,
         digits=0,
+        others={"measured": "one", "network": True},
     ),
     Goal("`anchor ps`", "commands", {"command": "ps"}, "ms", limit=60, digits=0),
     Goal(
@@ -192,7 +218,8 @@ GOALS: Final[Sequence[Goal]] = (
 
 def summary(answers: Sequence[Answer]) -> Iterator[str]:
     """Yield the table, line by line."""
-    yield "| work | goal | measured | ratio | reached |"
-    yield "|---|---|---|---|---|"
+    peers = of_question(answers, "peers")
+    yield "| work | goal | measured | ratio | reached | others |"
+    yield "|---|---|---|---|---|---|"
     for goal in GOALS:
-        yield goal.row(of_question(answers, goal.question))
+        yield goal.row(of_question(answers, goal.question), peers)

@@ -81,7 +81,7 @@ def test_without_figures_every_goal_is_not_measured() -> None:
     """And none is reached."""
     rows = [goal.row([]) for goal in GOALS]
     assert all(NOT_MEASURED in row and "yes" not in row for row in rows)
-    assert all(row.count("|") == 6 for row in rows)
+    assert all(row.count("|") == 7 for row in rows)
 
 
 def test_a_page_elsewhere_has_its_pictures_and_results_beside_it(
