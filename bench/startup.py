@@ -14,20 +14,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
-from typing import Any, Final, final
+from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from anchor_supervisor.errors import HostError
 from arithmetic import all_of, ratio, rounds
 from cow_costs import cold_starts, first_writes, memory_each, unpackings
-from floor import floor_samples
-from harness import Fresh, Start, alive, fleet_of, instances_for, machine_of, phases, run_loop
+from harness import Fresh, alive, fleet_of, instances_for, machine_of, run_loop
 from images import DEBIAN, chosen_images, data_in, sharing_place, size_in_mib
 from measure import Results, say
 from options import Default, add_option, count, counts, root_image, words
-from programs import disk_usage
+from taken import Kind, Taken, rest, starts
 
 STRATEGIES: Final = ("overlay", "copy", "reflink", "bind")
 COPYING: Final = frozenset({"copy", "reflink"})
@@ -58,62 +56,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "--concurrency", width, Default(1, 1), "starts at a time")
     chosen = words("--strategies", STRATEGIES)
     add_option(parser, "--strategies", chosen, Default(STRATEGIES, STRATEGIES), "of the root")
-
-
-@final
-@frozen
-class Kind:
-    """One kind of start; `facts` are told with every figure of it."""
-
-    words: str
-    image: Path
-    strategy: str
-    count: int
-    width: int
-    mib: int
-    network: bool = True
-    gap: float = 0.0
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """By which its figures are found again."""
-        return {
-            "image": self.words,
-            "mib": self.mib,
-            "strategy": self.strategy,
-            "network": self.network,
-            "concurrency": self.width,
-        }
-
-    @property
-    def named(self) -> str:
-        """In words."""
-        return (
-            f"{self.strategy} {'with network and address' if self.network else 'without network'}"
-        )
-
-
-@final
-@frozen
-class Taken:
-    """What one kind of start took: turns of ours and of the floor's, phases, bytes on disk each."""
-
-    starts: list[list[Start]] = field(factory=list)
-    floors: list[list[tuple[float, float]]] = field(factory=list)
-    spent: dict[str, list[float]] = field(factory=dict)
-    written: list[int] = field(factory=list)
-
-    def firsts(self) -> list[list[float]]:
-        """Seconds until the first instruction, in turns."""
-        return [[one.first for one in turn] for turn in self.starts]
-
-    def reaped(self) -> list[list[float]]:
-        """Seconds until the end was reaped, in turns."""
-        return [[one.reaped for one in turn] for turn in self.starts]
-
-    def floor(self, point: int) -> list[list[float]]:
-        """The floor's seconds until the first instruction (0) or the end (1), in turns."""
-        return [[pair[point] for pair in turn] for turn in self.floors]
 
 
 def ask(options: argparse.Namespace, results: Results, directory: Path) -> None:
@@ -179,35 +121,6 @@ def _strategy(
     return without
 
 
-def starts(kind: Kind, directory: Path) -> Taken:
-    """Start new containers, in turns with the floor."""
-    replicas = instances_for(kind.count, width=kind.width)
-    fleet = fleet_of(kind.image, replicas, root=kind.strategy, network=kind.network)
-    taken = Taken()
-
-    async def take_turns() -> None:
-        async with alive(machine):
-            fresh = Fresh(machine)
-            for number in rounds(kind.count):
-                taken.floors.append(
-                    floor_samples(
-                        kind.image,
-                        directory,
-                        number,
-                        kind.gap,
-                        network=kind.network,
-                        width=kind.width,
-                    )
-                )
-                taken.starts.append(await fresh.start(number, width=kind.width, gap=kind.gap))
-
-    with machine_of(fleet) as machine, phases() as spent:
-        run_loop(take_turns)
-        taken.spent.update(spent)
-        taken.written.append(disk_usage(machine.site.writable) // replicas)
-    return taken
-
-
 def _tell_starts(results: Results, kind: Kind, taken: Taken) -> float:
     firsts = taken.firsts()
     facts = {"gap_ms": kind.gap * 1000, "cache": "warm", **kind.facts}
@@ -232,16 +145,13 @@ def _tell_starts(results: Results, kind: Kind, taken: Taken) -> float:
 def _tell_phases(results: Results, kind: Kind, taken: Taken) -> None:
     """Tell where the time went until the command was executed, and after it."""
     executed = [one.executed for turn in taken.starts for one in turn]
-    rest = median(executed)
-    for phase, samples in taken.spent.items():
-        if samples:
-            rest -= median(samples)
-            results.samples(
-                f"{kind.named}: phase {phase}", samples, keep=False, phase=phase, **kind.facts
-            )
+    spent = {phase: samples for phase, samples in taken.spent.items() if samples}
+    for phase, samples in spent.items():
+        named = f"{kind.named}: phase {phase}"
+        results.samples(named, samples, keep=False, phase=phase, **kind.facts)
     results.figure(
         f"{kind.named}: the rest until it is executed",
-        rest * 1000,
+        rest(executed, list(spent.values())) * 1000,
         "ms",
         phase="rest",
         **kind.facts,

@@ -61,7 +61,7 @@ class Goal:
         """Return what others took, each once, the fastest first."""
         found = [] if self.others is None else matching(peers, **self.others)
         value = {
-            one["peer"]: one.get("p50", one.get("value", 0.0)) * self.scale
+            one["peer"]: float(one["p50" if "p50" in one else "value"]) * self.scale
             for one in found
             if not one["peer"].startswith(("anchor", "C floor"))
         }

@@ -17,11 +17,12 @@ import pytest
 import idle
 from anchor_program import ROOT, Result
 from anchor_supervisor.cli.problems import INTERRUPTED
-from arithmetic import RANKS
+from arithmetic import RANKS, ROUND
 from harness import PHASES
 from measure import RESULTS, Results, own_directories
 from records import Answer, matching, read
 from startup import STRATEGIES
+from taken import Kind, counted, rest
 from waiting import DEADLINE, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.native]
@@ -76,6 +77,23 @@ def test_what_copy_on_write_buys(ask: Callable[..., Result], tmp_path: Path) -> 
     assert matching(answer.records, independence=True)
     assert matching(answer.records, first_write=True, strategy="overlay")
     assert matching(answer.records, memory="container", strategy="overlay")
+
+
+def test_the_rest_is_what_none_of_the_phases_is() -> None:
+    """Start by start; where they do not go together, what the medians leave."""
+    assert rest([10, 20, 90], [[1, 2, 3], [4, 4, 80]]) == 7
+    assert rest([10, 20, 90], [[1, 2, 3], [4]]) == 14
+    assert rest([1], []) == 1
+
+
+def test_phases_leave_out_what_does_not_count() -> None:
+    """The first of each turn, where starts come one after the other."""
+    kind = Kind("", Path(), "overlay", ROUND + 2, 1, 1)
+    times = [float(number) for number in range(ROUND + 4)]
+    assert counted(times, kind) == [one for one in times if one not in {0, ROUND + 1}]
+    assert counted(times[:5], kind) == times[:5]
+    wide = Kind("", Path(), "overlay", ROUND + 2, 2, 1)
+    assert counted(times, wide) == times
 
 
 @pytest.mark.parametrize("question", SMALL)
