@@ -117,7 +117,7 @@ def rest(executed: list[float], spent: list[list[float]]) -> float:
 
     Where the phases do not go with the starts one by one: what the medians leave of the median.
     """
-    if all(len(times) == len(executed) for times in spent):
+    if spent and all(len(times) == len(executed) for times in spent):
         together = zip(*spent, strict=True)
         both = zip(executed, together, strict=True)
         return float(median(one - sum(parts) for one, parts in both))
