@@ -173,8 +173,8 @@ def _burst(records: Sequence[Record], axes: Axes) -> bool:
     axes.set_xlabel("containers at once")
     axes.set_ylabel("started a second")
     axes.set_title("Many at once")
-    if lines:
-        axes.legend(fontsize=8)
+    if lines:  # too many of them to leave room in the picture itself
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return bool(lines)
 
 
