@@ -24,7 +24,7 @@ from anchor_supervisor.fleet.model import (
     Port,
 )
 from anchor_supervisor.kernel import libc
-from anchor_supervisor.kernel.namespaces import CLONE_NEWNET, socket_in_namespace
+from anchor_supervisor.kernel.namespaces import CLONE_NEWNET, create_sandbox, socket_in_namespace
 from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 
@@ -73,9 +73,12 @@ def another_namespace() -> Iterator[None]:
 
 
 def namespace() -> int:
-    """Make an empty network namespace, and stay here."""
-    with another_namespace():
-        return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    """Make the network namespace of a container, and stay here."""
+    sandbox = create_sandbox(None, network=True)
+    assert sandbox.net is not None
+    os.close(sandbox.ipc)
+    os.close(sandbox.uts)
+    return sandbox.net
 
 
 def run(*command: str, inside: int | None = None) -> str:
@@ -107,8 +110,8 @@ class Machine:
         self.network.up(self.plan)
         fresh = [instance for instance in self.plan.endpoints if instance not in self.inside]
         self.inside |= {instance: self.own(namespace()) for instance in fresh}
-        failures = self.network.attach_many([(one, self.inside[one]) for one in fresh])
-        assert not failures
+        errors = self.network.attach_many([(one, self.inside[one], self.plan) for one in fresh])
+        assert not any(errors)
         if publish:
             self.network.publish(*self.plan.endpoints)
 

@@ -8,7 +8,7 @@ long as it is in the machine's own network namespace.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
@@ -20,33 +20,25 @@ from anchor_supervisor.errors import AnchorError, NetworkError
 from anchor_supervisor.fleet.model import InstanceId, Port
 from anchor_supervisor.network.firewall import Firewall, enable_forwarding
 from anchor_supervisor.network.identity import (
-    address_behind,
     bridge_prefix,
-    veth_index,
-    veth_name,
     veth_prefix,
 )
-from anchor_supervisor.network.inside import configure, open_inside
+from anchor_supervisor.network.inside import configure
 from anchor_supervisor.network.leases import HostNetworks
 from anchor_supervisor.network.links import (
     Link,
     add_address,
     bring_up,
     delete_link,
-    explain,
     find_link,
     host_networks,
     index_of,
     list_links,
     make_bridge,
-    make_veth,
-    mute_port,
-    reflect,
 )
-from anchor_supervisor.network.netlink import Answer, Message, Netlink
+from anchor_supervisor.network.netlink import Message, Netlink
 from anchor_supervisor.network.plan import (
     Bridge,
-    Endpoint,
     NetworkPlan,
     PublishedPort,
     standing_bridges,
@@ -54,6 +46,7 @@ from anchor_supervisor.network.plan import (
 from anchor_supervisor.network.ports import Reservations
 from anchor_supervisor.network.ruleset import Target, Targets
 from anchor_supervisor.network.sweep import remove_links
+from anchor_supervisor.network.veths import Veths, Wanted
 from anchor_supervisor.values import frozen
 
 _SYSCTL = Path("/proc/sys/net")
@@ -99,8 +92,8 @@ class FleetNetwork:
         self._firewall = Firewall(identity)
         self._reservations = Reservations()
         self._bridges: dict[str, int] = {}
-        self._ports: dict[IPv4Address, str] = {}
-        self._next_veth = 0
+        self._veths = Veths(identity)
+        self._netlink: Netlink | None = None
         # Each with the ports it is led to by: those of the plan, or others while it is replaced.
         self._published: dict[InstanceId, tuple[Port, ...] | None] = {}
 
@@ -124,11 +117,13 @@ class FleetNetwork:
         if bridges:
             standing = MappingProxyType({bridge.name: bridge for bridge in bridges})
             self._firewall.apply(evolve(plan, bridges=standing), self._targets())
-        with Netlink() as netlink:
-            own = list_links(netlink, bridge_prefix(self._identity), veth_prefix(self._identity))
-            self._remember_ports(own)
-            self._make_bridges(netlink, bridges, own)
-            netlink.perform(self._reflections(), forgive=(errno.ENODEV,))
+        netlink = self._wire()
+        own = list_links(netlink, bridge_prefix(self._identity), veth_prefix(self._identity))
+        self._veths.remember(own)
+        self._make_bridges(netlink, bridges, own)
+        # Running containers that may be asked for themselves from now on.
+        running = [one for each in self._joined for one in plan.endpoints.get(each, ())]
+        netlink.perform(self._veths.reflections(running), forgive=(errno.ENODEV,))
         if not bridges and self._firewall.in_force:
             self._firewall.remove()
         forwards = any(each.needs_forwarding for each in plans)
@@ -139,43 +134,41 @@ class FleetNetwork:
         return self._reservations.strange(plan.ports)
 
     def attach(self, instance: InstanceId, net_fd: int, plan: NetworkPlan | None = None) -> None:
-        """Join one network namespace to its networks, as `attach_many`. Raises AnchorError."""
-        failures = self.attach_many([(instance, net_fd)], plan)
-        if failures:
-            raise failures[instance]
+        """Join one to the networks of `plan`, else of the last, as `attach_many`. May raise."""
+        (error,) = self.attach_many([(instance, net_fd, plan or self._plan)])
+        if error is not None:
+            raise error
 
     def attach_many(
-        self, several: Sequence[tuple[InstanceId, int]], plan: NetworkPlan | None = None
-    ) -> Mapping[InstanceId, AnchorError]:
-        """Give each new network namespace its interfaces; return the instances that failed.
+        self, several: Sequence[tuple[InstanceId, int, NetworkPlan]]
+    ) -> list[AnchorError | None]:
+        """Give each new network namespace its interfaces; return what went wrong with each.
 
-        They are those of `plan`, one that stands beside the last; None: of the last. A namespace
-        is empty before: one that failed is to be dropped, not tried again. An instance that had
-        another namespace loses the old one's connection.
+        They are those of its plan, which stands. A namespace is as `create_sandbox` makes it: one
+        that failed is to be dropped, not tried again. An instance that had another namespace loses
+        the old one's connection. One round trip for all of them, and one inside each.
         """
-        plan = plan or self._plan
-        wanted = {instance: plan.endpoints.get(instance, ()) for instance, _ in several}
-        failures: dict[InstanceId, AnchorError] = {}
-        inside: dict[InstanceId, Netlink] = {}
-        opened = open_inside([net_fd for _, net_fd in several])
-        for (instance, _), result in zip(several, opened, strict=True):
-            if isinstance(result, Netlink):
-                inside[instance] = result
-            else:
-                failures[instance] = result
-        try:
-            self._join([one for one in several if one[0] in inside], wanted, failures)
-            for instance, netlink in inside.items():
-                if instance not in failures:
-                    try:
-                        configure(netlink, wanted[instance])
-                    except NetworkError as error:
-                        failures[instance] = error
-        finally:
-            for netlink in inside.values():
-                netlink.close()
-        self._joined |= {instance: plan for instance in wanted if instance not in failures}
-        return failures
+        errors: list[AnchorError | None] = [None] * len(several)
+        endpoints = [plan.endpoints.get(instance, ()) for instance, _, plan in several]
+        wanted = [
+            (place, Wanted(several[place][1], endpoint, number))
+            for place, of_one in enumerate(endpoints)
+            for number, endpoint in enumerate(of_one)
+        ]
+        made = self._veths.make(self._wire(), self._bridges, [one for _, one in wanted])
+        for (place, _), error in zip(wanted, made, strict=True):
+            errors[place] = errors[place] or error
+        # Where there is no network there is nothing to be said inside.
+        there = [place for place, of_one in enumerate(endpoints) if of_one and not errors[place]]
+        configured = configure([(several[place][1], endpoints[place]) for place in there])
+        for place, refused in zip(there, configured, strict=True):
+            errors[place] = refused
+        self._joined |= {
+            instance: plan
+            for (instance, _, plan), error in zip(several, errors, strict=True)
+            if error is None
+        }
+        return errors
 
     def forget(self, instance: InstanceId) -> None:
         """Drop what is known of an instance whose namespace is gone."""
@@ -205,13 +198,16 @@ class FleetNetwork:
         For when the containers' namespaces are gone. Raises NetworkError. Twice is allowed.
         """
         links = remove_links(self._identity)
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
         if self._firewall.in_force:
             self._firewall.remove()
         self._firewall.close()
         self._reservations.release()
         self._plan = NetworkPlan(self._identity)
-        self._bridges, self._ports, self._joined = {}, {}, {}
-        self._published = {}
+        self._veths = Veths(self._identity)
+        self._bridges, self._joined, self._published = {}, {}, {}
         return links
 
     def _change_published(self, published: dict[InstanceId, tuple[Port, ...] | None]) -> None:
@@ -234,25 +230,6 @@ class FleetNetwork:
             inside = port.container_port if own is None else _inside(own, port)
             if address is not None and inside is not None:
                 yield address, inside
-
-    def _remember_ports(self, own: Sequence[Link]) -> None:
-        """Learn from the links that are there which port leads to which address."""
-        prefix = veth_prefix(self._identity)
-        veths = [link for link in own if link.name.startswith(prefix)]
-        for link in sorted(veths, key=lambda one: veth_index(one.name)):
-            address = address_behind(link.mac)
-            if address is not None:
-                self._ports[address] = link.name
-            self._next_veth = max(self._next_veth, veth_index(link.name) + 1)
-
-    def _reflections(self) -> list[Message]:
-        """Let the ports of running containers reflect that may be asked for themselves from now."""
-        return [
-            reflect(self._ports[endpoint.address.ip])
-            for instance in self._joined
-            for endpoint in self._plan.endpoints.get(instance, ())
-            if endpoint.reflects and endpoint.address.ip in self._ports
-        ]
 
     def _make_bridges(
         self, netlink: Netlink, bridges: Sequence[Bridge], own: Sequence[Link]
@@ -277,46 +254,11 @@ class FleetNetwork:
         index = self._bridges[bridge.name]
         return add_address(index, bridge.gateway), bring_up(index, bridge.name)
 
-    def _join(
-        self,
-        several: Sequence[tuple[InstanceId, int]],
-        endpoints: Mapping[InstanceId, tuple[Endpoint, ...]],
-        failures: dict[InstanceId, AnchorError],
-    ) -> None:
-        """Make the veths of all of them, in as few round trips as there can be."""
-        wanted = [
-            (instance, endpoint, net_fd)
-            for instance, net_fd in several
-            for endpoint in endpoints[instance]
-        ]
-        old = [self._ports.pop(one.address.ip, None) for _, one, _ in wanted]
-        messages: list[Message] = []
-        names: list[str] = []
-        for _, endpoint, net_fd in wanted:
-            names.append(veth_name(self._identity, self._next_veth))
-            self._next_veth += 1
-            master = self._bridges[endpoint.bridge]
-            messages.append(make_veth(self._identity, names[-1], master, endpoint, net_fd))
-        answers: list[Answer] = []
-        if messages:
-            with Netlink() as netlink:
-                _mute(netlink, [name for name in old if name is not None])
-                answers = netlink.exchange(messages)
-                made = zip(wanted, names, answers, strict=True)
-                netlink.perform(
-                    [
-                        reflect(name)
-                        for (_, endpoint, _), name, answer in made
-                        if endpoint.reflects and not answer.errno
-                    ],
-                    forgive=(errno.ENODEV,),
-                )
-        for (instance, endpoint, _), name, answer in zip(wanted, names, answers, strict=True):
-            error = explain(answer, endpoint.bridge)
-            if error is None:
-                self._ports[endpoint.address.ip] = name
-            else:
-                failures.setdefault(instance, error)
+    def _wire(self) -> Netlink:
+        """One socket for as long as the networks are up; nobody sends it anything unasked."""
+        if self._netlink is None:
+            self._netlink = Netlink()
+        return self._netlink
 
 
 def _inside(own: Sequence[Port], port: PublishedPort) -> int | None:
@@ -324,13 +266,6 @@ def _inside(own: Sequence[Port], port: PublishedPort) -> int | None:
     place = (str(port.address), port.port, port.protocol)
     ports = {(one.host_address, one.host_port, one.protocol): one.container_port for one in own}
     return ports.get(place)
-
-
-def _mute(netlink: Netlink, names: Sequence[str]) -> None:
-    """Close the bridge ports `names`; those that are gone by now need not be."""
-    found = netlink.exchange([find_link(name) for name in names])
-    alive = [mute_port(index_of(answer)) for answer in found if answer.errno != errno.ENODEV]
-    netlink.perform(alive, forgive=(errno.ENODEV, errno.EOPNOTSUPP))
 
 
 def _set_up_bridge(bridge: Bridge) -> None:

@@ -13,7 +13,10 @@ ID_DIGITS: Final = 7
 LONGEST_LINK_NAME: Final = 15
 
 _BRIDGE, _VETH, _TABLE = "an", "av", "anchor_"
-_VETH_NAMES: Final = 16 ** (LONGEST_LINK_NAME - len(_VETH) - ID_DIGITS - 1)
+_VETH_NAMES: Final[int] = 16 ** (LONGEST_LINK_NAME - len(_VETH) - ID_DIGITS - 1)
+
+_LINKS: Final = 1 << 30  # and up to the largest index there is, 2^31 - 1
+_INSIDE_LINKS: Final = 64
 
 # Locally administered unicast prefixes (the low two bits of the first byte are 10).
 _INSIDE, _OUTSIDE = b"\x02\xac", b"\x06\xac"
@@ -32,6 +35,24 @@ def veth_name(identity: str, index: int) -> str:
 def veth_index(name: str) -> int:
     """Tell the index that `veth_name` put into `name`."""
     return int(name.rpartition("-")[2], 16)
+
+
+def veth_link(identity: str, index: int) -> int:
+    """Return the interface index on the machine of the veth of that index.
+
+    It has to be said for the other end's to be heeded (veth(4), in the kernel's veth_newlink).
+    Far above those that the kernel gives by itself; another fleet's are the same only by chance.
+    """
+    fleet = int(identity, 16) % (_LINKS // _VETH_NAMES)
+    return _LINKS + fleet * _VETH_NAMES + index % _VETH_NAMES
+
+
+def inside_index(number: int) -> int:
+    """Return the interface index of a container's `number`-th interface, in its namespace.
+
+    Above those of the tunnels that some kernels put into every new namespace.
+    """
+    return _INSIDE_LINKS + number
 
 
 def bridge_prefix(identity: str) -> str:

@@ -15,7 +15,14 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import final
 
 from anchor_supervisor.errors import NetworkError
-from anchor_supervisor.network.identity import inside_mac, link_group, outside_mac
+from anchor_supervisor.network.identity import (
+    inside_index,
+    inside_mac,
+    link_group,
+    outside_mac,
+    veth_link,
+    veth_name,
+)
 from anchor_supervisor.network.leases import MAX_BRIDGE_PORTS, HostNetworks
 from anchor_supervisor.network.netlink import (
     CREATE,
@@ -81,22 +88,25 @@ def make_bridge(identity: str, bridge: Bridge) -> Message:
     return Message(_NEWLINK, CREATE, body, f"make the bridge `{bridge.name}`")
 
 
-def make_veth(identity: str, name: str, master: int, endpoint: Endpoint, net_fd: int) -> Message:
-    """Make the veth `name`, a port of the bridge `master`, with its other end in `net_fd`.
+def make_veth(
+    identity: str, index: int, master: int, endpoint: Endpoint, net_fd: int, place: int = 0
+) -> Message:
+    """Make the fleet's veth `index`, a port of the bridge `master`; its other end is in `net_fd`.
 
-    This end is up at once. The other, called `endpoint.interface`, cannot be (ENOTCONN): veth(4)
-    ends know each other only when both are there.
+    There it is the interface number `place`, with the index that goes with that. This end is up at
+    once. The other, called `endpoint.interface`, cannot be (ENOTCONN): veth(4) ends know each
+    other only when both are there.
     """
     address = endpoint.address.ip
     peer = (
-        _link()
+        _link(inside_index(place))
         + text(_IFLA_IFNAME, endpoint.interface)
         + attribute(_IFLA_ADDRESS, inside_mac(address))
         + number(_IFLA_NET_NS_FD, net_fd)
     )
     body = (
-        _link(flags=_UP)
-        + text(_IFLA_IFNAME, name)
+        _link(veth_link(identity, index), flags=_UP)
+        + text(_IFLA_IFNAME, veth_name(identity, index))
         + attribute(_IFLA_ADDRESS, outside_mac(address))
         + number(_IFLA_MASTER, master)
         + number(_IFLA_GROUP, link_group(identity))
@@ -105,19 +115,13 @@ def make_veth(identity: str, name: str, master: int, endpoint: Endpoint, net_fd:
     return Message(_NEWLINK, CREATE | EXCLUSIVE, body, f"join a port to `{endpoint.bridge}`")
 
 
-def reflect(name: str) -> Message:
-    """Let the bridge send back through the port `name` what came from it.
+def reflect(index: int) -> Message:
+    """Let the bridge send back through the port `index` what came from it.
 
     With br_netfilter, a container's packet to its own published port is translated inside the
     bridge, which else never returns a frame to its sender.
     """
-    slave = attribute(_INFO_SLAVE_DATA, attribute(_PORT_REFLECTS, b"\1"))
-    body = (
-        _link()
-        + text(_IFLA_IFNAME, name)
-        + attribute(_IFLA_LINKINFO, text(_INFO_SLAVE_KIND, "bridge") + slave)
-    )
-    return Message(_NEWLINK, 0, body, f"let the bridge port `{name}` reflect")
+    return Message(_NEWLINK, 0, _link(index) + _REFLECTS, "let a bridge port reflect")
 
 
 def mute_port(index: int) -> Message:
@@ -213,6 +217,13 @@ def explain(answer: Answer, bridge: str) -> NetworkError | None:
         message = f"bridge `{bridge}` is full: one bridge has {MAX_BRIDGE_PORTS} ports"
         return NetworkError(message, hint="spread the containers over several networks")
     return answer.error()
+
+
+_REFLECTS = attribute(
+    _IFLA_LINKINFO,
+    text(_INFO_SLAVE_KIND, "bridge")
+    + attribute(_INFO_SLAVE_DATA, attribute(_PORT_REFLECTS, b"\1")),
+)
 
 
 def _link(index: int = 0, *, flags: int = 0) -> bytes:

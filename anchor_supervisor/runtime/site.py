@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -40,6 +40,7 @@ from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.completion import Complete, complete
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
+from anchor_supervisor.runtime.together import Together
 from anchor_supervisor.values import define, frozen
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -61,6 +62,10 @@ class Layout:
             container.networks,
             container.network_mode,
         )
+
+
+Joining = tuple[InstanceId, Container, int]
+"""An instance, made of this container, whose network namespace is to be joined to its networks."""
 
 
 @final
@@ -94,6 +99,11 @@ class Site:
     _up: tuple[NetworkPlan, tuple[Bridge, ...]] | None
     # The network room wants one caller at a time; it is called from several workers here.
     _network_lock: threading.Lock = field(factory=threading.Lock, init=False)
+    _attaching: Together[Joining] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Serve the starts that come together together."""
+        self._attaching = Together(self._network_lock, self._attach_all)
 
     @property
     def fleet(self) -> Fleet:
@@ -107,8 +117,7 @@ class Site:
 
     def attach(self, instance: InstanceId, container: Container, net: int) -> None:
         """Give the instance its interfaces in the network namespace `net`."""
-        with self._network_lock:
-            self.network.attach(instance, net, self._layout(instance, container).plan)
+        self._attaching.ask((instance, container, net))
 
     def forget(self, instance: InstanceId) -> None:
         """Drop what the network knows of an instance that is no more."""
@@ -184,6 +193,10 @@ class Site:
     def complain(self, sentence: str) -> None:
         """Say that output could not be stored."""
         log.warning(sentence)
+
+    def _attach_all(self, wave: Sequence[Joining]) -> Sequence[AnchorError | None]:
+        several = [(one, net, self._layout(one, made_of).plan) for one, made_of, net in wave]
+        return self.network.attach_many(several)
 
     def _layout(self, instance: InstanceId, container: Container) -> Layout:
         """Find the newest layout with a place for the instance as this container wants it."""

@@ -35,9 +35,11 @@ for part in _spawn _plan _sandbox; do
 done
 # shellcheck disable=SC2086
 $compiler -shared -fsanitize=address,undefined -Wl,-z,now "$place"/*.o -o "_spawn$suffix"
-# shellcheck disable=SC2086
-$compiler $common -shared -fsanitize=address,undefined -fno-sanitize-recover=all "-I$include" \
-    _calls.c -o "_calls$suffix"
+for module in _calls _wire; do
+    # shellcheck disable=SC2086
+    $compiler $common -shared -fsanitize=address,undefined -fno-sanitize-recover=all "-I$include" \
+        "$module.c" -o "$module$suffix"
+done
 # shellcheck disable=SC2086
 $compiler $common $trap_only -shared -ffreestanding -fno-stack-protector -nostdlib -nostartfiles -s \
     -Wl,-e,anchor_init -Wl,-z,noseparate-code -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 _init.c -o "_init$suffix"

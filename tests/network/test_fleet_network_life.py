@@ -12,6 +12,7 @@ import pytest
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Attachment, InstanceId, Network, Port
+from anchor_supervisor.kernel import _wire
 from anchor_supervisor.network.fleet_network import FleetNetwork
 from network_machine import (
     IDENTITY,
@@ -87,13 +88,68 @@ def test_one_bad_namespace_does_not_harm_the_others(machine: Machine) -> None:
     one, two, three = machine.plan.endpoints
     not_a_namespace = machine.own(os.open("/dev/null", os.O_RDONLY))
     machine.inside = {one: machine.own(namespace()), three: machine.own(namespace())}
-    failures = machine.network.attach_many(
-        [(one, machine.inside[one]), (two, not_a_namespace), (three, machine.inside[three])]
+    fds = (machine.inside[one], not_a_namespace, machine.inside[three])
+    errors = machine.network.attach_many(
+        [(each, fd, machine.plan) for each, fd in zip((one, two, three), fds, strict=True)]
     )
-    assert set(failures) == {two}
-    assert "network namespace" in str(failures[two])
+    assert [error is None for error in errors] == [True, False, True]
+    assert "cannot join a port to `an0c1d2e3-0`: Invalid argument" in str(errors[1])
     server = machine.listen(three, 80)
     speak(machine.connect(one, machine.address(three), 80), server)
+
+
+def test_one_that_cannot_be_set_up_within_does_not_harm_the_others(machine: Machine) -> None:
+    """A route that is there already is in one's way alone."""
+    machine.plan = planned(fleet(container("web", replicas=3)))
+    machine.network.up(machine.plan)
+    machine.inside = {one: machine.own(namespace()) for one in machine.plan.endpoints}
+    one, two, three = machine.inside
+    run("ip", "route", "add", "unreachable", "default", inside=machine.inside[two])
+    errors = machine.network.attach_many(
+        [(each, fd, machine.plan) for each, fd in machine.inside.items()]
+    )
+    assert [error is None for error in errors] == [True, False, True]
+    assert "cannot route through `10.88." in str(errors[1])
+    server = machine.listen(three, 80)
+    speak(machine.connect(one, machine.address(three), 80), server)
+
+
+def test_a_wave_is_one_exchange_outside_and_one_inside_each(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many join, over a socket that is kept: none is opened, and nothing is looked up."""
+    trips = {"outside": 0, "inside": 0, "visited": 0}
+    exchange, exchange_inside = _wire.exchange, _wire.exchange_inside
+
+    def counted(socket: int, last: int, requests: bytes) -> bytes:
+        trips["outside"] += 1
+        return exchange(socket, last, requests)
+
+    def counted_inside(*several: tuple[int, int, bytes]) -> list[bytes | tuple[int, int]]:
+        trips["inside"] += 1
+        trips["visited"] += len(several)
+        return exchange_inside(*several)
+
+    machine.up(fleet(container("web", ANYWHERE, replicas=1)))
+    machine.plan = planned(fleet(container("web", ANYWHERE, replicas=21)), after=machine.plan)
+    machine.network.up(machine.plan)
+    fresh = [one for one in machine.plan.endpoints if one not in machine.inside]
+    wave = [(one, machine.own(namespace()), machine.plan) for one in fresh]
+    monkeypatch.setattr(_wire, "exchange", counted)
+    monkeypatch.setattr(_wire, "exchange_inside", counted_inside)
+    before = len(os.listdir("/proc/self/fd"))
+    assert not any(machine.network.attach_many(wave))
+    assert trips == {"outside": 1, "inside": 1, "visited": 20}
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_is_open_once_it_is_down(machine: Machine) -> None:
+    """The kept socket goes with the networks, and comes with them again."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        machine.network.up(planned(fleet(container("web"))))
+        machine.network.down()
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_namespace_that_is_not_empty_is_refused(machine: Machine) -> None:
@@ -133,9 +189,9 @@ def test_a_hundred_containers_join_in_one_batch(machine: Machine) -> None:
     machine.network.up(machine.plan)
     several = [(one, machine.own(namespace())) for one in machine.plan.endpoints]
     begun = time.perf_counter()
-    failures = machine.network.attach_many(several)
+    errors = machine.network.attach_many([(one, fd, machine.plan) for one, fd in several])
     print(f"100 containers joined in {(time.perf_counter() - begun) * 1e3:.0f} ms")
-    assert not failures
+    assert not any(errors)
     machine.inside = dict(several)
     server = machine.listen("web.100", 80)
     speak(machine.connect("web.1", machine.address("web.100"), 80), server)

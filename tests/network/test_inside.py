@@ -1,54 +1,61 @@
-"""What is done inside a container's namespace, and what is not there afterwards."""
+"""What is done inside a container's namespace once its interfaces are there."""
 
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from anchor_supervisor.errors import AnchorError, NetworkError
-from anchor_supervisor.network.inside import configure, open_inside
-from anchor_supervisor.network.netlink import Netlink
+from anchor_supervisor.network.identity import inside_index
+from anchor_supervisor.network.inside import configure
 from anchor_supervisor.network.plan import Endpoint
 from network_machine import Machine, namespace, run
 
 pytestmark = pytest.mark.root
 
+GATEWAY = IPv4Address("10.88.7.1")
+FIRST = Endpoint("front", "an0c1d2e3-0", "eth0", IPv4Interface("10.88.7.2/24"), GATEWAY)
+SECOND = Endpoint("back", "an0c1d2e3-1", "eth1", IPv4Interface("10.88.8.2/24"))
 
-def test_each_socket_belongs_to_its_namespace(machine: Machine) -> None:
-    """Every result stands where its namespace stood; a bad one is an error there, and alone."""
-    first, second = machine.own(namespace()), machine.own(namespace())
+
+def prepared(machine: Machine, count: int) -> int:
+    """A container's namespace with interfaces where `make_veth` would have put them."""
+    fd = machine.own(namespace())
+    for number in range(count):
+        run("ip", "link", "add", f"eth{number}", "index", str(inside_index(number)),
+            "type", "veth", "peer", "name", f"peer{number}", inside=fd)  # fmt: skip
+    return fd
+
+
+def test_each_interface_gets_its_address_and_the_first_the_route(machine: Machine) -> None:
+    """Both are up with an address, no IPv6 comes by itself, and one of them leads out."""
+    fd = prepared(machine, 2)
+    assert configure([(fd, (FIRST, SECOND))]) == [None]
+    addresses = run("ip", "-o", "address", inside=fd)
+    assert "eth0    inet 10.88.7.2/24 brd 10.88.7.255 " in addresses
+    assert "eth1    inet 10.88.8.2/24 brd 10.88.8.255 " in addresses
+    assert "inet6 fe80" not in addresses
+    assert run("ip", "-br", "link", inside=fd).count(",UP") == 3
+    assert "default via 10.88.7.1 dev eth0" in run("ip", "route", inside=fd)
+
+
+def test_a_failure_is_its_namespaces_alone(machine: Machine) -> None:
+    """A bad descriptor and a missing interface are named, and those beside them are served."""
+    good, bare = prepared(machine, 1), machine.own(namespace())
     bad = machine.own(os.open("/dev/null", os.O_RDONLY))
     home = os.readlink("/proc/thread-self/ns/net")
-    opened = open_inside([first, bad, second])
-    assert [isinstance(one, Netlink) for one in opened] == [True, False, True]
-    assert isinstance(opened[1], AnchorError)
-    for one in opened:
-        if isinstance(one, Netlink):
-            configure(one, [])
-            one.close()
-    for fd in (first, second):
-        assert "LOOPBACK,UP" in run("ip", "link", "show", "lo", inside=fd)
+    refused, missing, served = configure([(bad, (FIRST,)), (bare, (FIRST,)), (good, (FIRST,))])
+    assert str(refused) == "cannot enter a container's network namespace: Invalid argument"
+    assert str(missing).startswith("cannot add the address `10.88.7.2/24`: No such device")
+    assert served is None
+    assert "10.88.7.2/24" in run("ip", "-o", "address", inside=good)
     assert os.readlink("/proc/thread-self/ns/net") == home
 
 
-def test_what_comes_into_being_later_has_no_ipv6(machine: Machine) -> None:
-    """An interface made after the visit has no address of its own accord."""
-    fd = machine.own(namespace())
-    for one in open_inside([fd]):
-        assert isinstance(one, Netlink)
-        one.close()
-    run("ip", "link", "add", "late", "type", "bridge", inside=fd)
-    run("ip", "link", "set", "late", "up", inside=fd)
-    assert run("ip", "-o", "address", "show", "late", inside=fd) == ""
-
-
-def test_a_missing_interface_is_named(machine: Machine) -> None:
-    """Configuring what is not there says which interface is missing."""
-    fd = machine.own(namespace())
-    (opened,) = open_inside([fd])
-    assert isinstance(opened, Netlink)
-    endpoint = Endpoint("default", "an0c1d2e3-0", "eth0", IPv4Interface("10.88.7.2/24"))
-    with opened, pytest.raises(NetworkError, match="cannot find the interface `eth0`"):
-        configure(opened, [endpoint])
+def test_no_descriptor_stays_open(machine: Machine) -> None:
+    """Sockets inside live for one exchange, whether it goes well or not."""
+    good, bare = prepared(machine, 1), machine.own(namespace())
+    before = len(os.listdir("/proc/self/fd"))
+    configure([(good, (FIRST,)), (bare, (FIRST,)), (-1, (FIRST,))])
+    assert len(os.listdir("/proc/self/fd")) == before

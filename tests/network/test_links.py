@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -13,7 +12,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.network import links
-from anchor_supervisor.network.identity import bridge_prefix, link_group
+from anchor_supervisor.network.identity import bridge_prefix, inside_index, link_group, veth_link
 from anchor_supervisor.network.leases import MAX_BRIDGE_PORTS
 from anchor_supervisor.network.netlink import Netlink
 from anchor_supervisor.network.plan import Bridge, Endpoint
@@ -34,7 +33,7 @@ def oracle(kind: type, attributes: list[tuple[str, object]], **fields: object) -
     return bytes(message.data)[NLMSG_HEADER:]
 
 
-def nested(**attributes: object) -> Mapping[str, list[tuple[str, object]]]:
+def nested(**attributes: object) -> dict[str, object]:
     """Nested attributes as pyroute2 writes them."""
     return {"attrs": list(attributes.items())}
 
@@ -62,6 +61,7 @@ def test_a_bridge_is_encoded_as_pyroute2_does() -> None:
 def test_a_veth_is_encoded_as_pyroute2_does() -> None:
     """Byte for byte, with the other end in another namespace."""
     peer = nested(IFLA_IFNAME="eth0", IFLA_ADDRESS="02:ac:0a:58:07:02", IFLA_NET_NS_FD=5)
+    peer["index"] = inside_index(1)
     expected = oracle(
         ifinfmsg,
         [
@@ -74,10 +74,11 @@ def test_a_veth_is_encoded_as_pyroute2_does() -> None:
                 nested(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=nested(VETH_INFO_PEER=peer)),
             ),
         ],
+        index=veth_link(IDENTITY, 0x1F),
         flags=1,
         change=1,
     )
-    assert links.make_veth(IDENTITY, "av0c1d2e3-1f", 4, ENDPOINT, 5).body == expected
+    assert links.make_veth(IDENTITY, 0x1F, 4, ENDPOINT, 5, 1).body == expected
 
 
 def test_an_address_is_encoded_as_pyroute2_does() -> None:
@@ -140,7 +141,7 @@ def test_links_are_listed_by_prefix(machine: Machine) -> None:
     with Netlink() as netlink:
         netlink.perform([links.make_bridge(IDENTITY, BRIDGE)])
         (bridge,) = links.list_links(netlink, "an")
-        netlink.perform([links.make_veth(IDENTITY, "av0c1d2e3-0", bridge.index, ENDPOINT, fd)])
+        netlink.perform([links.make_veth(IDENTITY, 0, bridge.index, ENDPOINT, fd)])
         (veth,) = links.list_links(netlink, "av")
         both = links.list_links(netlink, "an", "av")
     assert both == (bridge, veth)
@@ -176,7 +177,7 @@ def test_a_full_bridge_says_so(machine: Machine) -> None:
         (bridge,) = links.list_links(netlink, "an")
         answers = netlink.exchange(
             [
-                links.make_veth(IDENTITY, f"av0c1d2e3-{number:x}", bridge.index, endpoint, fd)
+                links.make_veth(IDENTITY, number, bridge.index, endpoint, fd, number)
                 for number, endpoint in enumerate(endpoints)
             ]
         )
@@ -196,9 +197,9 @@ def test_a_muted_port_is_disabled_and_stays_so(machine: Machine) -> None:
         (bridge,) = links.list_links(netlink, "an")
         netlink.perform(
             [
-                links.make_veth(IDENTITY, "av0c1d2e3-0", bridge.index, ENDPOINT, fd),
+                links.make_veth(IDENTITY, 0, bridge.index, ENDPOINT, fd),
                 links.bring_up(bridge.index, BRIDGE.name),
-                links.reflect("av0c1d2e3-0"),
+                links.reflect(veth_link(IDENTITY, 0)),
             ]
         )
         run("ip", "link", "set", "eth0", "up", inside=fd)

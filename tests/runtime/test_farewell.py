@@ -12,7 +12,8 @@ import trio
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
-from anchor_supervisor.network.netlink import Message, Netlink
+from anchor_supervisor.network import netlink
+from anchor_supervisor.network.netlink import Message
 from anchor_supervisor.runtime.farewell import HANDS
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.machine import HostMachine
@@ -24,11 +25,11 @@ async def asked_at_the_end_of(
 ) -> dict[str, int]:
     """Count what is asked of the kernel while containers that have ended are given back."""
     asked = {"netlink messages": 0, "inotify instances": 0, "kills": 0, "directories read": 0}
-    send, watch, kill, scan = Netlink._send, CgroupWatch.__init__, Cgroup.kill, os.scandir
+    encode, watch, kill, scan = netlink.encode, CgroupWatch.__init__, Cgroup.kill, os.scandir
 
-    def counted_send(netlink: Netlink, messages: Sequence[Message], extra: int) -> int:
+    def counted_encode(messages: Sequence[Message], first: int, extra: int) -> bytes:
         asked["netlink messages"] += len(messages)
-        return send(netlink, messages, extra)
+        return encode(messages, first, extra)
 
     def counted_watch(one: CgroupWatch) -> None:
         asked["inotify instances"] += 1
@@ -50,7 +51,7 @@ async def asked_at_the_end_of(
             run = await machine.start(InstanceId("web", number))
             run.signal("KILL")
             await run.wait()
-        patched.setattr(Netlink, "_send", counted_send)
+        patched.setattr(netlink, "encode", counted_encode)
         patched.setattr(CgroupWatch, "__init__", counted_watch)
         patched.setattr(Cgroup, "kill", counted_kill)
         patched.setattr(os, "scandir", counted_scan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from anchor_supervisor.errors import (
     UnfitHostError,
 )
 from anchor_supervisor.fleet.model import InstanceId
-from anchor_supervisor.network.fleet_network import FleetNetwork
+from anchor_supervisor.network.plan import Endpoint
+from anchor_supervisor.network.veths import Veths
 from anchor_supervisor.observability import places
 from anchor_supervisor.runtime.reload import source_of
 from anchor_supervisor.supervision import commands, events
@@ -239,17 +241,17 @@ async def test_networks_that_cannot_be_put_up_are_put_back(
     async with live(workshop, *lines, "[networks.front]") as fleet:
         before = _facts(fleet, workshop)
         links = Snapshot.take(workshop.run_dir)
-        make = FleetNetwork._reflections
+        reflections = Veths.reflections
         failures = iter([True])
 
-        def refuse(network: FleetNetwork) -> object:
+        def refuse(veths: Veths, endpoints: Iterable[Endpoint]) -> object:
             if next(failures, False):
                 message = "no more interfaces"
                 raise NetworkError(message)
-            return make(network)
+            return reflections(veths, endpoints)
 
         with monkeypatch.context() as patched:
-            patched.setattr(FleetNetwork, "_reflections", refuse)
+            patched.setattr(Veths, "reflections", refuse)
             with pytest.raises(NetworkError, match="no more interfaces"):
                 await fleet.begin(*more)
         assert _facts(fleet, workshop)[:-1] == before[:-1]

@@ -1,0 +1,131 @@
+"""The ports of a fleet's bridges: made for many containers at once, and which leads to whom."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address
+from typing import Final, final
+
+from anchor_supervisor.errors import NetworkError
+from anchor_supervisor.network.identity import (
+    address_behind,
+    veth_index,
+    veth_link,
+    veth_prefix,
+)
+from anchor_supervisor.network.links import Link, explain, make_veth, mute_port, reflect
+from anchor_supervisor.network.netlink import Answer, Message, Netlink
+from anchor_supervisor.network.plan import Endpoint
+from anchor_supervisor.values import frozen
+
+# An old port may be gone at any moment, and takes its bridge port along.
+_GONE: Final = frozenset({errno.ENODEV, errno.EOPNOTSUPP})
+
+
+@final
+@frozen
+class Wanted:
+    """One interface to be made: the `place`-th of the namespace `net_fd`."""
+
+    net_fd: int
+    endpoint: Endpoint
+    place: int
+
+
+@final
+@frozen
+class _Made:
+    """What was said for one interface, and what the kernel said to it."""
+
+    wanted: Wanted
+    link: int
+    muted: Answer | None
+    joined: Answer
+    reflected: Answer | None
+
+    def error(self) -> NetworkError | None:
+        """What went wrong; None where the interface is there."""
+        refused = explain(self.joined, self.wanted.endpoint.bridge)
+        if refused is not None:
+            return refused
+        more = (one for one in (self.muted, self.reflected) if one and one.errno not in _GONE)
+        return next((error for error in (one.error() for one in more) if error), None)
+
+
+@final
+class Veths:
+    """The veths of the fleet `identity`. Only for one thread at a time."""
+
+    def __init__(self, identity: str) -> None:
+        """Know of none yet."""
+        self._identity = identity
+        self._next = 0
+        self._ports: dict[IPv4Address, int] = {}
+
+    def remember(self, own: Iterable[Link]) -> None:
+        """Learn from the links that are there which port leads to which address."""
+        prefix = veth_prefix(self._identity)
+        veths = [link for link in own if link.name.startswith(prefix)]
+        for link in sorted(veths, key=lambda one: veth_index(one.name)):
+            address = address_behind(link.mac)
+            if address is not None:
+                self._ports[address] = link.index
+            self._next = max(self._next, veth_index(link.name) + 1)
+
+    def reflections(self, endpoints: Iterable[Endpoint]) -> list[Message]:
+        """Let the ports reflect that lead to those of `endpoints` that ask for it."""
+        return [
+            reflect(self._ports[one.address.ip])
+            for one in endpoints
+            if one.reflects and one.address.ip in self._ports
+        ]
+
+    def make(
+        self, netlink: Netlink, masters: Mapping[str, int], several: Sequence[Wanted]
+    ) -> list[NetworkError | None]:
+        """Make all of them, in one round trip where they are few; say what went wrong with each.
+
+        `masters` are the indexes of the bridges. A port that led to one of the addresses is closed
+        before.
+        """
+        made = list(self._try(netlink, masters, several))
+        # By a rare chance an index or a name is somebody else's: those once more, with the next.
+        taken = [place for place, one in enumerate(made) if one.joined.errno == errno.EEXIST]
+        again = self._try(netlink, masters, [several[place] for place in taken])
+        for place, one in zip(taken, again, strict=True):
+            made[place] = one
+        for one in made:
+            if not one.joined.errno:
+                self._ports[one.wanted.endpoint.address.ip] = one.link
+        return [one.error() for one in made]
+
+    def _try(
+        self, netlink: Netlink, masters: Mapping[str, int], several: Sequence[Wanted]
+    ) -> Iterator[_Made]:
+        messages: list[Message] = []
+        said: list[tuple[Wanted, int, bool]] = []
+        for one in several:
+            old = self._ports.pop(one.endpoint.address.ip, None)
+            if old is not None:
+                messages.append(mute_port(old))
+            number, self._next = self._next, self._next + 1
+            messages.append(
+                make_veth(
+                    self._identity,
+                    number,
+                    masters[one.endpoint.bridge],
+                    one.endpoint,
+                    one.net_fd,
+                    one.place,
+                )
+            )
+            link = veth_link(self._identity, number)
+            if one.endpoint.reflects:
+                messages.append(reflect(link))
+            said.append((one, link, old is not None))
+        answers = iter(netlink.exchange(messages))
+        for one, link, replaces in said:
+            muted = next(answers) if replaces else None
+            joined = next(answers)
+            yield _Made(one, link, muted, joined, next(answers) if one.endpoint.reflects else None)
