@@ -17,6 +17,7 @@ from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
 from anchor_supervisor.cli.options import add_file_option, help_formatter
 from anchor_supervisor.cli.problems import guarded
+from anchor_supervisor.cli.program import collect_garbage_from_now, leave
 from anchor_supervisor.errors import AnchorError
 
 
@@ -113,6 +114,7 @@ def _run(name: str, verb: Verb, rest: Sequence[str], common: argparse.Namespace)
     options = parser.parse_args(rest, common)
     if options.no_color:
         os.environ["NO_COLOR"] = "1"  # one switch, which every place that colours asks
+    collect_garbage_from_now()
     return int(module.run(options))
 
 
@@ -171,4 +173,4 @@ def _unknown(name: str) -> WrongUse:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
 from anchor_supervisor.cli.options import add_profile_option, chosen_profiles
 from anchor_supervisor.cli.problems import guarded
+from anchor_supervisor.cli.program import collect_garbage_from_now, leave
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
 from anchor_supervisor.fleet.parse import load_files
 from anchor_supervisor.fleet.units import parse_duration
@@ -103,6 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.no_color:
         os.environ["NO_COLOR"] = "1"  # one switch, which every place that colours asks
     fleet = _load(arguments)
+    collect_garbage_from_now()
     if arguments.check:
         from anchor_supervisor.cli.check import check
 
@@ -143,4 +144,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

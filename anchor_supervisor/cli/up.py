@@ -14,6 +14,7 @@ from attrs import evolve, field
 
 from anchor_supervisor.cli.options import add_file_option, add_profile_option, load_fleet
 from anchor_supervisor.cli.problems import show, warn
+from anchor_supervisor.cli.program import collect_garbage_from_now
 from anchor_supervisor.cli.provide import provided
 from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, HostError, Problem
@@ -101,6 +102,7 @@ def _supervise(
     def live() -> int:
         try:
             form = LogFormat(log_format) if log_format else None
+            collect_garbage_from_now()
             options = Options(output=False, color=False, log_format=form, limits=limits)
             return supervise(fleet, options, reporter).outcome.exit_code
         except AnchorError as error:
