@@ -82,7 +82,7 @@ class Cgroup:
 
     def has(self, file: str) -> bool:
         """Whether this kernel offers `file` here."""
-        return (self.path / file).exists()
+        return os.path.exists(f"{self.path}/{file}")  # noqa: PTH110 - half the time of a Path
 
     def open(self) -> int:
         """Open the directory, for a child to be born in. The caller owns the descriptor."""
@@ -94,9 +94,14 @@ class Cgroup:
     def read(self, file: str) -> str | None:
         """Read a file without its last newline; None where there is no such file or group."""
         try:
-            return (self.path / file).read_text().rstrip("\n")
+            fd = os.open(f"{self.path}/{file}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise KernelError(error.errno or 0, "read", f"{self.path}/{file}") from None
+        try:
+            with os.fdopen(fd) as opened:
+                return opened.read().rstrip("\n")
         except OSError as error:
             if error.errno == errno.ENODEV:  # the group was removed while the file was open
                 return None
@@ -115,7 +120,7 @@ class Cgroup:
 
     def write(self, file: str, value: str) -> None:
         """Write `value` in one write."""
-        path = self.path / file
+        path = f"{self.path}/{file}"
         try:
             # Not O_CREAT: an absent file must be ENOENT and not the EPERM of a creation.
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -124,7 +129,7 @@ class Cgroup:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise KernelError(error.errno or 0, f"write `{value}` to", str(path)) from None
+            raise KernelError(error.errno or 0, f"write `{value}` to", path) from None
 
     def controllers(self) -> frozenset[str]:
         """List the controllers this group has: what its children can be given."""

@@ -7,6 +7,7 @@ Must not know what a container is. `spawn` blocks its thread for the 1 to 2 ms t
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Sequence
 from typing import final
@@ -67,9 +68,17 @@ class Prepared:
     encoded: tuple[Encoded, ...]
 
 
+@functools.lru_cache(maxsize=1024)
+def _encode(step: Step) -> Encoded:
+    """Containers have most of their steps in common."""
+    return step.encode()
+
+
 def prepare(steps: Sequence[Step]) -> Prepared:
     """Encode the steps."""
-    return Prepared(tuple(steps), tuple(step.encode() for step in steps))
+    # Not Execute: its environment may hold what is secret, and is to be forgotten with the start.
+    encoded = (step.encode() if isinstance(step, Execute) else _encode(step) for step in steps)
+    return Prepared(tuple(steps), tuple(encoded))
 
 
 def spawn(
