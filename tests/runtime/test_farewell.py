@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 import trio
@@ -17,7 +18,7 @@ from anchor_supervisor.network.netlink import Message
 from anchor_supervisor.runtime.farewell import HANDS
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.machine import HostMachine
-from real_fleet import Workshop, open_descriptors
+from real_fleet import WEB, Workshop, open_descriptors
 
 
 async def asked_at_the_end_of(
@@ -106,4 +107,25 @@ async def test_a_bug_in_one_is_told_once_the_others_are_given_back(
         monkeypatch.setattr(Holdings, "release", broken)
         with pytest.raises(ZeroDivisionError):
             await trio.to_thread.run_sync(machine.release)
+        assert open_descriptors() == descriptors
+
+
+@pytest.mark.root
+async def test_namespaces_go_with_the_last_run(workshop: Workshop) -> None:
+    """Not before the fleet comes to its end, and then at once; the rest is given back as ever."""
+
+    def namespaces() -> int:
+        return sum("net:[" in one or "ipc:[" in one for one in open_descriptors().values())
+
+    with workshop.site(workshop.fleet('networks = ["default"]')) as site:
+        descriptors, before = open_descriptors(), namespaces()
+        machine = HostMachine(site, lambda *_: None)
+        for ending, held in ((False, 2), (True, 0)):
+            machine.ending = partial(bool, ending)
+            run = await machine.start(WEB)
+            run.signal("KILL")
+            await run.wait()
+            await machine.ended(WEB)
+            assert namespaces() - before == held
+        await trio.to_thread.run_sync(machine.release)
         assert open_descriptors() == descriptors
