@@ -80,6 +80,7 @@ TESTED_ELSEWHERE: Final = {
     "runtime/test_changing.py": ["runtime/settling.py"],
     "runtime/test_views.py": ["runtime/inspecting.py"],
     "runtime/test_machine.py": ["runtime/asking.py", "runtime/held_facts.py"],
+    "runtime/test_stop_signal.py": ["runtime/looks.py"],
     "runtime/test_reload.py": ["runtime/completion.py"],
     "fleet/test_diff.py": ["fleet/leaves.py"],
     "fleet/test_parse.py": ["fleet/check.py", "fleet/sheet.py"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Final, final
+from typing import final
 
 import trio
 from attrs import field
@@ -27,6 +27,7 @@ from anchor_supervisor.runtime.held_facts import exec_facts, held_facts
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.leading import Leading
+from anchor_supervisor.runtime.looks import Looks
 from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.pressure import PressureWatch
 from anchor_supervisor.runtime.root_facts import root_facts
@@ -36,9 +37,6 @@ from anchor_supervisor.runtime.stop_signal import look_at_stop
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
 from anchor_supervisor.values import define
-
-SETTLING: Final = 1.0
-"""Seconds after which a program that nobody probes should have set up its signal handlers."""
 
 
 def _warn(instance: InstanceId, warning: str) -> None:
@@ -74,6 +72,7 @@ class HostMachine:
     _leading: Leading = field(init=False)
     _asking: Asking = field(init=False)
     _ahead: Ahead = field(init=False)
+    _looks: Looks = field(init=False)
     _workers: trio.CapacityLimiter = field(factory=crew, init=False)
     # Apart from those, since a start may take minutes (a root is copied), and what is given back
     # must not stand behind it.
@@ -87,6 +86,7 @@ class HostMachine:
         self._leading = Leading(self.site)
         self._asking = Asking(fleet.name, self.site.init, Holds())
         self._ahead = Ahead(self._holds_nothing, self.get_ready)
+        self._looks = Looks(self._look_at)
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
         """What the instance holds; None where it was never started, or all is given back."""
@@ -98,6 +98,7 @@ class HostMachine:
         self._carriers.attach(nursery)
         nursery.start_soon(self.pressure.run, name="pressure")
         nursery.start_soon(self._ahead.run, name="ahead")
+        nursery.start_soon(self._looks.run, name="looks")
 
     async def start(
         self, instance: InstanceId, cancelled: Callable[[], bool] = lambda: False
@@ -130,7 +131,7 @@ class HostMachine:
         self._runs[instance] = run
         self.pressure.watch(instance, run.holdings.cgroup, run.holdings.container.limits)
         if self._nursery is not None:
-            self._nursery.start_soon(self._look_at, instance, run, name=f"look at {instance}")
+            self._looks.begun(instance, run)
             if run.notify is not None:
                 self._nursery.start_soon(run.notify.listen, name=f"notices of {instance}")
         await self._publish(instance, run)
@@ -163,6 +164,8 @@ class HostMachine:
 
     def _holds_nothing(self, but: set[InstanceId]) -> InstanceId | None:
         """An instance that has yet to start."""
+        if self.ending():
+            return None
         waiting = (one for one in self._made_of if one not in self._holdings and one not in but)
         return next(waiting, None)
 
@@ -188,11 +191,9 @@ class HostMachine:
             with told("give back"):
                 holdings.release()
 
-    async def _look_at(self, instance: InstanceId, run: HostRun) -> None:
-        """Look once at a run that is ready, or has had the time, for what will go wrong."""
-        with trio.move_on_after(SETTLING):
-            await run.ready.wait()
-        warning = None if run.ended else self.stop_warning(instance)
+    def _look_at(self, instance: InstanceId, run: HostRun) -> None:
+        """Look at a run that is well, or has had the time, for what will go wrong."""
+        warning = look_at_stop(run.holdings.container, run.pid)
         if warning is not None:
             self.warned(instance, warning)
 
@@ -238,7 +239,7 @@ class HostMachine:
         run = self._runs[instance]  # now: it may have been removed when the answer is there
         answer = await self._asking.probe(instance, run, probe, within)
         if answer.ok and answer is not HELD and not run.ended:
-            run.ready.set()
+            self._looks.well(instance, run)
             return await self._leading.heard(instance, run.holdings.container, probe, answer)
         return answer
 

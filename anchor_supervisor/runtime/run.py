@@ -48,7 +48,7 @@ class HostRun:
     oom_kills_before: int
     process: Process
     notify: NotifySocket | None = None
-    ready: trio.Event = field(factory=trio.Event, init=False)  # or ended
+    looked_at: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
 
     @property
@@ -64,7 +64,6 @@ class HostRun:
         """
         await trio.lowlevel.wait_readable(self.child.pidfd)
         status = self.finish()
-        self.ready.set()
         if self.notify is not None:
             await self.notify.close()
         return status
