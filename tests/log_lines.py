@@ -19,7 +19,7 @@ def captured_logs() -> Iterator[list[Entry]]:
     told: list[Entry] = []
 
     def take(
-        _log: Log, level: str, event: str, facts: Mapping[str, object], _: str | None = None
+        _log: Log, level: str, event: str, facts: Mapping[str, object], *, trace: bool = False
     ) -> None:
         told.append({"log_level": level, "event": event, **facts})
 

@@ -1,7 +1,7 @@
 """Our own log: one line for each lifecycle event, on standard error.
 
-For a person: time, level, event, key=value. For a machine: one JSON object a line. The standard
-library only, and little of it: every program that supervises loads this before anything starts.
+For a person: time, level, event, key=value. For a machine: one JSON object a line. structlog writes
+them; it is loaded by the first line, since most commands have none to write.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ import enum
 import io
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Final, Protocol, TextIO, cast, final
+from typing import TYPE_CHECKING, Final, Protocol, TextIO, cast, final
 
 from anchor_supervisor.observability.terminal import neutral_text, wants_color
 
-_RESET: Final = "\x1b[0m"
-_DIM, _BRIGHT, _CYAN, _MAGENTA = "\x1b[2m", "\x1b[1m", "\x1b[36m", "\x1b[35m"
-_COLOURS: Final = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
-_QUOTED: Final = frozenset(" \t=\r\n\"'")
+if TYPE_CHECKING:
+    from structlog.typing import BindableLogger, EventDict, Processor
 
 
 class Sink(Protocol):
@@ -50,6 +47,7 @@ class Log:
         self._format = LogFormat.CONSOLE
         self._color = False
         self._quiet = False
+        self._logger: BindableLogger | None = None
 
     def configure(
         self,
@@ -67,6 +65,7 @@ class Log:
         if color is None:
             color = isinstance(where, io.TextIOBase) and wants_color(cast("TextIO", where))
         self._stream, self._format, self._color, self._quiet = stream, format, color, quiet
+        self._logger = None
 
     def info(self, event: str, **facts: object) -> None:
         """Tell what happens when all is well."""
@@ -83,56 +82,56 @@ class Log:
 
     def exception(self, event: str, **facts: object) -> None:
         """Tell what has failed, with the traceback of the exception that is being handled."""
-        import traceback  # for bugs alone
-
-        self._write("error", event, facts, traceback.format_exc().rstrip("\n"))
+        self._write("error", event, facts, trace=True)
 
     def _write(
-        self, level: str, event: str, facts: Mapping[str, object], traceback: str | None = None
+        self, level: str, event: str, facts: Mapping[str, object], *, trace: bool = False
     ) -> None:
-        if self._format is LogFormat.JSON:
-            line = _for_machine(level, event, facts, traceback)
-        else:
-            line = _for_person(level, event, facts, color=self._color)
-            line = line if traceback is None else f"{line}\n{traceback}"
+        logger = self._logger
+        if logger is None:
+            logger = self._logger = self._made()
+        more = {"exc_info": True} if trace else {}
+        getattr(logger, level)(event, **facts, **more)
+
+    def _made(self) -> BindableLogger:
+        import structlog
+
         stream = sys.stderr if self._stream is None else self._stream
-        stream.write(f"{line}\n")
-        stream.flush()
+        logger: BindableLogger = structlog.wrap_logger(
+            structlog.WriteLogger(cast("TextIO", stream)),
+            processors=[structlog.processors.add_log_level, *self._renderer()],
+            wrapper_class=structlog.make_filtering_bound_logger("info"),
+        ).bind()
+        return logger
+
+    def _renderer(self) -> list[Processor]:
+        import structlog
+
+        if self._format is LogFormat.JSON:
+            return [
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ]
+        return [
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            _harmless,
+            structlog.dev.ConsoleRenderer(
+                colors=self._color,
+                pad_event_to=0,
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
 
 
-def _for_machine(level: str, event: str, facts: Mapping[str, object], traceback: str | None) -> str:
-    import json  # here, because few fleets log so
-
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    entry = {**facts, "event": event, "level": level, "timestamp": now}
-    if traceback is not None:
-        entry["exception"] = traceback
-    return json.dumps(entry, default=repr)
-
-
-def _for_person(level: str, event: str, facts: Mapping[str, object], *, color: bool) -> str:
-    now = f"{datetime.now():%H:%M:%S}"
-    said = _harmless(event)
-    shown = {key: _shown(facts[key]) for key in sorted(facts)}
-    if not color:
-        pairs = [f"{key}={value}" for key, value in shown.items()]
-        return " ".join([now, f"[{level:<9}]", said, *pairs])
-    pairs = [f"{_CYAN}{key}{_RESET}={_MAGENTA}{value}{_RESET}" for key, value in shown.items()]
-    marked = f"[{_COLOURS[level]}{_BRIGHT}{level:<9}{_RESET}]"
-    return " ".join([f"{_DIM}{now}{_RESET}", marked, f"{_BRIGHT}{said}{_RESET}", *pairs])
-
-
-def _shown(value: object) -> str:
-    """Show a value, in quotes where one could not see where it ends."""
-    if not isinstance(value, str):
-        return repr(value)
-    harmless = _harmless(value)
-    return harmless if _QUOTED.isdisjoint(harmless) else repr(harmless)
-
-
-def _harmless(text: str) -> str:
+def _harmless(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Let nothing from a container reach the terminal as it is."""
-    return neutral_text(text).replace("\n", "\\n")
+    return {
+        key: neutral_text(value).replace("\n", "\\n")
+        if isinstance(value, str) and key != "exception"
+        else value
+        for key, value in event.items()
+    }
 
 
 log: Final = Log()

@@ -171,7 +171,7 @@ def test_a_new_supervisor_ends_what_the_last_left_unfinished(directory: Path) ->
     former.write("stderr", b"half", NOW)
     former.write("stdout", b"whole\n", NOW)
     former.close()
-    LogWriter(directory).note_run(NOW)
+    LogWriter(directory).end_run(NOW)
     assert said(directory) == {"stderr": b"half\n", "stdout": b"whole\n"}
 
 
