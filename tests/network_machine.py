@@ -81,13 +81,17 @@ def namespace() -> int:
     return sandbox.net
 
 
-def run(*command: str, inside: int | None = None) -> str:
-    """Run a tool to look from outside, or to prepare what is not ours; return what it printed."""
+def run(*command: str, inside: int | None = None, text: str = "") -> str:
+    """Run a tool to look from outside, or to prepare what is not ours; return what it printed.
+
+    `text` is its standard input.
+    """
     enter = () if inside is None else ("nsenter", f"--net=/proc/self/fd/{inside}")
     return subprocess.run(
         [*enter, *command],
         check=True,
         capture_output=True,
+        input=text,
         text=True,
         pass_fds=() if inside is None else (inside,),
     ).stdout

@@ -20,6 +20,7 @@ def test_the_machine_welcomes(console: Console, host_image: str) -> None:
     assert (said.code, said.out) == (0, "Welcome to Anchor\n")
 
 
+@pytest.mark.native
 def test_a_directory_and_an_archive_are_images(
     console: Console, rootfs: Path, rootfs_tar: Path
 ) -> None:

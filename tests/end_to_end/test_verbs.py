@@ -67,6 +67,7 @@ def test_ps_and_why_tell_states_and_reasons(console: Console, shop: Path) -> Non
     assert crasher["exit_code"] == 3
     assert datetime.fromisoformat(crasher["next_at"]) > datetime.fromisoformat(crasher["since"])
 
+    assert console.anchor("ps", "--json").json() == list(console.rows(shop).values())
     table = console.anchor("ps").out
     assert all(row["container"] in table for row in rows.values())
     why = console.anchor("why", "crasher").out

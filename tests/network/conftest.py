@@ -25,13 +25,18 @@ def machine(nothing_left: None) -> Iterator[Machine]:
 def outside(machine: Machine) -> int:
     """Another machine, joined to the one under test by a cable; packets for us go there."""
     fd = machine.own(namespace())
-    run("ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns",
-        f"/proc/{os.getpid()}/fd/{fd}")  # fmt: skip
-    run("ip", "address", "add", f"{OUR_ADDRESS}/24", "dev", "cable")
-    run("ip", "link", "set", "cable", "up")
-    run("ip", "address", "add", f"{THEIR_ADDRESS}/24", "dev", "cable", inside=fd)
-    run("ip", "link", "set", "lo", "up", inside=fd)
-    run("ip", "link", "set", "cable", "up", inside=fd)
-    run("ip", "route", "add", "default", "via", OUR_ADDRESS, inside=fd)
-    run("ip", "route", "add", "default", "via", THEIR_ADDRESS)
+    ours = f"""
+link add cable type veth peer name cable netns /proc/{os.getpid()}/fd/{fd}
+address add {OUR_ADDRESS}/24 dev cable
+link set cable up
+route add default via {THEIR_ADDRESS}
+"""
+    theirs = f"""
+address add {THEIR_ADDRESS}/24 dev cable
+link set lo up
+link set cable up
+route add default via {OUR_ADDRESS}
+"""
+    run("ip", "-batch", "-", text=ours)
+    run("ip", "-batch", "-", text=theirs, inside=fd)
     return fd
