@@ -76,19 +76,19 @@ def in_order(_nothing_of_ours_is_left: None, box: Box) -> Box:
 @pytest.mark.parametrize(
     ("step", "number"), FAILING, ids=[f"{step.describe()}-{number}" for step, number in FAILING]
 )
-@pytest.mark.parametrize("share_memory", [True, False])
 def test_a_step_that_fails_is_named_and_leaves_nothing(
-    in_order: Box, step: steps.Step, number: int, share_memory: bool
+    in_order: Box, step: steps.Step, number: int
 ) -> None:
-    """The error carries errno, the step's index and its words."""
+    """The error carries errno, the step's index and its words; with memory shared and without."""
     before = _ours()
-    with pytest.raises(spawn.SpawnError) as raised:
-        in_order.run("true", inside=[step], share_memory=share_memory)
-    error = raised.value
-    assert (error.errno, error.shell_code) == (number, spawn.OUR_ERROR)
-    assert error.step_index == len(in_order.joins()) + len(in_order.enter(0))
-    assert str(error) == f"{step.describe()}: {os.strerror(number)}"
-    assert _ours() == before
+    for share_memory in (True, False):
+        with pytest.raises(spawn.SpawnError) as raised:
+            in_order.run("true", inside=[step], share_memory=share_memory)
+        error = raised.value
+        assert (error.errno, error.shell_code) == (number, spawn.OUR_ERROR)
+        assert error.step_index == len(in_order.joins()) + len(in_order.enter(0))
+        assert str(error) == f"{step.describe()}: {os.strerror(number)}"
+        assert _ours() == before
 
 
 @pytest.mark.parametrize(

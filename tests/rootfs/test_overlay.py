@@ -61,7 +61,10 @@ def test_a_place_that_cannot_be_an_upper_layer_is_named(
     remove_writable(data_dir / "instance")
 
 
-WAYS = pytest.mark.parametrize("way", ["descriptor", "path"])
+# Before Linux 6.15 the first way ends in the second by itself.
+WAYS = pytest.mark.parametrize(
+    "way", ["descriptor", pytest.param("path", marks=pytest.mark.native)]
+)
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def test_a_volume_made_by_hand_is_filled_by_its_first_container(
     assert os.listdir(named_path(data_dir, "shop", "empty")) == []
 
 
+@pytest.mark.native  # two thousand directories deep
 def test_removal_leaves_nothing_and_follows_nothing(data_dir: Path) -> None:
     """Links to the machine, depth, odd names, and what a killed removal has left."""
     outside = data_dir / "outside"
