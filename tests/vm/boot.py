@@ -5,7 +5,7 @@ through that (9p), and cannot be an idmapped lower layer there, so what the test
 one ext4 disk first, and bound over its usual paths by `guest.sh`: the checkout with its virtual
 environment, the standard library, the interpreter. The rest of the disk is the tests' scratch
 space. What runs is everything marked `vm`, and below the loop what is marked `root` and not
-`native`, shared among a few machines that boot once. Arguments go to pytest on one machine instead.
+`native`. Arguments go to pytest instead.
 
 The processor is emulated unless `ANCHOR_VM_KVM=1`: a /dev/kvm that opens, and even makes a
 machine, may still hang in it, so acceleration is never guessed.
@@ -25,7 +25,6 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -33,14 +32,14 @@ from typing import Final
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 BUILD: Final = CHECKOUT / "build/vm"
 DISK_SIZE: Final = "4G"  # sparse
-DEADLINE: Final = 15 * 60.0  # seconds, for a machine that hangs
+DEADLINE: Final = 25 * 60.0  # seconds, for a machine that hangs
 SLOWNESS: Final = 10.0  # an emulated processor compared with a real one
 SELECTION: Final = "vm or (root and not native)"
 ROOMS: Final = frozenset({"tests", "kernel", "rootfs", "network", "end_to_end", "vm"})
 FILES: Final = frozenset({"images/test_layer_stacks.py"})
 """Of other rooms: what another kernel could do otherwise."""
-MACHINES: Final = 2
-"""Booted at once, each with its share: one test keeps one processor busy."""
+DRIVERS: Final = "ahci,evdev,i2c_i801,iTCO_wdt,lpc_ich,pcspkr,psmouse"
+"""Of devices that nobody here uses, and that take a third of the time to boot."""
 PROGRAMS: Final = Path(sys.executable).parent
 VERDICT: Final = "pytest in the virtual machine exited with"
 
@@ -55,16 +54,28 @@ _UNUSED: Final = shutil.ignore_patterns(
 
 
 def main() -> int:
-    """Build the disk, boot, and pass on what pytest said: the worst of what it said anywhere."""
-    if sys.argv[1:]:
-        shares = [sys.argv[1:]]
-    else:
-        files = marked_files()
-        shares = [["-m", SELECTION, *files[first::MACHINES]] for first in range(MACHINES)]
-    disk = build_disk(tuple(_paths_to_bind()), shares)
-    with ThreadPoolExecutor() as machines:
-        verdicts = machines.map(lambda number: boot(disk, number), range(len(shares)))
-        return max(verdicts)
+    """Build the disk, boot, and pass on what pytest said."""
+    arguments = sys.argv[1:] or ["-m", SELECTION, *marked_files()]
+    compile_all(arguments)
+    return boot(build_disk(tuple(_paths_to_bind()), arguments))
+
+
+def compile_all(arguments: Iterable[str]) -> None:
+    """Leave bytecode beside the sources, and beside the tests as pytest makes it: assertions told.
+
+    An emulated processor would take two minutes to make it.
+    """
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    modules = ("-m", "compileall", "-q", "anchor_supervisor")
+    tests = ("-m", "pytest", "--collect-only", "--quiet", *arguments)
+    for command in (modules, tests):
+        subprocess.run(
+            [sys.executable, *command],
+            cwd=CHECKOUT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            check=False,  # what is wrong is told where the tests run
+        )
 
 
 def _paths_to_bind() -> Iterator[Path]:
@@ -78,11 +89,11 @@ def _paths_to_bind() -> Iterator[Path]:
             yield library
 
 
-def build_disk(binds: Iterable[Path], shares: Iterable[Iterable[str]]) -> Path:
+def build_disk(binds: Iterable[Path], arguments: Iterable[str]) -> Path:
     """Copy `binds` to a new ext4 image, numbered, with a list of where each belongs.
 
-    Each machine's share of pytest's arguments is on it too: a kernel's command line, which carries
-    the guest's first command, ends at 2 KiB.
+    Pytest's arguments are on it too: a kernel's command line, which carries the guest's first
+    command, ends at 2 KiB.
     """
     stage = BUILD / "stage"
     shutil.rmtree(stage, ignore_errors=True)
@@ -96,8 +107,7 @@ def build_disk(binds: Iterable[Path], shares: Iterable[Iterable[str]]) -> Path:
             shutil.copy2(path, stage / str(number))
         listing.append(f"{number} {path}\n")
     (stage / "binds").write_text("".join(listing))
-    for number, share in enumerate(shares):
-        (stage / f"share-{number}").write_text("".join(f"{argument}\0" for argument in share))
+    (stage / "arguments").write_text("".join(f"{argument}\0" for argument in arguments))
     disk = BUILD / "disk.img"
     disk.unlink(missing_ok=True)
     features = ("-q", "-F", "-O", "^has_journal", "-E", "root_owner=0:0", "-d", str(stage))
@@ -117,15 +127,12 @@ def _without_site_packages(folder: str, names: list[str]) -> set[str]:
     return _UNUSED(folder, names) | ({"site-packages", "dist-packages"} & set(names))
 
 
-def boot(disk: Path, number: int) -> int:
-    """Boot one machine, show what it says, and return what pytest returned there.
-
-    The disk is shared: what a machine writes to it goes to a temporary file of its own. The first
-    machine is shown as it speaks, the others when they have ended.
-    """
+def boot(disk: Path) -> int:
+    """Boot, show what the machine says, and return what pytest returned there."""
+    verdict = None
     with (
         subprocess.Popen(
-            _command(disk, number),
+            _command(disk),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,23 +143,22 @@ def boot(disk: Path, number: int) -> int:
         ) as machine,
         _killed_after(DEADLINE, machine),
     ):
-        lines = [_shown(line, at_once=number == 0) for line in machine.stdout or ()]
-    if number > 0:
-        print(*lines, sep="", end="", flush=True)
-    verdicts = [int(line.split()[-1]) for line in lines if line.startswith(VERDICT)]
-    if not verdicts:
-        print(f"virtual machine {number} ended without a verdict", file=sys.stderr)
+        for line in machine.stdout or ():
+            print(line, end="", flush=True)
+            if line.startswith(VERDICT):
+                verdict = int(line.split()[-1])
+    if verdict is None:
+        print("the virtual machine ended without a verdict", file=sys.stderr)
         return 70
-    return verdicts[-1]
+    return verdict
 
 
-def _command(disk: Path, number: int) -> list[str]:
+def _command(disk: Path) -> list[str]:
     emulated = os.environ.get("ANCHOR_VM_KVM") != "1"
     environment = {
         "ANCHOR_TEST_SLOWNESS": str(SLOWNESS if emulated else 2.0),
         "CI": os.environ.get("CI", ""),
         "NO_COLOR": "1",
-        "SHARE": str(number),
         "VERDICT": VERDICT,
     }
     given = shlex.join(f"{key}={value}" for key, value in environment.items())
@@ -161,7 +167,8 @@ def _command(disk: Path, number: int) -> list[str]:
         str(PROGRAMS / "vng"),
         *("--run", str(kernel())),
         *("--force-9p", "--cpus", "2", "--memory", "2G", "--cwd", str(CHECKOUT)),
-        f"--qemu-opts=-drive if=virtio,format=raw,cache=unsafe,snapshot=on,file={disk}",
+        f"--qemu-opts=-drive if=virtio,format=raw,cache=unsafe,file={disk}",
+        *("--append", f"modprobe.blacklist={DRIVERS}"),
         # emulation has no side channels to close, and wide vector instructions cost it most
         *(("--disable-kvm", "--append", "mitigations=off") if emulated else ()),
         *(("--qemu-opts=-cpu Nehalem",) if emulated else ()),
@@ -178,12 +185,6 @@ def _killed_after(seconds: float, machine: subprocess.Popen[str]) -> Iterator[No
         yield
     finally:
         timer.cancel()
-
-
-def _shown(line: str, *, at_once: bool) -> str:
-    if at_once:
-        print(line, end="", flush=True)
-    return line
 
 
 def marked_files() -> list[str]:

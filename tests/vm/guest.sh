@@ -2,9 +2,7 @@
 # The guest's half of boot.py: put the disk's copies over their usual paths, then run pytest.
 set -u
 
-for module in virtio_blk ext4 overlay loop btrfs xfs veth bridge br_netfilter nf_tables nft_chain_nat nft_masq; do
-    modprobe "$module" || echo "no module $module"
-done
+modprobe -a virtio_blk ext4 overlay loop btrfs xfs veth bridge br_netfilter nf_tables nft_chain_nat nft_masq
 udevadm settle 2>/dev/null || true
 mount -o noatime /dev/vda /mnt || exit 1
 while read -r number path; do
@@ -15,6 +13,6 @@ ip link set lo up
 chmod 1777 /mnt/scratch
 export TMPDIR=/mnt/scratch ANCHOR_TEST_DIR=/mnt/scratch HOME=/root LANG=C.UTF-8
 cd "$PWD" || exit 1 # the checkout is a new mount
-mapfile -d "" arguments <"/mnt/share-$SHARE"
+mapfile -d "" arguments </mnt/arguments
 .venv/bin/python -m pytest "${arguments[@]}"
 echo "$VERDICT $?"
