@@ -1,8 +1,4 @@
-"""`anchor events`: what has happened to a fleet, whether it runs or not.
-
-What is written down is read from the journal; only `-f` needs the supervisor, which knows the
-moment that there is more.
-"""
+"""`anchor events`: what has happened to a fleet, as its journal has it."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from anchor_supervisor.cli.entry_words import entry_line
+from anchor_supervisor.cli.following import add_following_options, following, show
 from anchor_supervisor.cli.options import (
     add_fleet_options,
     add_json_option,
@@ -19,9 +16,6 @@ from anchor_supervisor.cli.options import (
     paint_for_output,
     print_json,
 )
-from anchor_supervisor.cli.problems import warn
-from anchor_supervisor.cli.times import parse_count, parse_moment
-from anchor_supervisor.control.client import NotRunning
 from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.control.protocol import NotFound
 from anchor_supervisor.observability import places
@@ -43,15 +37,8 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; `-f` is `--follow` here."""
-    parser.add_argument("names", metavar="NAME", nargs="*", help="containers, or replicas of them")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on as more happens")
-    parser.add_argument(
-        "-n", "--tail", metavar="N", type=parse_count, help="begin N entries from the end"
-    )
-    parser.add_argument(
-        "--since", metavar="T", type=parse_moment, help="from this time on: 10m (ago), or RFC 3339"
-    )
+    """Declare the options."""
+    add_following_options(parser, "entries")
     add_fleet_options(parser, taken="f")
     add_json_option(parser)
 
@@ -59,26 +46,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show them."""
     fleet = fleet_name(options)
-    if options.follow:
-        try:
-            return _follow(fleet, options)
-        except NotRunning as error:
-            warn(f"{error.message}, so there is nothing to follow")
+    return show(options, lambda: _follow(fleet, options), lambda: _show_stored(fleet, options))
+
+
+def _follow(fleet: str, options: argparse.Namespace) -> None:
+    query = following(options)
+    lines: Generator[Entry, None, None] = client_for(fleet).stream(f"/v1/events?{urlencode(query)}")
+    _show(lines, as_json=options.json)
+
+
+def _show_stored(fleet: str, options: argparse.Namespace) -> None:
     entries = _stored(fleet, options)
     if options.json and not options.follow:
         print_json(entries)
     else:
         _show(entries, as_json=options.json, width=max(map(_room, entries), default=0))
-    return 0
-
-
-def _follow(fleet: str, options: argparse.Namespace) -> int:
-    query = [("name", name) for name in options.names] + [("follow", "1")]
-    query += [("tail", str(options.tail))] if options.tail is not None else []
-    query += [("since", options.since)] if options.since else []
-    lines: Generator[Entry, None, None] = client_for(fleet).stream(f"/v1/events?{urlencode(query)}")
-    _show(lines, as_json=options.json)
-    return 0
 
 
 def _stored(fleet: str, options: argparse.Namespace) -> list[Entry]:

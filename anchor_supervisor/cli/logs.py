@@ -1,8 +1,4 @@
-"""`anchor logs`: what containers have said, merged by time.
-
-What is stored is read from the files, whether the fleet runs or not; only `-f` needs the
-supervisor, which knows the moment that there is more.
-"""
+"""`anchor logs`: what containers have said, merged by time."""
 
 from __future__ import annotations
 
@@ -14,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 from urllib.parse import urlencode
 
+from anchor_supervisor.cli.following import add_following_options, following, show
 from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
-from anchor_supervisor.cli.problems import warn
-from anchor_supervisor.cli.times import parse_count, parse_moment
-from anchor_supervisor.control.client import NotRunning
 from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.control.protocol import NotFound, log_bytes, log_line
 from anchor_supervisor.observability import places
@@ -40,15 +34,8 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; `-f` is `--follow` here."""
-    parser.add_argument("names", metavar="NAME", nargs="*", help="containers, or replicas of them")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
-    parser.add_argument(
-        "-n", "--tail", metavar="N", type=parse_count, help="begin N lines from the end"
-    )
-    parser.add_argument(
-        "--since", metavar="T", type=parse_moment, help="from this time on: 10m (ago), or RFC 3339"
-    )
+    """Declare the options."""
+    add_following_options(parser, "lines")
     parser.add_argument("-t", "--timestamps", action="store_true", help="begin lines with the time")
     parser.add_argument("--previous", action="store_true", help="the run before the present one")
     add_fleet_options(parser, taken="f")
@@ -58,26 +45,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show them."""
     fleet = fleet_name(options)
-    if options.follow:
-        try:
-            return _follow(fleet, options)
-        except NotRunning as error:
-            warn(f"{error.message}, so there is nothing to follow")
-    names = _stored(fleet, options.names)
-    _Printer(names, options).show(_read(fleet, names, options))
-    return 0
+    return show(options, lambda: _follow(fleet, options), lambda: _show_stored(fleet, options))
 
 
-def _follow(fleet: str, options: argparse.Namespace) -> int:
+def _follow(fleet: str, options: argparse.Namespace) -> None:
     client = client_for(fleet)
     rows = client.get("/v1/containers")
     shown = [row["name"] for row in rows]
-    query = [("name", name) for name in options.names] + [("follow", "1")]
-    query += [("tail", str(options.tail))] if options.tail is not None else []
-    query += [("since", options.since)] if options.since else []
+    query = following(options)
     query += [("previous", "1")] if options.previous else []
     _Printer(shown, options).show(client.stream(f"/v1/logs?{urlencode(query)}"), live=True)
-    return 0
+
+
+def _show_stored(fleet: str, options: argparse.Namespace) -> None:
+    names = _stored(fleet, options.names)
+    _Printer(names, options).show(_read(fleet, names, options))
 
 
 def _stored(fleet: str, wanted: Sequence[str]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from attrs import evolve
+
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.model import (
     ExecProbe,
@@ -33,14 +35,13 @@ _HTTP: Final = re.compile(r":([0-9]{1,5})(/[!-\"$-~]*)?")
 def health(sheet: Sheet, path: str, value: object) -> Health | None:
     """Read `health = {...}`; None where it has no probe that could be read."""
     table = Table(sheet, path, value, schema.HEALTH)
-    probe = _probe(table)
-    default = Health(TcpProbe(1))
-    times = values.duration(SHORTEST_INTERVAL)
+    probe, default = _probe(table), Health(TcpProbe(1))
+    asked = _asked(table, default)
     checked = Health(
         probe=probe or default.probe,
-        interval=table.read("interval", times, default.interval),
-        timeout=table.read("timeout", times, default.timeout),
-        retries=table.read("retries", values.whole(1, MOST_RETRIES), default.retries),
+        interval=asked.interval,
+        timeout=asked.timeout,
+        retries=asked.retries,
         start_period=table.read("start_period", values.duration(), default.start_period),
         on_failure=table.read("on_failure", values.choice(OnUnhealthy), default.on_failure),
     )
@@ -51,15 +52,19 @@ def startup(sheet: Sheet, path: str, value: object) -> Startup | None:
     """Read `startup = {...}`; None where it has no probe that could be read."""
     table = Table(sheet, path, value, schema.STARTUP)
     probe = _probe(table)
-    default = Startup(TcpProbe(1))
+    asked = _asked(table, Startup(TcpProbe(1)))
+    return evolve(asked, probe=probe) if probe is not None else None
+
+
+def _asked(table: Table, default: Health | Startup) -> Startup:
+    """Read how often the probe is asked, for how long, and how many times in vain."""
     times = values.duration(SHORTEST_INTERVAL)
-    checked = Startup(
-        probe=probe or default.probe,
+    return Startup(
+        probe=default.probe,
         interval=table.read("interval", times, default.interval),
         timeout=table.read("timeout", times, default.timeout),
         retries=table.read("retries", values.whole(1, MOST_RETRIES), default.retries),
     )
-    return checked if probe is not None else None
 
 
 def _probe(table: Table) -> Probe | None:
