@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.fleet.model import instances
-from harness import Fresh, alive, fleet_of, machine_of, run_loop, start_each
+from harness import Fresh, fleet_of, machine_of, run_loop, start_each
 from images import data_in, largest_file, sharing_place
 from measure import Results, say
 from memory_use import InUse, in_use, own_size
@@ -31,10 +31,9 @@ def cold_starts(image: Path, strategy: str, number: int) -> list[float]:
     samples: list[float] = []
 
     async def start_cold() -> None:
-        async with alive(machine):
-            for instance in instances(fleet):
-                forget_pages(image)
-                samples.extend(one.first for one in await start_each(machine, [instance]))
+        for instance in instances(fleet):
+            forget_pages(image)
+            samples.extend(one.first for one in await start_each(machine, [instance]))
 
     with machine_of(fleet) as machine:
         run_loop(start_cold)
@@ -68,12 +67,11 @@ def memory_each(
 
     async def look() -> None:
         first, *others = instances(fleet)
-        async with alive(machine):
-            await machine.start(first)  # what there is once, however many containers
-            looks.append((in_use(), own_size()))
-            for one in others:
-                await machine.start(one)
-            looks.append((in_use(), own_size()))
+        await machine.start(first)  # what there is once, however many containers
+        looks.append((in_use(), own_size()))
+        for one in others:
+            await machine.start(one)
+        looks.append((in_use(), own_size()))
 
     with machine_of(fleet) as machine:
         run_loop(look)
@@ -126,8 +124,7 @@ def _written(image: Path, strategy: str, file: Path) -> list[float]:
     fleet = fleet_of(image, WRITES, root=strategy, network=False, command=writer)
 
     async def write() -> None:
-        async with alive(machine):
-            await Fresh(machine).start(WRITES)
+        await Fresh(machine).start(WRITES)
 
     with machine_of(fleet) as machine:
         run_loop(write)

@@ -1,4 +1,8 @@
-"""Containers started in the benchmark's own process: the product's start path and nothing else."""
+"""Containers started in the benchmark's own process: the product's start path and nothing else.
+
+Single starts are those of a machine that is not `alive`: there it takes beforehand what the next
+instances will hold, while it has nothing else to do, and whether it has is what a figure tells.
+"""
 
 from __future__ import annotations
 
@@ -136,19 +140,28 @@ async def start_and_reap(machine: HostMachine, instance: InstanceId) -> Start:
 
 
 async def start_each(
-    machine: HostMachine, several: Sequence[InstanceId], *, width: int = 1, gap: float = 0.0
+    machine: HostMachine,
+    several: Sequence[InstanceId],
+    *,
+    width: int = 1,
+    gap: float = 0.0,
+    ready: bool = False,
 ) -> list[Start]:
     """Start all of them, `width` at a time; `gap` in seconds between those of one lane.
 
-    Back to back some of the kernel's costs hide behind the last one's.
+    Back to back some of the kernel's costs hide behind the last one's. `ready`: what each will
+    hold is taken before its time begins, as a supervisor does while it has nothing else to do.
     """
     starts: list[Start] = []
     waiting = list(reversed(several))
 
     async def lane() -> None:
         while waiting:
-            starts.append(await start_and_reap(machine, waiting.pop()))
+            instance = waiting.pop()
+            if ready:
+                await trio.to_thread.run_sync(machine.get_ready, instance)
             await trio.sleep(gap)
+            starts.append(await start_and_reap(machine, instance))
 
     async with trio.open_nursery() as nursery:
         for _ in range(width):
@@ -165,13 +178,15 @@ class Fresh:
         self.machine = machine
         self._left = iter(instances(machine.site.fleet))
 
-    async def start(self, count: int, *, width: int = 1, gap: float = 0.0) -> list[Start]:
+    async def start(
+        self, count: int, *, width: int = 1, gap: float = 0.0, ready: bool = False
+    ) -> list[Start]:
         """Start the next ones, and some more before that do not count, for the caches' sake."""
         await trio.sleep(SETTLED)
         for warming in islice(self._left, WARM_UP * width):
             await start_and_reap(self.machine, warming)
         several = list(islice(self._left, count))
-        return await start_each(self.machine, several, width=width, gap=gap)
+        return await start_each(self.machine, several, width=width, gap=gap, ready=ready)
 
 
 def instances_for(count: int, *, width: int = 1, size: int = ROUND) -> int:

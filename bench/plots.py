@@ -99,7 +99,7 @@ def _distribution(records: Sequence[Record], axes: Axes) -> bool:
     chosen = [
         one
         for strategy in ("overlay", "floor")
-        for one in matching(records, strategy=strategy, point="first", cache="warm")
+        for one in matching(records, strategy=strategy, point="first", cache="warm", ready=None)
         if one.get("us")
     ]
     largest = max((one["mib"] for one in chosen), default=0)

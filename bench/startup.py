@@ -21,7 +21,7 @@ from attrs import evolve
 from anchor_supervisor.errors import HostError
 from arithmetic import all_of, ratio, rounds
 from cow_costs import cold_starts, first_writes, memory_each, unpackings
-from harness import Fresh, alive, fleet_of, instances_for, machine_of, run_loop
+from harness import Fresh, fleet_of, instances_for, machine_of, run_loop
 from images import DEBIAN, chosen_images, data_in, sharing_place, size_in_mib
 from measure import Results, say
 from options import Default, add_option, count, counts, root_image, words
@@ -109,6 +109,10 @@ def _strategy(
             floors.setdefault((network, gap), Taken()).floors.extend(taken.floors)
             if gap == GAPS[0]:
                 _tell_phases(results, one, taken)
+    if kind.strategy == "overlay":
+        for gap in GAPS:
+            one = evolve(kind, gap=gap, ready=True)
+            _tell_starts(results, one, starts(one, directory))
     cold = cold_starts(kind.image, kind.strategy, min(kind.count, 20))
     results.samples(
         f"{kind.strategy} without network, cold page cache: first instruction",
@@ -206,11 +210,10 @@ def _independence(results: Results, images: dict[str, Path], number: int) -> Non
     turns: tuple[list[list[float]], list[list[float]]] = ([], [])
 
     async def take_turns() -> None:
-        async with alive(small), alive(large):
-            both = (Fresh(small), Fresh(large))
-            for share in rounds(number, SMALL_ROUND):
-                for taken, fresh in zip(turns, both, strict=True):
-                    taken.append([one.first for one in await fresh.start(share)])
+        both = (Fresh(small), Fresh(large))
+        for share in rounds(number, SMALL_ROUND):
+            for taken, fresh in zip(turns, both, strict=True):
+                taken.append([one.first for one in await fresh.start(share)])
 
     with machine_of(fleets[0]) as small, machine_of(fleets[1]) as large:
         run_loop(take_turns)

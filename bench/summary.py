@@ -11,7 +11,13 @@ from records import Answer, Record, matching, of_question
 
 NOT_MEASURED: Final = "not measured"
 
-START: Final = {"strategy": "overlay", "point": "first", "cache": "warm", "concurrency": 1}
+START: Final = {
+    "strategy": "overlay",
+    "point": "first",
+    "cache": "warm",
+    "concurrency": 1,
+    "ready": None,
+}
 
 
 @final

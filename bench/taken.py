@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from arithmetic import rounds
 from floor import WARM_UP, floor_samples
-from harness import Fresh, Start, alive, fleet_of, instances_for, machine_of, phases, run_loop
+from harness import Fresh, Start, fleet_of, instances_for, machine_of, phases, run_loop
 from programs import disk_usage
 
 
@@ -28,24 +28,25 @@ class Kind:
     mib: int
     network: bool = True
     gap: float = 0.0
+    ready: bool = False  # what it will hold is taken before its time begins
 
     @property
     def facts(self) -> dict[str, Any]:
         """By which its figures are found again."""
-        return {
+        facts = {
             "image": self.words,
             "mib": self.mib,
             "strategy": self.strategy,
             "network": self.network,
             "concurrency": self.width,
         }
+        return {**facts, "ready": True} if self.ready else facts
 
     @property
     def named(self) -> str:
         """In words."""
-        return (
-            f"{self.strategy} {'with network and address' if self.network else 'without network'}"
-        )
+        network = "with network and address" if self.network else "without network"
+        return f"{self.strategy} {network}{', ready in advance' if self.ready else ''}"
 
 
 @final
@@ -78,20 +79,21 @@ def starts(kind: Kind, directory: Path) -> Taken:
     taken = Taken()
 
     async def take_turns() -> None:
-        async with alive(machine):
-            fresh = Fresh(machine)
-            for number in rounds(kind.count):
-                taken.floors.append(
-                    floor_samples(
-                        kind.image,
-                        directory,
-                        number,
-                        kind.gap,
-                        network=kind.network,
-                        width=kind.width,
-                    )
+        fresh = Fresh(machine)
+        for number in rounds(kind.count):
+            taken.floors.append(
+                floor_samples(
+                    kind.image,
+                    directory,
+                    number,
+                    kind.gap,
+                    network=kind.network and not kind.ready,
+                    width=kind.width,
                 )
-                taken.starts.append(await fresh.start(number, width=kind.width, gap=kind.gap))
+            )
+            taken.starts.append(
+                await fresh.start(number, width=kind.width, gap=kind.gap, ready=kind.ready)
+            )
 
     with machine_of(fleet) as machine, phases() as spent:
         run_loop(take_turns)

@@ -13,7 +13,7 @@ from statistics import median
 import pytest
 
 from floor import floor_samples
-from harness import Fresh, alive, fleet_of, machine_of, run_loop
+from harness import Fresh, fleet_of, machine_of, run_loop
 from measure import own_directories
 from programs import first_image
 from restart import crashes
@@ -41,13 +41,12 @@ def test_a_start_is_within_bounds_of_the_floor(
         fleet = fleet_of(image, TURNS * (EACH + 1), network=network)
 
         async def take_turns() -> None:
-            async with alive(machine):
-                fresh = Fresh(machine)
-                for _ in range(TURNS):
-                    floors = floor_samples(image, directory, EACH, network=network)
-                    starts = await fresh.start(EACH)
-                    ours = median(one.first for one in starts)
-                    ratios.append(ours / median(first for first, _ in floors))
+            fresh = Fresh(machine)
+            for _ in range(TURNS):
+                floors = floor_samples(image, directory, EACH, network=network)
+                starts = await fresh.start(EACH)
+                ours = median(one.first for one in starts)
+                ratios.append(ours / median(first for first, _ in floors))
 
         with machine_of(fleet) as machine:
             run_loop(take_turns)

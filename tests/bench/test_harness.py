@@ -14,7 +14,6 @@ from harness import (
     PHASES,
     Fresh,
     Start,
-    alive,
     fleet_of,
     instances_for,
     machine_of,
@@ -86,8 +85,7 @@ def test_a_start_is_timed_in_order(run_dir: Path, data_dir: Path, *, network: bo
         starts: list[Start] = []
 
         async def take() -> None:
-            async with alive(machine):
-                starts.extend(await Fresh(machine).start(3))
+            starts.extend(await Fresh(machine).start(3))
 
         with machine_of(fleet) as machine, phases() as spent:
             run_loop(take)

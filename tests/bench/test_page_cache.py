@@ -10,7 +10,7 @@ import pytest
 
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.fleet.model import InstanceId
-from harness import alive, fleet_of, machine_of, run_loop, start_and_reap
+from harness import fleet_of, machine_of, run_loop, start_and_reap
 from measure import own_directories
 from page_cache import forget_pages, resident_pages
 from programs import first_image
@@ -63,11 +63,10 @@ def test_a_container_over_an_overlay_reads_the_pages_of_its_image(
         image = first_image(directory)
 
         async def start() -> None:
-            async with alive(machine):
-                forget_pages(image)
-                assert resident_pages(image) == 0
-                await start_and_reap(machine, InstanceId("one", 1))
-                assert resident_pages(image) > 0
+            forget_pages(image)
+            assert resident_pages(image) == 0
+            await start_and_reap(machine, InstanceId("one", 1))
+            assert resident_pages(image) > 0
 
         with machine_of(fleet_of(image, 1, network=False)) as machine:
             run_loop(start)

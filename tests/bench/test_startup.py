@@ -58,7 +58,7 @@ def test_what_copy_on_write_buys(ask: Callable[..., Result], tmp_path: Path) -> 
         ]
         for network in (True, False):
             facts: dict[str, Any] = {"strategy": strategy, "image": "2 MiB", "network": network}
-            starts = matching(answer.records, **facts, point="first", cache="warm")
+            starts = matching(answer.records, **facts, point="first", cache="warm", ready=None)
             assert missing or [one["gap_ms"] for one in starts] == [0, 20]
             for one in starts:
                 assert 0 < one["p50"] <= one["max"]
@@ -74,6 +74,8 @@ def test_what_copy_on_write_buys(ask: Callable[..., Result], tmp_path: Path) -> 
     assert written["copy"] > 2048 > written["overlay"] >= written["bind"]
     assert matching(answer.records, strategy="overlay", cache="cold", image="2 MiB")
     assert len(matching(answer.records, strategy="floor", point="reaped", image="1 MiB")) == 4
+    ready = matching(answer.records, ready=True, image="1 MiB", strategy="overlay", point="first")
+    assert [one["gap_ms"] for one in ready] == [0, 20]
     assert matching(answer.records, independence=True)
     assert matching(answer.records, first_write=True, strategy="overlay")
     assert matching(answer.records, memory="container", strategy="overlay")
