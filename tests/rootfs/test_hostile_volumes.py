@@ -12,11 +12,12 @@ import pytest
 
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.fleet.model import Volume, VolumeKind
-from anchor_supervisor.kernel import libc, spawn, steps
+from anchor_supervisor.kernel import spawn, steps
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.volume_content import named_path
 from anchor_supervisor.rootfs.volumes import prepare
 from container_box import BUSYBOX, Box
+from exchange import exchange
 
 pytestmark = pytest.mark.root
 
@@ -57,13 +58,12 @@ def outside(data_dir: Path) -> Path:
 
 @contextmanager
 def exchanging(one: Path, other: Path) -> Iterator[None]:
-    """Swap two names without a pause (renameat2(2), RENAME_EXCHANGE), as the attacks did."""
+    """Swap two names without a pause, as the attacks did."""
     stop = threading.Event()
 
     def swap() -> None:
-        names = os.fsencode(one), os.fsencode(other)
         while not stop.is_set():
-            libc.system_call("renameat2", -100, names[0], -100, names[1], 2)
+            exchange(one, other)
 
     thread = threading.Thread(target=swap)
     thread.start()

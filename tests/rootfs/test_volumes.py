@@ -13,12 +13,13 @@ import pytest
 
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.fleet.model import Propagation, Volume, VolumeKind
-from anchor_supervisor.kernel import libc, mount
+from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.rootfs.volume_content import anonymous_path, named_path
 from anchor_supervisor.rootfs.volumes import prepare
+from exchange import exchange
 
 pytestmark = pytest.mark.root
 
@@ -322,9 +323,3 @@ def test_a_source_that_is_exchanged_meanwhile_is_one_or_the_other(data_dir: Path
     finally:
         stop.set()
         swapper.join()
-
-
-def exchange(one: Path, other: Path) -> None:
-    """Swap two names at once."""
-    paths = os.fsencode(one), os.fsencode(other)
-    libc.system_call("renameat2", -100, paths[0], -100, paths[1], 2)

@@ -21,9 +21,9 @@ from anchor_supervisor.fleet.model import (
     Volume,
     VolumeKind,
 )
-from anchor_supervisor.kernel import libc
 from anchor_supervisor.runtime import contents
 from anchor_supervisor.runtime.contents import content_digest, with_contents
+from exchange import exchange
 
 
 def bind(source: Path, **more: Any) -> Volume:
@@ -45,10 +45,6 @@ def tree(tmp_path: Path) -> Path:
     return top
 
 
-def _both(top: Path) -> tuple[bytes, int, bytes]:
-    return bytes(top / "file"), -100, bytes(top / "empty")
-
-
 def _link(path: Path, target: str) -> None:
     path.unlink()
     path.symlink_to(target)
@@ -62,7 +58,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a removal": lambda top: (top / "empty").unlink(),
     "a new name": lambda top: (top / "file").rename(top / "elif"),
     "a move": lambda top: (top / "file").rename(top / "deep/file"),
-    "a swap": lambda top: libc.system_call("renameat2", -100, *_both(top), 2),
+    "a swap": lambda top: exchange(top / "file", top / "empty"),
     "another kind": lambda top: (top / "empty").rename(top / "link"),
     "where a link leads": lambda top: _link(top / "link", "deep/er/fil"),
     "a name that is no text": lambda top: Path(os.fsdecode(bytes(top) + b"/\xff")).touch(),
