@@ -8,7 +8,7 @@ long as it is in the machine's own network namespace.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
@@ -60,6 +60,10 @@ _BRIDGE_SETTINGS = (
     ("ipv4/conf/{name}/accept_redirects", "0"),
     ("ipv4/conf/{name}/send_redirects", "0"),
 )
+
+
+Lead = tuple[InstanceId, tuple[Port, ...] | None]
+"""An instance, and the ports that lead to it from now on; None: none any more."""
 
 
 @final
@@ -192,6 +196,19 @@ class FleetNetwork:
         left = {one: ports for one, ports in self._published.items() if one not in instances}
         self._change_published(left)
 
+    def lead(self, wishes: Iterable[Lead]) -> None:
+        """Publish each instance with these ports of its own, or unpublish it (None), in order.
+
+        All in one transaction. Raises NetworkError; then nothing has changed.
+        """
+        published = dict(self._published)
+        for instance, ports in wishes:
+            if ports is None:
+                published.pop(instance, None)
+            else:
+                published[instance] = ports
+        self._change_published(published)
+
     def down(self) -> tuple[str, ...]:
         """Take away links, rules and held ports; return the names of the links there were.
 
@@ -222,11 +239,19 @@ class FleetNetwork:
             raise
 
     def _targets(self) -> Targets:
-        return {port: tuple(self._behind(port)) for port in self._plan.ports}
-
-    def _behind(self, port: PublishedPort) -> Iterator[Target]:
+        behind: dict[str, list[tuple[InstanceId, tuple[Port, ...] | None]]] = {}
         for instance, own in sorted(self._published.items()):
-            address = self.address(instance) if instance.container == port.container else None
+            behind.setdefault(instance.container, []).append((instance, own))
+        return {
+            port: tuple(self._behind(port, behind.get(port.container, ())))
+            for port in self._plan.ports
+        }
+
+    def _behind(
+        self, port: PublishedPort, running: Iterable[tuple[InstanceId, tuple[Port, ...] | None]]
+    ) -> Iterator[Target]:
+        for instance, own in running:
+            address = self.address(instance)
             inside = port.container_port if own is None else _inside(own, port)
             if address is not None and inside is not None:
                 yield address, inside

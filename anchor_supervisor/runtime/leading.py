@@ -6,6 +6,8 @@ taken the connections that it cannot take yet. One that is about to be stopped i
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from typing import Protocol, final
 
 import trio
@@ -13,7 +15,9 @@ from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, InstanceId, Port, Probe
+from anchor_supervisor.network.fleet_network import Lead
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
+from anchor_supervisor.runtime.together import Together
 from anchor_supervisor.values import define
 
 
@@ -24,27 +28,29 @@ def decisive_probe(container: Container) -> Probe | None:
 
 
 class Ports(Protocol):
-    """The published ports of a fleet; both block."""
+    """The published ports of a fleet."""
 
-    def publish(self, instance: InstanceId, ports: tuple[Port, ...]) -> None:
-        """Lead the instance's ports to it, by these from now on. Raises AnchorError."""
-        ...
-
-    def unpublish(self, instance: InstanceId) -> None:
-        """Lead them to it no more."""
+    def lead(self, wishes: Sequence[Lead]) -> Sequence[AnchorError | None]:
+        """Carry out several, in order; say what went wrong with each. Blocks."""
         ...
 
 
 @final
 @define(eq=False)
 class Leading:
-    """Leads ports and leads them away, one at a time."""
+    """Leads ports and leads them away: in one transaction what comes while another is under way."""
 
     ports: Ports
+    _together: Together[Lead] = field(init=False)
     _led: dict[InstanceId, tuple[Port, ...]] = field(factory=dict, init=False)
     _drained: set[InstanceId] = field(factory=set, init=False)
     _well: set[InstanceId] = field(factory=set, init=False)  # whose run was well once
-    _turn: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
+    _turn: trio.Lock = field(factory=trio.Lock, init=False)
+    _worker: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Nobody waits yet."""
+        self._together = Together(threading.Lock(), self.ports.lead)
 
     async def started(self, instance: InstanceId, container: Container) -> None:
         """A run has begun. Raises AnchorError where its ports cannot be led to it."""
@@ -91,9 +97,7 @@ class Leading:
             return
         self._led[instance] = container.ports
         try:
-            await trio.to_thread.run_sync(
-                self.ports.publish, instance, container.ports, limiter=self._turn
-            )
+            await self._ask((instance, container.ports))
         except AnchorError:
             self._led.pop(instance, None)
             if before is not None:
@@ -102,4 +106,17 @@ class Leading:
 
     async def _lead_away(self, instance: InstanceId) -> None:
         if self._led.pop(instance, None) is not None:
-            await trio.to_thread.run_sync(self.ports.unpublish, instance, limiter=self._turn)
+            await self._ask((instance, None))
+
+    async def _ask(self, wish: Lead) -> None:
+        """Return once it has been carried out, by whoever had the turn."""
+        ticket = self._together.put(wish)
+        try:
+            async with self._turn:
+                if not ticket.done:
+                    await trio.to_thread.run_sync(
+                        self._together.serve, ticket, limiter=self._worker
+                    )
+        finally:
+            self._together.withdraw(ticket)
+        ticket.settle()

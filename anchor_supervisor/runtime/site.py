@@ -18,10 +18,10 @@ from typing import final
 from attrs import field
 
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId, Port
+from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init
-from anchor_supervisor.network.fleet_network import FleetNetwork, used_networks
+from anchor_supervisor.network.fleet_network import FleetNetwork, Lead, used_networks
 from anchor_supervisor.network.leases import Leases, NetworkLease
 from anchor_supervisor.network.names import Names, Seen
 from anchor_supervisor.network.plan import (
@@ -124,15 +124,21 @@ class Site:
         with self._network_lock:
             self.network.forget(instance)
 
-    def publish(self, instance: InstanceId, ports: tuple[Port, ...]) -> None:
-        """Lead the instance's published ports to it: it runs, with these."""
-        with self._network_lock:
-            self.network.publish(instance, ports=ports)
+    def lead(self, wishes: Sequence[Lead]) -> Sequence[AnchorError | None]:
+        """Lead published ports to instances that run with these, or away from them (None).
 
-    def unpublish(self, instance: InstanceId) -> None:
-        """Lead its published ports to it no more; connections are refused, or go to a replica."""
+        In one transaction; where that is refused, each by itself. Where nothing is led to,
+        connections are refused, or go to a replica.
+        """
         with self._network_lock:
-            self.network.unpublish(instance)
+            try:
+                self.network.lead(wishes)
+            except AnchorError as error:
+                if len(wishes) == 1:
+                    return [error]
+            else:
+                return [None] * len(wishes)
+            return [self._lead_one(wish) for wish in wishes]
 
     def address(self, instance: InstanceId) -> str | None:
         """The instance's first address; None where it has no network of the fleet's."""
@@ -197,6 +203,13 @@ class Site:
     def _attach_all(self, wave: Sequence[Joining]) -> Sequence[AnchorError | None]:
         several = [(one, net, self._layout(one, made_of).plan) for one, made_of, net in wave]
         return self.network.attach_many(several)
+
+    def _lead_one(self, wish: Lead) -> AnchorError | None:
+        try:
+            self.network.lead([wish])
+        except AnchorError as error:
+            return error
+        return None
 
     def _layout(self, instance: InstanceId, container: Container) -> Layout:
         """Find the newest layout with a place for the instance as this container wants it."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+
 import pytest
+import trio
+import trio.testing
 from attrs import evolve
 
-from anchor_supervisor.errors import NetworkError
+from anchor_supervisor.errors import AnchorError, NetworkError
 from anchor_supervisor.fleet.model import (
     Container,
     Health,
@@ -16,6 +21,7 @@ from anchor_supervisor.fleet.model import (
     Startup,
     TcpProbe,
 )
+from anchor_supervisor.network.fleet_network import Lead
 from anchor_supervisor.runtime.leading import Leading, decisive_probe
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 
@@ -32,22 +38,33 @@ class Table:
         self.led: list[InstanceId] = []
         self.by: dict[InstanceId, tuple[Port, ...]] = {}
         self.full = False
+        self.refused: set[InstanceId] = set()
+        self.waves: list[int] = []
+        self.begun = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
         self.leading = Leading(self)
 
-    def publish(self, instance: InstanceId, ports: tuple[Port, ...]) -> None:
-        """Lead to it; never twice by the same ports."""
-        if self.full:
-            message = "no room"
-            raise NetworkError(message)
+    def lead(self, wishes: Sequence[Lead]) -> list[AnchorError | None]:
+        """Note the wave, and lead to or away from each."""
+        self.waves.append(len(wishes))
+        self.begun.set()
+        self.gate.wait()
+        return [self._lead_one(instance, ports) for instance, ports in wishes]
+
+    def _lead_one(self, instance: InstanceId, ports: tuple[Port, ...] | None) -> AnchorError | None:
+        """Never twice by the same ports, and only away from one that is led to."""
+        if ports is None:
+            self.led.remove(instance)
+            del self.by[instance]
+            return None
+        if self.full or instance in self.refused:
+            return NetworkError(f"no room for {instance}")
         assert self.by.get(instance) != ports
         if instance not in self.by:
             self.led.append(instance)
         self.by[instance] = ports
-
-    def unpublish(self, instance: InstanceId) -> None:
-        """Lead away from it; only from one that is led to."""
-        self.led.remove(instance)
-        del self.by[instance]
+        return None
 
 
 def test_which_probe_decides() -> None:
@@ -106,7 +123,7 @@ async def test_a_failure_may_be_tried_again() -> None:
     table.full = True
     await table.leading.started(ME, CHECKED)
     answer = await table.leading.heard(ME, CHECKED, TcpProbe(80), WELL)
-    assert (answer.ok, answer.output) == (False, "no room")
+    assert (answer.ok, answer.output) == (False, "no room for web.1")
     table.full = False
     assert await table.leading.heard(ME, CHECKED, TcpProbe(80), WELL) is WELL
     assert table.led == [ME]
@@ -138,3 +155,47 @@ async def test_ports_that_change_while_it_runs() -> None:
     assert table.by == {ME: other.ports}
     await table.leading.ended(ME)
     assert table.led == []
+
+
+async def test_those_that_come_meanwhile_are_led_to_in_one_transaction() -> None:
+    """Thirty starts while one is led to make two waves; a refusal is that of one alone."""
+    table = Table()
+    table.gate.clear()
+    table.refused = {InstanceId("web", 7)}
+    failed: list[str] = []
+
+    async def start(instance: InstanceId) -> None:
+        try:
+            await table.leading.started(instance, PLAIN)
+        except NetworkError as error:
+            failed.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start, ME)
+        await trio.to_thread.run_sync(table.begun.wait)
+        for number in range(2, 32):
+            nursery.start_soon(start, InstanceId("web", number))
+        await trio.testing.wait_all_tasks_blocked()
+        table.gate.set()
+    assert table.waves == [1, 30]
+    assert failed == ["no room for web.7"]
+    assert len(table.led) == 30
+    table.refused = set()
+    await table.leading.started(InstanceId("web", 7), PLAIN)
+    assert len(table.led) == 31
+
+
+async def test_one_that_waits_no_more_is_not_led_to() -> None:
+    """Cancelled before its turn has come: nothing is done for it."""
+    table = Table()
+    table.gate.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(table.leading.started, ME, PLAIN)
+        await trio.to_thread.run_sync(table.begun.wait)
+        with trio.move_on_after(0) as scope:
+            await table.leading.started(OTHER, PLAIN)
+        table.gate.set()
+    assert scope.cancelled_caught
+    await table.leading.ended(ME)
+    assert table.led == []
+    assert table.waves == [1, 1]

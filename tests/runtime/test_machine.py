@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -19,10 +19,11 @@ from anchor_supervisor.errors import (
     NetworkError,
     Problem,
 )
-from anchor_supervisor.fleet.model import ExecProbe, InstanceId, Limits, LimitsMode, Port
+from anchor_supervisor.fleet.model import ExecProbe, InstanceId, Limits, LimitsMode
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
+from anchor_supervisor.network.fleet_network import FleetNetwork, Lead
 from anchor_supervisor.rootfs import strategies
 from anchor_supervisor.runtime import holdings, machine
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
@@ -44,14 +45,14 @@ async def test_a_port_that_cannot_be_published_undoes_the_start(
 ) -> None:
     """The loop is told that nothing runs, so nothing may."""
 
-    def refuse(site: Site, instance: InstanceId, ports: tuple[Port, ...]) -> None:
-        message = f"no room for a rule of `{instance}`"
+    def refuse(network: FleetNetwork, wishes: Sequence[Lead]) -> None:
+        message = f"no room for a rule of `{wishes[0][0]}`"
         raise NetworkError(message)
 
     fleet = workshop.fleet('networks = ["default"]', 'ports = ["127.0.0.1:28476:80"]')
     async with workshop.running(fleet) as real:
         with monkeypatch.context() as patched:
-            patched.setattr(Site, "publish", refuse)
+            patched.setattr(FleetNetwork, "lead", refuse)
             with pytest.raises(NetworkError), trio.fail_after(DEADLINE):
                 await real.start()
         assert isinstance(real.machine.failures[WEB], NetworkError)
@@ -223,23 +224,23 @@ async def test_a_drain_that_comes_too_late_is_not_the_next_runs(workshop: Worksh
         await run.wait()
         await real.machine.ended(WEB)
         await real.machine.drain(WEB)
-        with monkeypatched_publish(real.site) as published:
+        with monkeypatched_lead() as published:
             await real.start()
         assert published == [WEB]
 
 
 @contextmanager
-def monkeypatched_publish(site: Site) -> Iterator[list[InstanceId]]:
+def monkeypatched_lead() -> Iterator[list[InstanceId]]:
     """Take down whom the ports are led to."""
     published: list[InstanceId] = []
-    real = Site.publish
+    real = FleetNetwork.lead
 
-    def publish(self: Site, instance: InstanceId, ports: tuple[Port, ...]) -> None:
-        published.append(instance)
-        real(self, instance, ports)
+    def lead(self: FleetNetwork, wishes: Sequence[Lead]) -> None:
+        published.extend(instance for instance, ports in wishes if ports is not None)
+        real(self, wishes)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Site, "publish", publish)
+        patched.setattr(FleetNetwork, "lead", lead)
         yield published
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from anchor_supervisor.errors import FleetError, HostError, NetworkError
-from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.fleet.model import InstanceId, Port
+from anchor_supervisor.network.firewall import Firewall
 from anchor_supervisor.network.fleet_network import FleetNetwork
+from anchor_supervisor.network.ruleset import Target, Targets
 from anchor_supervisor.observability import places
 from anchor_supervisor.runtime import site as site_module
 from anchor_supervisor.runtime.limits import fleet_cgroup
@@ -103,3 +106,31 @@ def test_names_are_resolved_as_the_machine_does(
     with workshop.site(workshop.fleet()) as site:
         assert site.resolv_conf == "nameserver 192.0.2.53\n"
         assert os.path.samestat(os.fstat(site.init), os.fstat(site.init))
+
+
+def test_a_wave_of_starts_is_led_to_in_one_transaction(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several at once, one that is refused is tried alone with the others, and fails alone."""
+    transactions: list[set[Target]] = []
+    real = Firewall.set_port_targets
+
+    def counted(firewall: Firewall, targets: Targets) -> None:
+        transactions.append({target for several in targets.values() for target in several})
+        if any(port == 81 for _, port in transactions[-1]):
+            message = "no room in the map"
+            raise NetworkError(message)
+        real(firewall, targets)
+
+    monkeypatch.setattr(Firewall, "set_port_targets", counted)
+    fleet = workshop.fleet(NETWORKED, "replicas = 3", 'ports = ["127.0.0.1:28531:80"]')
+    one, two, three = (InstanceId("web", number) for number in (1, 2, 3))
+    good, bad = ((Port("127.0.0.1", 28531, inside),) for inside in (80, 81))
+    with workshop.site(fleet) as site:
+        assert site.lead([(one, good), (two, good), (three, good)]) == [None, None, None]
+        assert [len(targets) for targets in transactions] == [3]
+        assert site.lead([(one, None), (two, None)]) == [None, None]
+        assert [len(targets) for targets in transactions] == [3, 1]
+        first, second, third = site.lead([(one, good), (two, bad), (three, None)])
+        assert (first, str(second), third) == (None, "no room in the map", None)
+        assert transactions[-1] == {(ip_address(site.address(one) or ""), 80)}
