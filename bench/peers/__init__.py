@@ -7,7 +7,8 @@ and ended, with the memory of what stays beside them. `stack` is a stack of serv
 the same root; isolation differs, and is said beside each figure. Who is not installed, or cannot
 run here, is named with the reason.
 
-All of it happens in a network namespace of its own, and nothing stays behind. The machine's docker
+A report shows the last answer, so what is to be in one has to be asked for at once. All of it
+happens in a network namespace of its own, and nothing stays behind. The machine's docker
 daemon is asked where it answers; --with-dockerd starts another one for the while instead.
 """
 
