@@ -17,7 +17,8 @@ from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.reload import HostReloader
 from anchor_supervisor.runtime.settling import Change
 from anchor_supervisor.runtime.site import Site
-from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
+from anchor_supervisor.runtime.supervisor import Supervisor
+from anchor_supervisor.runtime.terms import Outcome
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import HealthState, State

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import trio
 
 from anchor_supervisor.fleet.model import Fleet, InstanceId
-from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
+from anchor_supervisor.runtime.supervisor import Supervisor
+from anchor_supervisor.runtime.terms import Outcome
 from anchor_supervisor.supervision import commands
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import State

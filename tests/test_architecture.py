@@ -78,6 +78,7 @@ TESTED_ELSEWHERE: Final = {
     "control/test_fleets.py": ["control/address.py"],
     "control/test_routes.py": ["control/asked.py"],
     "runtime/test_changing.py": ["runtime/settling.py"],
+    "runtime/test_service.py": ["runtime/loop.py"],
     "runtime/test_views.py": ["runtime/inspecting.py"],
     "runtime/test_machine.py": ["runtime/asking.py", "runtime/held_facts.py"],
     "runtime/test_stop_signal.py": ["runtime/looks.py"],

@@ -53,8 +53,8 @@ from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.runtime.bringup import Stdio
-from anchor_supervisor.runtime.life import Written
-from anchor_supervisor.runtime.service import Ending, Options, supervise
+from anchor_supervisor.runtime.service import supervise
+from anchor_supervisor.runtime.terms import Ending, Options, Written
 from anchor_supervisor.values import define, frozen
 
 NAME: Final = "build"

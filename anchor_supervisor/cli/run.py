@@ -22,9 +22,9 @@ from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.observability import places
 from anchor_supervisor.runtime.bringup import Stdio
-from anchor_supervisor.runtime.service import Ending, Options, supervise
+from anchor_supervisor.runtime.service import supervise
 from anchor_supervisor.runtime.sweep import sweep_fleet
-from anchor_supervisor.supervision.states import State
+from anchor_supervisor.runtime.terms import Ending, Options
 
 OUR_ERROR: Final = 125
 PREFIX: Final = "run-"
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     )
     _sweep_dead_runs()
     with provided(fleet):
-        return _exit_code(supervise(fleet, looks))
+        return _exit_code(name, supervise(fleet, looks))
 
 
 def _sweep_dead_runs() -> None:
@@ -182,18 +182,17 @@ def _volume(text: str) -> str:
     return text
 
 
-def _exit_code(ending: Ending) -> int:
+def _exit_code(name: str, ending: Ending) -> int:
     """The command's own end; where there was none, our error and what a shell would say."""
     for failure in ending.failures.values():
         show(failure)
         return failure.shell_code if isinstance(failure, SpawnError) else OUR_ERROR
     if ending.interrupted_by is not None:
         return 128 + ending.interrupted_by
-    status = ending.statuses[0]
-    if status.exit is None:
-        return OUR_ERROR if status.state is State.FAILED else 128 + 15
-    if status.exit.oom:
-        show(AnchorError(f"`{status.instance.container}` was killed: {status.exit.oom}"))
-    if status.exit.signal is not None:
-        return 128 + status.exit.signal
-    return OUR_ERROR if status.exit.code is None else status.exit.code
+    if ending.exit is None:
+        return OUR_ERROR if ending.gave_up else 128 + 15
+    if ending.exit.oom:
+        show(AnchorError(f"`{name}` was killed: {ending.exit.oom}"))
+    if ending.exit.signal is not None:
+        return 128 + ending.exit.signal
+    return OUR_ERROR if ending.exit.code is None else ending.exit.code

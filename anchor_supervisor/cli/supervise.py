@@ -124,7 +124,8 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     from anchor_supervisor.cli.provide import provided
     from anchor_supervisor.observability.log import LogFormat
-    from anchor_supervisor.runtime.service import Options, supervise
+    from anchor_supervisor.runtime.service import supervise
+    from anchor_supervisor.runtime.terms import Options
 
     options = Options(
         output=not arguments.quiet,

@@ -97,7 +97,8 @@ def _supervise(
     """The child: its errors travel to whoever waits, and into its log."""
     from anchor_supervisor.cli.problems import guarded
     from anchor_supervisor.observability.log import LogFormat
-    from anchor_supervisor.runtime.service import Options, supervise
+    from anchor_supervisor.runtime.service import supervise
+    from anchor_supervisor.runtime.terms import Options
 
     def live() -> int:
         try:

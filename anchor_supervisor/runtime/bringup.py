@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from anchor_supervisor.fleet.effects import asks_for_notices
 from anchor_supervisor.fleet.model import Container, RootStrategy
@@ -22,17 +22,18 @@ from anchor_supervisor.rootfs import strategies, users
 from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
-from anchor_supervisor.runtime import notify_socket
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_kills
-from anchor_supervisor.runtime.line_watch import LineWatch
-from anchor_supervisor.runtime.notify_socket import NotifySocket
 from anchor_supervisor.runtime.prepared_start import Start
 from anchor_supervisor.runtime.recipe import container_powers, container_process
 from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import writable_locked
 from anchor_supervisor.values import frozen
+
+if TYPE_CHECKING:
+    from anchor_supervisor.runtime.line_watch import LineWatch
+    from anchor_supervisor.runtime.notify_socket import NotifySocket
 
 
 @final
@@ -63,6 +64,7 @@ def bring_up(
         root = _root(site, holdings, cancelled)
         opened.callback(os.close, root)
         credentials = _credentials(holdings, root)
+        given = stdio is not None
         if stdio is None:
             stdio = _logged(site, holdings, credentials, opened)
         notify, generated, more = _notify(holdings, kept)
@@ -108,7 +110,7 @@ def bring_up(
         )
         begun = time.time_ns()
         holdings.pump.log.end_run(begun)
-        holdings.pump.watch = LineWatch(holdings.container)
+        holdings.pump.watch = None if given else _line_watch(holdings.container)
         child, kills = _spawn(site, holdings, prepared, handover.descriptors)
         holdings.pump.log.note_run(begun)
         kept.pop_all()  # the run's from here on
@@ -121,9 +123,18 @@ def _notify(
     """The run's notify socket, where it is mounted, and what tells the container of it."""
     if not asks_for_notices(holdings.container):
         return None, {}, {}
+    from anchor_supervisor.runtime import notify_socket  # few containers ask for it
+
     made, path = notify_socket.open_notify_socket(holdings.directory)
     kept.callback(made.abandon)
     return made, {notify_socket.TARGET: path}, {"NOTIFY_SOCKET": notify_socket.TARGET}
+
+
+def _line_watch(container: Container) -> LineWatch:
+    """Look at what goes into the log: what a caller gets is nobody else's to look at."""
+    from anchor_supervisor.runtime.line_watch import LineWatch  # where the loop is loaded anyway
+
+    return LineWatch(container)
 
 
 def _spawn(

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
 
-import trio
 from attrs import field
 
 from anchor_supervisor.fleet.model import (
@@ -91,7 +90,6 @@ class Holdings:
     root: KeptRoot = field(factory=KeptRoot)
     prepared: PreparedStart = field(factory=PreparedStart)
     _released: bool = False
-    refreshing: trio.Lock = field(factory=trio.Lock)  # held around every `refresh`
 
     def renew_cgroup(self, mode: LimitsMode) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""

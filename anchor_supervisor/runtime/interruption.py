@@ -1,14 +1,15 @@
-"""SIGINT and SIGTERM outside the loop: they end a bring-up, and nothing else.
+"""Signals outside the loop: SIGINT and SIGTERM end a bring-up, and nothing else.
 
 Inside the loop they are events (see `life`). Before it they end what may take long, such as the
 unpacking of an archive; what was made until then is swept by its name. While everything is given
-back they are only noted, since nothing may cut that short.
+back they are only noted, since nothing may cut that short. Where a command is started before the
+loop, all that it may be sent is kept for it.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, Self, final
@@ -18,6 +19,9 @@ from attrs import field
 from anchor_supervisor.values import define
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+# What a command may be sent besides; without a command of our own these are not for us.
+PASSED_ON: Final = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @final
@@ -35,12 +39,13 @@ class StopRequested(BaseException):
 class Interruptions:
     """Takes the stop signals for the length of a block, in the main thread.
 
-    `asked` is the number of the first that came.
+    `asked` is the number of the first that came; `owed` are those that a command is to get.
     """
 
     asked: int | None = field(default=None, init=False)
+    owed: list[int] = field(factory=list, init=False)
     _raises: bool = field(default=False, init=False)
-    _before: Mapping[int, Any] = field(factory=dict, init=False)
+    _before: dict[int, Any] = field(factory=dict, init=False)
 
     def __enter__(self) -> Self:
         """Take them from now on."""
@@ -63,6 +68,12 @@ class Interruptions:
             yield
         finally:
             self._raises = False
+
+    def keep_for_command(self) -> None:
+        """Leave the signals from now on to a command, which is about to run."""
+        for number in (*STOP_SIGNALS, signal.SIGHUP, *PASSED_ON):
+            before = signal.signal(number, lambda number, _: self.owed.append(number))
+            self._before.setdefault(number, before)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         self.asked = self.asked or number

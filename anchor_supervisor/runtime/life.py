@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import final
 
 import trio
@@ -20,40 +19,23 @@ from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.handler import FleetHandler
-from anchor_supervisor.runtime.interruption import STOP_SIGNALS, Interruptions
+from anchor_supervisor.runtime.interruption import PASSED_ON, STOP_SIGNALS, Interruptions
 from anchor_supervisor.runtime.last_runs import LastRuns
 from anchor_supervisor.runtime.lasting_memory import seldom_collected, take_for_lasting
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.reload import HostReloader
 from anchor_supervisor.runtime.rereading import Rereader
-from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
+from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.runtime.telling import Teller
+from anchor_supervisor.runtime.terms import Outcome, Written
 from anchor_supervisor.runtime.views import Views
 from anchor_supervisor.runtime.wall_clock import WallClock, wall_offset
 from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
-from anchor_supervisor.supervision.states import ExitStatus, Phase, State
+from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status
-from anchor_supervisor.values import define, frozen
-
-# What a command may be sent besides; without a command of our own these are not for us.
-PASSED_ON = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-
-
-@final
-@frozen
-class Written:
-    """What one container has written: an overlay's upper directory, before it is removed.
-
-    `upper` is owned by the container's ids, which begin at `first_id` on this machine; it is
-    hostile. `exit` is how the container's last run ended; None where it never ran.
-    """
-
-    instance: InstanceId
-    upper: Path
-    first_id: int
-    exit: ExitStatus | None
+from anchor_supervisor.values import define
 
 
 @final
@@ -84,6 +66,12 @@ class Life:
     _clock: WallClock = field(init=False)
     _last_runs: LastRuns = field(init=False)
     _owed: list[int] = field(factory=list, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _forwarded: bool = field(init=False)  # a stop signal: the next one is ours
+
+    def __attrs_post_init__(self) -> None:
+        """Pass the first stop signal on to a command, unless that is not wanted."""
+        self._forwarded = self.stops_at_once
 
     async def run(self) -> Outcome:
         """Bring the fleet up, keep it, and give back what its containers held."""
@@ -160,33 +148,34 @@ class Life:
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
         """First SIGINT or SIGTERM: ordered stop. Second, or SIGQUIT: kill at once."""
-        others = (signal.SIGHUP, *PASSED_ON)
-        with trio.open_signal_receiver(*STOP_SIGNALS, *others) as arriving:
+        with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGHUP, *PASSED_ON) as arriving:
             task_status.started()
-            asked = self.interruptions.asked is not None
-            if asked:
+            if self.interruptions.asked is not None:
                 self._stop()
-            forwarded = asked or self.stops_at_once
+            for number in self.interruptions.owed:
+                self._obey(number)
             async for number in arriving:
-                if number in STOP_SIGNALS:
-                    self.asked = self.asked or number
-                if self.alone and (number in others or not forwarded):
-                    forwarded = forwarded or number in STOP_SIGNALS
-                    self._forward(number)
-                elif number == signal.SIGHUP:
-                    self._rereader.ask()
-                elif number in {signal.SIGUSR1, signal.SIGUSR2}:
-                    log.warning(
-                        "nothing is done on this signal", signal=signal.Signals(number).name
-                    )
-                elif asked or number == signal.SIGQUIT:
-                    log.warning("killing the fleet")
-                    self._supervisor.post(events.FleetKillRequested())
-                else:
-                    asked = True
-                    self._stop()
+                self._obey(number)
+
+    def _obey(self, number: int) -> None:
+        stops = number in STOP_SIGNALS
+        if stops:
+            self.asked = self.asked or number
+        if self.alone and not (stops and self._forwarded):
+            self._forwarded = self._forwarded or stops
+            self._forward(number)
+        elif number == signal.SIGHUP:
+            self._rereader.ask()
+        elif number in {signal.SIGUSR1, signal.SIGUSR2}:
+            log.warning("nothing is done on this signal", signal=signal.Signals(number).name)
+        elif self._stopping or number == signal.SIGQUIT:
+            log.warning("killing the fleet")
+            self._supervisor.post(events.FleetKillRequested())
+        else:
+            self._stop()
 
     def _stop(self) -> None:
+        self._stopping = self._forwarded = True
         log.info("stopping the fleet; once more kills it")
         self.teller.notifier.send("STOPPING=1")
         take_for_lasting()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import final
@@ -17,6 +18,7 @@ from anchor_supervisor.fleet.model import Container, InstanceId, Probe, instance
 from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.ahead import Ahead
+from anchor_supervisor.runtime.alone import Begun
 from anchor_supervisor.runtime.asking import HELD, Asking, crew
 from anchor_supervisor.runtime.bringup import Stdio, bring_up, keep_root
 from anchor_supervisor.runtime.carriers import Carriers
@@ -65,6 +67,10 @@ class HostMachine:
     failures: dict[InstanceId, AnchorError] = field(factory=dict, init=False)
     _holdings: dict[InstanceId, Holdings] = field(factory=dict, init=False)
     _runs: dict[InstanceId, HostRun] = field(factory=dict, init=False)
+    _begun: dict[InstanceId, HostRun] = field(factory=dict, init=False)  # before the loop
+    _refreshing: defaultdict[InstanceId, trio.Lock] = field(
+        factory=lambda: defaultdict(trio.Lock), init=False
+    )
     _nursery: trio.Nursery | None = field(default=None, init=False)
     _carriers: Carriers = field(init=False)
     _made_of: dict[InstanceId, Container] = field(factory=dict, init=False)
@@ -91,6 +97,11 @@ class HostMachine:
     def holdings(self, instance: InstanceId) -> Holdings | None:
         """What the instance holds; None where it was never started, or all is given back."""
         return self._holdings.get(instance)
+
+    def take_over(self, begun: Begun) -> None:
+        """Hold what was begun before the loop: its start, once it is asked for, is this run."""
+        self._holdings[begun.instance] = begun.holdings
+        self._runs[begun.instance] = self._begun[begun.instance] = begun.run
 
     def attach(self, nursery: trio.Nursery) -> None:
         """Carry the containers' output in this nursery."""
@@ -151,6 +162,8 @@ class HostMachine:
 
     def _bring_up(self, instance: InstanceId, cancelled: Callable[[], bool]) -> HostRun:
         """In one visit to a worker thread, for each costs half a millisecond."""
+        if (begun := self._begun.pop(instance, None)) is not None:
+            return begun
         with told("prepare"):
             return bring_up(self.site, self._held_by(instance), self.stdio, cancelled)
 
@@ -266,7 +279,7 @@ class HostMachine:
         self._made_of[instance] = container
         if (holdings := self._holdings.get(instance)) is None:
             return  # it has just been given back
-        async with holdings.refreshing:  # one after the other, in the order they were asked for
+        async with self._refreshing[instance]:  # one after the other, as they were asked for
             try:
                 await trio.to_thread.run_sync(
                     self._bring_in_line, instance, holdings, limiter=self._takers

@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.observability.log_store import LogWriter
-from anchor_supervisor.runtime.line_watch import LineWatch
 from anchor_supervisor.values import define
+
+if TYPE_CHECKING:
+    from anchor_supervisor.runtime.line_watch import LineWatch
 
 STREAMS: Final = ("stdout", "stderr")
 CHUNK: Final = 65536  # the default capacity of a pipe, pipe(7)

@@ -8,9 +8,8 @@ import os
 import select
 import struct
 import time
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
-import trio
 from attrs import field
 
 from anchor_supervisor.errors import KernelError
@@ -18,11 +17,13 @@ from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.kernel.spawn import Child
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_words
-from anchor_supervisor.runtime.notify_socket import NotifySocket
 from anchor_supervisor.runtime.recipe import Process
 from anchor_supervisor.runtime.words import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
 from anchor_supervisor.values import define
+
+if TYPE_CHECKING:
+    from anchor_supervisor.runtime.notify_socket import NotifySocket
 
 WAIT_STATUS: Final = struct.Struct("i")
 NO_STATUS: Final = -1  # no process ends like this (wait(2))
@@ -62,6 +63,8 @@ class HostRun:
         The kernel reaps a pid namespace's every other process before its first one can be waited
         for (pid_namespaces(7)), so nothing of the run is left when this returns.
         """
+        import trio  # here, because many a run is over before there is a loop
+
         await trio.lowlevel.wait_readable(self.child.pidfd)
         status = self.finish()
         if self.notify is not None:

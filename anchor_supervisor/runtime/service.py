@@ -7,81 +7,26 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TextIO, cast, final
-
-import trio
-from attrs import field
+from typing import TextIO, cast
 
 from anchor_supervisor.errors import AnchorError
-from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode, instances
+from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
 from anchor_supervisor.kernel.mount import private_mount_namespace
 from anchor_supervisor.kernel.process import raise_open_files, refuse_dumps
 from anchor_supervisor.observability import places
-from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.log import LogFormat, log
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
-from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.removal import remove_writable
-from anchor_supervisor.runtime import preflight
-from anchor_supervisor.runtime.bringup import Stdio
+from anchor_supervisor.runtime import alone, preflight
+from anchor_supervisor.runtime.alone import Begun
 from anchor_supervisor.runtime.detach import Reporter
-from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.foreground import Screen
 from anchor_supervisor.runtime.interruption import Interruptions, StopRequested
-from anchor_supervisor.runtime.life import Life, Written
 from anchor_supervisor.runtime.lock import fleet_lock
-from anchor_supervisor.runtime.machine import HostMachine
-from anchor_supervisor.runtime.notify import Notifier, watchdog_interval
 from anchor_supervisor.runtime.output import Listener
-from anchor_supervisor.runtime.site import open_site
-from anchor_supervisor.runtime.supervisor import Outcome
+from anchor_supervisor.runtime.site import Site, open_site
 from anchor_supervisor.runtime.sweep import remove_volumes, sweep_locked
-from anchor_supervisor.runtime.telling import Names, Teller
-from anchor_supervisor.supervision.status import Status
-from anchor_supervisor.values import frozen
-
-
-@final
-@frozen
-class Options:
-    """How a supervisor shows itself. `color` and `log_format` None: as the terminal says.
-
-    `quiet`: only warnings. `output`: show what containers print. `stdio`: give the containers
-    these descriptors instead of logging what they print, and pass our signals on to them (for one
-    container, in the foreground); `stops_at_once`: but SIGINT and SIGTERM stop it. `forget_logs`:
-    remove the log directory at the end. `check_programs`: refuse the fleet where an image lacks a
-    container's program. `layers`: these directories are the containers' images, whatever the fleet
-    says. `written` is shown what the containers have written once the fleet is done, from a worker
-    thread. `limits` was asked for beside the file, and wins over it whenever that is read again.
-    """
-
-    quiet: bool = False
-    output: bool = True
-    log_format: LogFormat | None = None
-    color: bool | None = None
-    stdio: Stdio | None = None
-    stops_at_once: bool = False
-    forget_logs: bool = False
-    check_programs: bool = True
-    layers: Mapping[str, Layers] | None = None
-    written: Callable[[Written], None] | None = None
-    limits: LimitsMode | None = None
-
-
-@final
-@frozen
-class Ending:
-    """How a fleet's life ended: the verdict, and each instance's last state and failed start.
-
-    `interrupted_by` is the number of the signal that ended it before anything had run, `asked` of
-    the first SIGINT or SIGTERM at all, whoever took it.
-    """
-
-    outcome: Outcome
-    statuses: tuple[Status, ...] = ()
-    failures: Mapping[InstanceId, AnchorError] = field(factory=dict)
-    interrupted_by: int | None = None
-    asked: int | None = None
+from anchor_supervisor.runtime.terms import Ending, Options, Outcome
 
 
 def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) -> Ending:
@@ -124,32 +69,45 @@ def _supervise(
             )
         for what in swept:
             log.warning("swept what a dead supervisor left", what=what)
-        environment = dict(os.environ)
-        machine = HostMachine(site, listener, options.stdio)
-        teller = Teller(
-            reporter,
-            EventLog(Journal(places.fleet_log_dir(fleet.name))),
-            Notifier.from_environment(environment),
-            quiet=options.stdio is not None,
-            full_names=options.log_format is LogFormat.JSON,
-            renamed=renamed,
+        begun = _begin(site, options, interruptions, listener)
+        if isinstance(begun, Ending):
+            return begun
+        from anchor_supervisor.runtime.loop import run_loop  # trio, and all that it serves
+
+        ending, volumes_too = run_loop(
+            site, options, listener, renamed, reporter, interruptions, begun
         )
-        whole = Life(
-            machine,
-            teller,
-            interruptions,
-            environment,
-            watchdog_interval(environment),
-            alone=options.stdio is not None,
-            stops_at_once=options.stops_at_once,
-            limits=options.limits,
-            written=options.written,
-        )
-        outcome = trio.run(whole.run)
-        if whole.remove_volumes:
+        if volumes_too:
             life.callback(remove_volumes, fleet.name)
-    asked = whole.asked or interruptions.asked
-    return Ending(outcome, whole.statuses, machine.failures, asked=asked)
+    return ending
+
+
+def _begin(
+    site: Site, options: Options, interruptions: Interruptions, listener: Listener
+) -> Ending | Begun | None:
+    """Start a command in the foreground without the loop, where nothing depends on that.
+
+    Returns the ending where it has come soon, what goes on where it has not, and None where
+    nothing was begun. A service manager is told of every step, and a stop that came before.
+    """
+    instance = alone.sole_instance(site.fleet)
+    told_more = options.written is not None or options.stops_at_once
+    if instance is None or options.stdio is None or told_more or "NOTIFY_SOCKET" in os.environ:
+        return None
+    interruptions.keep_for_command()
+    if interruptions.asked is not None:
+        return None
+    try:
+        begun = alone.begin(site, instance, options.stdio, listener)
+    except AnchorError as error:
+        return Ending(Outcome(1, error.message), failures={instance: error})
+    with ExitStack() as kept:
+        kept.callback(begun.give_back)
+        over = begun.end_within(alone.SOON, interruptions)
+        if over is None:
+            kept.pop_all()
+            return begun
+    return Ending(Outcome(int(not over.success), str(over)), over_at_once=over)
 
 
 @functools.cache
@@ -163,7 +121,7 @@ def own_mount_namespace() -> None:
 
 def _open_screens(
     fleet: Fleet, options: Options, life: ExitStack
-) -> tuple[Listener, Callable[[Names], None]]:
+) -> tuple[Listener, Callable[[Mapping[str, str]], None]]:
     """Connect our own lines to standard error and the containers' to standard output.
 
     Returns who is told what containers say, and who is told what to call them.

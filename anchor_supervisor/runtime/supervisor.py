@@ -20,6 +20,7 @@ from attrs import field
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, InstanceId, Probe
 from anchor_supervisor.observability.log import log
+from anchor_supervisor.runtime.terms import Outcome
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus
@@ -104,15 +105,6 @@ class Machine(Protocol):
     def permanent(self, error: AnchorError) -> bool:
         """Whether trying the same start again cannot help."""
         ...
-
-
-@final
-@frozen
-class Outcome:
-    """How the fleet ended: the supervisor's exit code, and the words for it."""
-
-    exit_code: int
-    reason: str
 
 
 Observer = Callable[[commands.Command], None]

@@ -12,7 +12,6 @@ from anchor_supervisor.errors import HostError
 from anchor_supervisor.network.sweep import remove_leftovers
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.removal import remove_writable
-from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, fleet_cgroup
 from anchor_supervisor.runtime.lock import fleet_lock
@@ -66,6 +65,8 @@ def _empty_run_directory(run: Path) -> list[str]:
 
 def remove_volumes(name: str) -> list[str]:
     """Remove the fleet's named volumes with their content, and what is known of its schedules."""
+    from anchor_supervisor.runtime import last_runs  # trio, for the rare end of a fleet's volumes
+
     last_runs.forget(name)
     volumes = places.data_dir() / "volumes" / name
     if not volumes.exists():

@@ -21,8 +21,7 @@ from anchor_supervisor.fleet.model import (
 )
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
-from anchor_supervisor.runtime.service import Ending, Options
-from anchor_supervisor.runtime.supervisor import Outcome
+from anchor_supervisor.runtime.terms import Ending, Options, Outcome
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus

@@ -14,8 +14,7 @@ from anchor_supervisor.errors import HostError, SupervisionBug
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
 from anchor_supervisor.observability.log import LogFormat
 from anchor_supervisor.runtime import service
-from anchor_supervisor.runtime.service import Ending, Options
-from anchor_supervisor.runtime.supervisor import Outcome
+from anchor_supervisor.runtime.terms import Ending, Options, Outcome
 
 SHOP = '[containers.web]\nimage = "host"\ncommand = ["true"]\n'
 

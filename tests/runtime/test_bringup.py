@@ -152,7 +152,7 @@ STEPS = (
     "open_view",
     "container_process",
     "open_status",
-    "LineWatch",
+    "_line_watch",
     "oom_kills",
     "_spawn",
 )

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from anchor_supervisor.runtime.interruption import STOP_SIGNALS, Interruptions, StopRequested
+from anchor_supervisor.runtime.interruption import (
+    PASSED_ON,
+    STOP_SIGNALS,
+    Interruptions,
+    StopRequested,
+)
 
 # A supervisor whose site sends it a signal: `before` it is made, and `after` it was used.
 SCRIPT = """
@@ -101,3 +106,16 @@ def test_the_signals_go_back_to_whoever_had_them() -> None:
     with pytest.raises(ZeroDivisionError), Interruptions():
         ask_and_fail()
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+
+
+def test_what_is_a_commands_is_kept_in_order_and_nothing_is_asked() -> None:
+    """From the start of a command on, signals are its own, and go back to their owners later."""
+    numbers = (*STOP_SIGNALS, signal.SIGHUP, *PASSED_ON)
+    before = [signal.getsignal(number) for number in numbers]
+    with Interruptions() as interruptions:
+        interruptions.keep_for_command()
+        for number in numbers:
+            signal.raise_signal(number)
+        assert interruptions.owed == list(numbers)
+        assert interruptions.asked is None
+    assert [signal.getsignal(number) for number in numbers] == before

@@ -290,13 +290,13 @@ async def test_a_change_of_what_is_given_back_meanwhile_is_no_trouble(workshop: 
         await run.wait()
         await real.machine.ended(WEB)
         newer = evolve(run.holdings.container, limits=Limits(pids=9))
-        async with run.holdings.refreshing, trio.open_nursery() as nursery:
+        async with real.machine._refreshing[WEB], trio.open_nursery() as nursery:
             nursery.start_soon(real.machine.refresh, WEB, newer)
             await wait_all_tasks_blocked()
             await real.machine.remove(WEB)
-            run.holdings.refreshing.release()
+            real.machine._refreshing[WEB].release()
             await wait_all_tasks_blocked()
-            await run.holdings.refreshing.acquire()
+            await real.machine._refreshing[WEB].acquire()
         assert real.machine.holdings(WEB) is None
         assert real.machine.pressure._watched == {}
 

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from anchor_supervisor.fleet.model import Fleet
-from anchor_supervisor.runtime.supervisor import Outcome, Supervisor
+from anchor_supervisor.runtime.supervisor import Supervisor
+from anchor_supervisor.runtime.terms import Outcome
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, State

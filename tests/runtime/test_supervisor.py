@@ -24,7 +24,8 @@ from anchor_supervisor.fleet.model import (
     RestartWhen,
     TcpProbe,
 )
-from anchor_supervisor.runtime.supervisor import Outcome, ProbeAnswer, Supervisor
+from anchor_supervisor.runtime.supervisor import ProbeAnswer, Supervisor
+from anchor_supervisor.runtime.terms import Outcome
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, Phase, State

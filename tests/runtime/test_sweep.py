@@ -17,8 +17,9 @@ from anchor_supervisor.observability import places
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import fleet_cgroup
 from anchor_supervisor.runtime.lock import fleet_lock
-from anchor_supervisor.runtime.service import Options, supervise
+from anchor_supervisor.runtime.service import supervise
 from anchor_supervisor.runtime.sweep import sweep_fleet
+from anchor_supervisor.runtime.terms import Options
 from leaks import Snapshot, assert_nothing_left
 from real_fleet import Workshop
 from waiting import SLOWNESS, eventually
