@@ -100,6 +100,13 @@ def furnish(image: Path) -> None:
             path.touch()
 
 
+def stored_image(image: Path) -> str:
+    """Import a root into the store; return its name. Raises HostError."""
+    name = f"bench/{image.name.lower()}"
+    timed(*command("main", "import", "--quiet", str(image), name))
+    return name
+
+
 def disk_usage(tree: Path) -> int:
     """Bytes on disk of everything beneath a directory."""
     return sum(

@@ -1,7 +1,8 @@
 """How long a container is away that crashed: from its last instruction to the next one's first.
 
 The policy is `always` with no delay, so all that is seen is what supervising costs: noticing the
-death, storing what was said, deciding, starting. The floor takes turns with it.
+death, storing what was said, deciding, starting. The image is in the store, as images usually are.
+The floor takes turns with it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from arithmetic import all_of, ratio, rounds
 from floor import floor_samples
 from measure import Results, say
 from options import Default, add_option, count
-from programs import command, first_image, said
+from programs import command, first_image, said, stored_image
 
 FLEET: Final = """
 [fleet]
@@ -70,7 +71,7 @@ def crashes(directory: Path, name: str, number: int, alive: int, *, network: boo
     file = directory / f"{name}.toml"
     text = FLEET.format(
         name=name,
-        image=first_image(directory),
+        image=stored_image(first_image(directory)),
         alive=alive,
         networks=NETWORKS[network],
         count=number + WARM_UP,

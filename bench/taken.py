@@ -12,7 +12,7 @@ from attrs import field, frozen
 from arithmetic import rounds
 from floor import WARM_UP, floor_samples
 from harness import Fresh, Start, fleet_of, instances_for, machine_of, phases, run_loop
-from programs import disk_usage
+from programs import disk_usage, stored_image
 
 
 @final
@@ -75,7 +75,9 @@ class Taken:
 def starts(kind: Kind, directory: Path) -> Taken:
     """Start new containers, in turns with the floor."""
     replicas = instances_for(kind.count, width=kind.width)
-    fleet = fleet_of(kind.image, replicas, root=kind.strategy, network=kind.network)
+    # The root of an image in the store can be made ready as well: what is in it stays as it is.
+    image = stored_image(kind.image) if kind.ready else kind.image
+    fleet = fleet_of(image, replicas, root=kind.strategy, network=kind.network)
     taken = Taken()
 
     async def take_turns() -> None:

@@ -77,7 +77,7 @@ class HostMachine:
     _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
     _leading: Leading = field(init=False)
     _asking: Asking = field(init=False)
-    _ahead: Ahead = field(init=False)
+    ahead: Ahead = field(init=False)
     _looks: Looks = field(init=False)
     _workers: trio.CapacityLimiter = field(factory=crew, init=False)
     # Apart from those, since a start may take minutes (a root is copied), and what is given back
@@ -91,7 +91,7 @@ class HostMachine:
         self._made_of = {one: fleet.containers[one.container] for one in instances(fleet)}
         self._leading = Leading(self.site)
         self._asking = Asking(fleet.name, self.site.init, Holds())
-        self._ahead = Ahead(self._holds_nothing, self.get_ready)
+        self.ahead = Ahead(self._holds_nothing, self.get_ready)
         self._looks = Looks(self._look_at)
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
@@ -108,7 +108,7 @@ class HostMachine:
         self._nursery = nursery
         self._carriers.attach(nursery)
         nursery.start_soon(self.pressure.run, name="pressure")
-        nursery.start_soon(self._ahead.run, name="ahead")
+        nursery.start_soon(self.ahead.run, name="ahead")
         nursery.start_soon(self._looks.run, name="looks")
 
     async def start(
@@ -130,13 +130,13 @@ class HostMachine:
         if instance in self._outdated:
             self.pressure.forget(instance)
             self._carriers.end(instance)
-        await self._ahead.begin(instance)
+        await self.ahead.begin(instance)
         try:
             run = await trio.to_thread.run_sync(
                 self._bring_up, instance, cancelled, limiter=self._workers
             )
         finally:
-            self._ahead.end(instance)
+            self.ahead.end(instance)
             if instance in self._holdings:
                 self._carriers.carry(self._holdings[instance].pump)
         self._runs[instance] = run
@@ -271,7 +271,7 @@ class HostMachine:
     def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
         """Remember what the instance is made of from its next start on."""
         self._made_of[instance] = container
-        if fresh and (instance in self._holdings or self._ahead.takes_for(instance)):
+        if fresh and (instance in self._holdings or self.ahead.takes_for(instance)):
             self._outdated.add(instance)
 
     async def refresh(self, instance: InstanceId, container: Container) -> None:
@@ -307,12 +307,12 @@ class HostMachine:
         self._outdated.discard(instance)
         self._runs.pop(instance, None)
         self.pressure.forget(instance)
-        await self._ahead.begin(instance)
+        await self.ahead.begin(instance)
         try:
             self._carriers.end(instance)
             await trio.to_thread.run_sync(self._give_back, instance, limiter=self._takers)
         finally:
-            self._ahead.end(instance)
+            self.ahead.end(instance)
 
     def reconfigure(self, wanted: Complete) -> None:
         """Make room for another fleet of that name; what runs goes on. Blocks, for a worker thread.
