@@ -25,13 +25,14 @@ class Ahead:
     """Everything here is done on the loop's own thread, but for `take`, which blocks.
 
     `waiting` gives an instance that holds nothing yet and is not among these, or None. Where `take`
-    fails, that is for the instance's start to find out and to tell.
+    fails, that is for the instance's start to find out and to tell. Until then nothing more is
+    taken for that instance, nor for one that is gone.
     """
 
     waiting: Callable[[set[InstanceId]], InstanceId | None]
     take: Callable[[InstanceId], object]
     _busy: Counter[InstanceId] = field(factory=Counter, init=False)
-    _failed: set[InstanceId] = field(factory=set, init=False)
+    _passed_over: set[InstanceId] = field(factory=set, init=False)
     _taken_for: InstanceId | None = field(default=None, init=False)
     _taken: trio.Event = field(factory=trio.Event, init=False)
     _stirred: trio.Event = field(factory=trio.Event, init=False)
@@ -41,7 +42,7 @@ class Ahead:
         """Go on until cancelled, after each start; at rest where nobody waits."""
         while True:
             await self._stirred.wait()
-            instance = None if self._busy else self.waiting(self._failed)
+            instance = None if self._busy else self.waiting(self._passed_over)
             if instance is None:
                 self._stirred = trio.Event()
                 continue
@@ -49,7 +50,7 @@ class Ahead:
             try:
                 await trio.to_thread.run_sync(self.take, instance, limiter=self._one)
             except AnchorError:
-                self._failed.add(instance)
+                self._passed_over.add(instance)
             finally:
                 self._taken_for = None
                 self._taken.set()
@@ -65,10 +66,10 @@ class Ahead:
             with trio.CancelScope(shield=True):  # some milliseconds
                 await self._taken.wait()
 
-    def end(self, instance: InstanceId) -> None:
-        """That is over."""
+    def end(self, instance: InstanceId, *, gone: bool = False) -> None:
+        """That is over; `gone`: it was a removal."""
         self._busy[instance] -= 1
         if not self._busy[instance]:
             del self._busy[instance]
-        self._failed.discard(instance)
+        (self._passed_over.add if gone else self._passed_over.discard)(instance)
         self._stirred.set()

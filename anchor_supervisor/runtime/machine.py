@@ -312,7 +312,7 @@ class HostMachine:
             self._carriers.end(instance)
             await trio.to_thread.run_sync(self._give_back, instance, limiter=self._takers)
         finally:
-            self.ahead.end(instance)
+            self.ahead.end(instance, gone=True)
 
     def reconfigure(self, wanted: Complete) -> None:
         """Make room for another fleet of that name; what runs goes on. Blocks, for a worker thread.
@@ -330,7 +330,8 @@ class HostMachine:
     def in_use(self, known: Collection[InstanceId]) -> list[tuple[InstanceId, Container]]:
         """What the instances are made of, and those that are to be; forget all but the known."""
         for gone in self._made_of.keys() - known:
-            del self._made_of[gone]
+            if not self.ahead.takes_for(gone):
+                del self._made_of[gone]
         in_use = list(self._made_of.items())
         in_use += [(one, held.container) for one, held in list(self._holdings.items())]
         return in_use

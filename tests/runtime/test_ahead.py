@@ -114,3 +114,20 @@ async def test_what_fails_is_left_to_the_start() -> None:
         while len(taker.taken) < 3:
             await trio.lowlevel.checkpoint()
     assert taker.taken == [ONE, TWO, ONE]
+
+
+async def test_nothing_is_taken_for_one_that_is_gone() -> None:
+    """Unless it has come back, and started, since."""
+    taker = Taker(ONE)
+    async with running(taker) as ahead:
+        for _ in range(2):
+            taker.go_on.release()
+        await ahead.begin(ONE)
+        ahead.end(ONE, gone=True)
+        await settled()
+        assert not ahead.takes_for(ONE)
+        await ahead.begin(ONE)
+        ahead.end(ONE)
+        while not taker.taken:
+            await trio.lowlevel.checkpoint()
+    assert taker.taken == [ONE]
