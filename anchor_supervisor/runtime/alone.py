@@ -15,8 +15,8 @@ from typing import Final, final
 
 from anchor_supervisor.fleet.model import Fleet, InstanceId, Kind, RestartWhen, instances
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
-from anchor_supervisor.runtime.failures import told
-from anchor_supervisor.runtime.farewell import give_all_back
+from anchor_supervisor.runtime.failures import told, whatever_happens
+from anchor_supervisor.runtime.farewell import end_runs
 from anchor_supervisor.runtime.holdings import Holdings, acquire
 from anchor_supervisor.runtime.interruption import Interruptions
 from anchor_supervisor.runtime.output import Listener
@@ -56,7 +56,9 @@ class Begun:
 
     def give_back(self) -> None:
         """End what still runs, and give everything back; what cannot be is logged."""
-        give_all_back({self.instance: self.holdings}, {self.instance: self.run})
+        end_runs({self.instance: self.run})
+        with whatever_happens(self.instance):
+            self.holdings.release()
 
 
 def sole_instance(fleet: Fleet) -> InstanceId | None:

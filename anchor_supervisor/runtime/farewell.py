@@ -1,4 +1,4 @@
-"""The end of all containers of a fleet: what they hold is given back at once, not one by one.
+"""What containers hold is given back by several hands, for at the end there may be a thousand.
 
 Most of that is waiting: for the disk, which frees the block of every directory, and for the kernel,
 which takes network namespaces apart in the background as soon as nobody holds them.
@@ -7,8 +7,9 @@ which takes network namespaces apart in the background as soon as nobody holds t
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Final, final
 
 from attrs import field
@@ -22,10 +23,8 @@ from anchor_supervisor.values import define
 HANDS: Final = 8
 
 
-def give_all_back(
-    holdings: Mapping[InstanceId, Holdings], runs: Mapping[InstanceId, HostRun]
-) -> None:
-    """Kill what still runs and give everything back; what cannot be is logged. Blocks."""
+def end_runs(runs: Mapping[InstanceId, HostRun]) -> None:
+    """Kill what still runs, and wait for all of it; what cannot be is logged. Blocks."""
     for instance, run in runs.items():
         if not run.ended:
             with whatever_happens(instance):
@@ -33,43 +32,45 @@ def give_all_back(
     for instance, run in runs.items():
         with whatever_happens(instance):
             run.abandon()
-    for held in holdings.values():
-        held.leave()
-    _Hands(deque(holdings.items())).work()
 
 
 @final
 @define(eq=False)
-class _Hands:
-    """Threads that take from one heap until it is empty."""
+class Farewell:
+    """Threads that give back what they are handed, in no order; there are none before that."""
 
-    heap: deque[tuple[InstanceId, Holdings]]
-    bugs: list[Exception] = field(factory=list, init=False)
+    _handed: SimpleQueue[tuple[InstanceId, Holdings] | None] = field(
+        factory=SimpleQueue, init=False
+    )
+    _hands: list[threading.Thread] = field(factory=list, init=False)
+    _bugs: list[Exception] = field(factory=list, init=False)
 
-    def work(self) -> None:
-        """Return when all is given back; raise the first thing that nobody thought of."""
-        others = [
-            threading.Thread(target=self._take) for _ in range(min(HANDS, len(self.heap)) - 1)
-        ]
-        for hand in others:
-            hand.start()
-        self._take()
-        for hand in others:
+    def take(self, instance: InstanceId, held: Holdings) -> None:
+        """Give it back soon; what cannot be is logged. Its namespaces go at once. Never blocks."""
+        held.leave()
+        self._handed.put((instance, held))
+        if len(self._hands) < HANDS:
+            hand = threading.Thread(target=self._work, name="farewell", daemon=True)
+            with suppress(RuntimeError):  # no thread is to be had: `finish` does it alone
+                hand.start()
+                self._hands.append(hand)
+
+    def finish(self) -> None:
+        """Return when all that was taken is given back. Raises what nobody has thought of."""
+        for _ in (self, *self._hands):
+            self._handed.put(None)
+        self._work()
+        for hand in self._hands:
             hand.join()
-        if self.bugs:
-            raise self.bugs[0]
+        self._hands.clear()
+        if self._bugs:
+            raise self._bugs.pop()
 
-    def _take(self) -> None:
-        for instance, held in self._each():
+    def _work(self) -> None:
+        while (one := self._handed.get()) is not None:
+            instance, held = one
             try:
                 with whatever_happens(instance):
                     held.release()
-            except Exception as bug:  # told by `work`, once the others are done
-                self.bugs.append(bug)
-
-    def _each(self) -> Iterable[tuple[InstanceId, Holdings]]:
-        while True:
-            try:
-                yield self.heap.popleft()
-            except IndexError:
-                return
+            except Exception as bug:  # told by `finish`, once the others are done
+                self._bugs.append(bug)

@@ -158,8 +158,10 @@ class Holdings:
         self._namespaces.close()
 
     def release(self) -> None:
-        """Give everything back, the last taken first."""
+        """Give everything back, the last taken first; a second time does nothing."""
         with self._changing:
+            if self._released:
+                return
             self._released = True
         if self._grants is not None:
             self._grants.close()

@@ -82,7 +82,7 @@ class Life:
             self.teller.warn(warning)
         self.machine.pressure.tell = self.teller.note
         self._supervisor = Supervisor(Core(fleet), self.machine, self._observe)
-        self.machine.ending = lambda: self._supervisor.core.phase is Phase.STOPPING
+        self.machine.ending = self._is_ending
         self._clock = WallClock(self._supervisor.post, self.teller.clock_set)
         self._reloader = HostReloader(self._supervisor, self.machine, self._follow, self.limits)
         self._last_runs = LastRuns(last_runs.place(fleet.name))
@@ -109,6 +109,10 @@ class Life:
                 await self._last_runs.flush()
                 await trio.to_thread.run_sync(self.machine.release)
             self.teller.journal.close()
+
+    def _is_ending(self) -> bool:
+        """Whether nothing of a container is wanted any more once its run has ended."""
+        return self._supervisor.core.phase is Phase.STOPPING and self.written is None
 
     def _hand_over(self, take: Callable[[Written], None]) -> None:
         """Show what the containers have written, while it is still there."""

@@ -24,7 +24,7 @@ from anchor_supervisor.runtime.bringup import Stdio, bring_up, keep_root
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
 from anchor_supervisor.runtime.failures import told
-from anchor_supervisor.runtime.farewell import give_all_back
+from anchor_supervisor.runtime.farewell import Farewell, end_runs
 from anchor_supervisor.runtime.held_facts import exec_facts, held_facts
 from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.holdings import Holdings, acquire
@@ -55,7 +55,7 @@ class HostMachine:
     """Implements `supervisor.Machine` with this host's kernel. Owns what its instances hold.
 
     `warned` is told what a look at a run has found, once a run; `pressure.tell` what the kernel
-    says of one.
+    says of one. Once `ending`, no run follows one that has ended: what it held is given back.
     """
 
     site: Site
@@ -75,6 +75,7 @@ class HostMachine:
     _carriers: Carriers = field(init=False)
     _made_of: dict[InstanceId, Container] = field(factory=dict, init=False)
     _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
+    _farewell: Farewell = field(factory=Farewell, init=False)
     _leading: Leading = field(init=False)
     _asking: Asking = field(init=False)
     ahead: Ahead = field(init=False)
@@ -227,7 +228,9 @@ class HostMachine:
         self._asking.ended(instance)
         await self._leading.ended(instance)
         if self.ending() and (holdings := self._holdings.get(instance)) is not None:
-            holdings.leave()
+            self.pressure.forget(instance)
+            self._carriers.end(instance)
+            self._farewell.take(instance, holdings)
 
     def permanent(self, error: AnchorError) -> bool:
         """A command that is not there, or an image or a file that is wrong, stays so."""
@@ -368,5 +371,8 @@ class HostMachine:
     def release(self) -> None:
         """Kill what still runs and give everything back. Blocking; for the very end."""
         self.pressure.close()
-        give_all_back(self._holdings, self._runs)
+        end_runs(self._runs)
+        for instance, holdings in self._holdings.items():
+            self._farewell.take(instance, holdings)
         self._holdings.clear()
+        self._farewell.finish()

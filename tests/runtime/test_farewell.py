@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -18,7 +19,8 @@ from anchor_supervisor.network.netlink import Message
 from anchor_supervisor.runtime.farewell import HANDS
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.machine import HostMachine
-from real_fleet import WEB, Workshop, open_descriptors
+from real_fleet import Workshop, open_descriptors
+from waiting import eventually
 
 
 async def asked_at_the_end_of(
@@ -111,21 +113,48 @@ async def test_a_bug_in_one_is_told_once_the_others_are_given_back(
 
 
 @pytest.mark.root
-async def test_namespaces_go_with_the_last_run(workshop: Workshop) -> None:
-    """Not before the fleet comes to its end, and then at once; the rest is given back as ever."""
-
-    def namespaces() -> int:
-        return sum("net:[" in one or "ipc:[" in one for one in open_descriptors().values())
-
-    with workshop.site(workshop.fleet('networks = ["default"]')) as site:
-        descriptors, before = open_descriptors(), namespaces()
+async def test_what_has_ended_goes_while_others_still_run(workshop: Workshop) -> None:
+    """Once the fleet comes to its end, and not before; the others lose nothing by it."""
+    first, second = InstanceId("web", 1), InstanceId("web", 2)
+    with workshop.site(workshop.fleet("replicas = 2", 'networks = ["default"]')) as site:
+        descriptors = open_descriptors()
         machine = HostMachine(site, lambda *_: None)
-        for ending, held in ((False, 2), (True, 0)):
-            machine.ending = partial(bool, ending)
-            run = await machine.start(WEB)
-            run.signal("KILL")
-            await run.wait()
-            await machine.ended(WEB)
-            assert namespaces() - before == held
+        runs = {one: await machine.start(one) for one in (first, second)}
+        held = {one: runs[one].holdings for one in runs}
+        runs[first].signal("KILL")
+        await runs[first].wait()
+        await machine.ended(first)
+        assert held[first].cgroup.exists()
+        machine.ending = partial(bool, 1)
+        await machine.ended(first)
+        await machine.ended(first)
+        gone = partial(eventually, held[first].directory.exists, lambda there: not there)
+        await trio.to_thread.run_sync(partial(gone, what="it was given back"))
+        assert not held[first].writable.exists()
+        assert not held[first].cgroup.exists()
+        assert held[second].cgroup.populated()
         await trio.to_thread.run_sync(machine.release)
         assert open_descriptors() == descriptors
+        assert [*site.writable.iterdir()] == []
+
+
+@pytest.mark.root
+async def test_without_threads_it_takes_longer(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no thread is to be had, who waits for the end does all of it."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    with workshop.site(workshop.fleet("replicas = 2")) as site:
+        descriptors = open_descriptors()
+        machine = HostMachine(site, lambda *_: None)
+        for number in (1, 2):
+            await machine.start(InstanceId("web", number))
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            machine.release()
+        assert open_descriptors() == descriptors
+        assert [*site.writable.iterdir()] == []
