@@ -5,12 +5,14 @@ Every change is one transaction: no packet ever meets half of it.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self, final
 
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.network.identity import table_name
+from anchor_supervisor.network.nfnetlink import delete_table, open_netfilter
 from anchor_supervisor.network.nftables import Nftables
 from anchor_supervisor.network.plan import NetworkPlan
 from anchor_supervisor.network.ruleset import (
@@ -29,8 +31,9 @@ class Firewall:
     """The table of the fleet `identity`. Only for one thread at a time.
 
     Keeps in mind which elements are in force; a new one learns that by `apply`. `name` is the
-    table's, `in_force` whether this object has put it there. Keeps one netfilter socket open from
-    the first use until `close`: closing one after a change waits for an RCU grace period (8 ms).
+    table's, `in_force` whether this object has put it there. Keeps its netfilter sockets open
+    from the first use until `close`: closing one after a change waits for an RCU grace period
+    (8 ms).
     """
 
     def __init__(self, identity: str) -> None:
@@ -40,6 +43,7 @@ class Firewall:
         self.in_force = False
         self._elements: Elements = MappingProxyType({})
         self._nftables: Nftables | None = None
+        self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
         """Close at the end of the block."""
@@ -50,10 +54,12 @@ class Firewall:
         self.close()
 
     def close(self) -> None:
-        """Close the socket, leave the table; usable again afterwards."""
+        """Close the sockets, leave the table; usable again afterwards."""
         if self._nftables is not None:
             self._nftables.close()
-        self._nftables = None
+        if self._socket is not None:
+            self._socket.close()
+        self._nftables, self._socket = None, None
 
     def apply(self, plan: NetworkPlan, targets: Targets) -> None:
         """Replace the whole table. Connections that pass already are not cut.
@@ -72,16 +78,11 @@ class Firewall:
             self._run(text, f"change the published ports in `{self.name}`")
         self._elements = wanted
 
-    def exists(self) -> bool:
-        """Tell whether the table is there."""
-        listing = self._run("list tables inet", "list the nft tables")
-        return self.name in {line.rpartition(" ")[2] for line in listing.splitlines()}
-
     def remove(self) -> bool:
-        """Delete the table; False where there was none."""
-        existed = self.exists()
-        if existed:
-            self._run(f"delete table inet {self.name}", f"delete the table `{self.name}`")
+        """Delete the table; False where there was none. Raises NetworkError."""
+        if self._socket is None:
+            self._socket = open_netfilter()
+        existed = delete_table(self._socket, self.name)
         self._elements = MappingProxyType({})
         self.in_force = False
         return existed

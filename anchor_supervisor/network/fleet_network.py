@@ -8,9 +8,9 @@ long as it is in the machine's own network namespace.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
-from pathlib import Path
 from types import MappingProxyType
 from typing import final
 
@@ -21,7 +21,6 @@ from anchor_supervisor.fleet.model import InstanceId, Port
 from anchor_supervisor.network.firewall import Firewall, enable_forwarding
 from anchor_supervisor.network.identity import (
     bridge_prefix,
-    veth_prefix,
 )
 from anchor_supervisor.network.inside import configure
 from anchor_supervisor.network.leases import HostNetworks
@@ -33,8 +32,8 @@ from anchor_supervisor.network.links import (
     find_link,
     host_networks,
     index_of,
-    list_links,
     make_bridge,
+    own_links,
 )
 from anchor_supervisor.network.netlink import Message, Netlink
 from anchor_supervisor.network.plan import (
@@ -49,16 +48,14 @@ from anchor_supervisor.network.sweep import remove_links
 from anchor_supervisor.network.veths import Veths, Wanted
 from anchor_supervisor.values import frozen
 
-_SYSCTL = Path("/proc/sys/net")
-
 # route_localnet lets 127.0.0.1 lead to a container (the firewall's guard makes it safe); strict
 # rp_filter drops what claims to come from another network.
 _BRIDGE_SETTINGS = (
-    ("ipv6/conf/{name}/disable_ipv6", "1"),
-    ("ipv4/conf/{name}/route_localnet", "1"),
-    ("ipv4/conf/{name}/rp_filter", "1"),
-    ("ipv4/conf/{name}/accept_redirects", "0"),
-    ("ipv4/conf/{name}/send_redirects", "0"),
+    ("/proc/sys/net/ipv6/conf/{name}/disable_ipv6", b"1"),
+    ("/proc/sys/net/ipv4/conf/{name}/route_localnet", b"1"),
+    ("/proc/sys/net/ipv4/conf/{name}/rp_filter", b"1"),
+    ("/proc/sys/net/ipv4/conf/{name}/accept_redirects", b"0"),
+    ("/proc/sys/net/ipv4/conf/{name}/send_redirects", b"0"),
 )
 
 
@@ -77,7 +74,7 @@ class UpReport:
 def used_networks(identity: str) -> HostNetworks:
     """Return the networks this machine uses, without the fleet's own. Raises NetworkError."""
     with Netlink() as netlink:
-        return host_networks(netlink, bridge_prefix(identity))
+        return host_networks(netlink, identity)
 
 
 @final
@@ -122,7 +119,7 @@ class FleetNetwork:
             standing = MappingProxyType({bridge.name: bridge for bridge in bridges})
             self._firewall.apply(evolve(plan, bridges=standing), self._targets())
         netlink = self._wire()
-        own = list_links(netlink, bridge_prefix(self._identity), veth_prefix(self._identity))
+        own = own_links(netlink, self._identity)
         self._veths.remember(own)
         self._make_bridges(netlink, bridges, own)
         # Running containers that may be asked for themselves from now on.
@@ -295,12 +292,22 @@ def _inside(own: Sequence[Port], port: PublishedPort) -> int | None:
 
 def _set_up_bridge(bridge: Bridge) -> None:
     for template, value in _BRIDGE_SETTINGS:
-        path = _SYSCTL / template.format(name=bridge.name)
+        path = template.format(name=bridge.name)
         try:
-            if path.read_text(encoding="ascii").strip() != value:
-                path.write_text(value, encoding="ascii")
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             continue  # a kernel without IPv6 has nothing to disable
         except OSError as error:
-            message = f"cannot set `{path}` to `{value}`: {error.strerror}"
-            raise NetworkError(message) from error
+            raise _refused(path, value, error) from error
+        try:
+            if os.read(fd, 16).strip() != value:
+                os.pwrite(fd, value, 0)
+        except OSError as error:
+            raise _refused(path, value, error) from error
+        finally:
+            os.close(fd)
+
+
+def _refused(path: str, value: bytes, error: OSError) -> NetworkError:
+    message = f"cannot set `{path}` to `{value.decode()}`: {error.strerror}"
+    return NetworkError(message)

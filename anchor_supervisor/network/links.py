@@ -16,12 +16,14 @@ from typing import final
 
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.network.identity import (
+    bridge_prefix,
     inside_index,
     inside_mac,
     link_group,
     outside_mac,
     veth_link,
     veth_name,
+    veth_prefix,
 )
 from anchor_supervisor.network.leases import MAX_BRIDGE_PORTS, HostNetworks
 from anchor_supervisor.network.netlink import (
@@ -194,18 +196,31 @@ def delete_group(identity: str) -> Message:
 
 def list_links(netlink: Netlink, *prefixes: str) -> tuple[Link, ...]:
     """Return the interfaces whose names begin with one of `prefixes`. Raises NetworkError."""
-    request = _link() + number(_IFLA_EXT_MASK, _SKIP_STATISTICS)
-    entries = netlink.dump(Message(_GETLINK, 0, request, "list the interfaces"))
-    links = map(_read_link, entries)
-    return tuple(link for link in links if link.name.startswith(prefixes))
+    return tuple(link for link in _links(netlink, b"") if link.name.startswith(prefixes))
 
 
-def host_networks(netlink: Netlink, own_prefix: str) -> HostNetworks:
-    """Return the IPv4 networks in use, without those of interfaces named `own_prefix...`.
+def own_links(netlink: Netlink, identity: str) -> tuple[Link, ...]:
+    """Return the fleet's bridges, then the veths on each. Raises NetworkError.
+
+    The kernel picks them out: a machine may have thousands of others.
+    """
+    bridges = _own_bridges(netlink, identity)
+    prefix = veth_prefix(identity)
+    veths = [
+        link
+        for bridge in bridges
+        for link in _links(netlink, number(_IFLA_MASTER, bridge.index))
+        if link.master == bridge.index and link.name.startswith(prefix)
+    ]
+    return (*bridges, *veths)
+
+
+def host_networks(netlink: Netlink, identity: str) -> HostNetworks:
+    """Return the IPv4 networks in use, without those of the fleet's own bridges.
 
     The default route takes nothing. Raises NetworkError.
     """
-    own = {link.index for link in list_links(netlink, own_prefix)}
+    own = {link.index for link in _own_bridges(netlink, identity)}
     return HostNetworks(
         connected=frozenset(_connected(netlink, own)), routed=frozenset(_routed(netlink, own))
     )
@@ -249,6 +264,17 @@ def _read_link(body: bytes) -> Link:
 
 def _number(value: bytes | None) -> int:
     return 0 if value is None else int(struct.unpack("=I", value)[0])
+
+
+def _own_bridges(netlink: Netlink, identity: str) -> list[Link]:
+    bridges = _links(netlink, attribute(_IFLA_LINKINFO, text(_INFO_KIND, "bridge")))
+    return [link for link in bridges if link.name.startswith(bridge_prefix(identity))]
+
+
+def _links(netlink: Netlink, picked: bytes) -> Iterator[Link]:
+    """Yield the interfaces that this attribute picks; a kernel that knows no such, all."""
+    request = _link() + number(_IFLA_EXT_MASK, _SKIP_STATISTICS) + picked
+    return map(_read_link, netlink.dump(Message(_GETLINK, 0, request, "list the interfaces")))
 
 
 def _connected(netlink: Netlink, own: set[int]) -> Iterator[IPv4Network]:

@@ -183,7 +183,7 @@ class Netlink:
             )
         except OSError as error:
             raise _failure(error) from error
-        return _answers(messages, first, replies)
+        return answers(messages, first, replies)
 
     def _receive(self, sequence: int) -> Iterator[tuple[int, int, bytes]]:
         """Yield kind, flags and body of each message of one datagram that answers `sequence`."""
@@ -215,7 +215,7 @@ def exchange_inside(
         message = f"a thread is stuck in a container's network namespace: {error.strerror}"
         raise SupervisionBug(message) from error
     return [
-        _answers(messages, 1, result) if isinstance(result, bytes) else _unreachable(*result)
+        answers(messages, 1, result) if isinstance(result, bytes) else _unreachable(*result)
         for (_, messages), result in zip(several, results, strict=True)
     ]
 
@@ -259,7 +259,7 @@ def _parted(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         offset += length + (-length % 4)
 
 
-def _answers(messages: Sequence[Message], first: int, replies: bytes) -> list[Answer]:
+def answers(messages: Sequence[Message], first: int, replies: bytes) -> list[Answer]:
     """Say what became of each message: without a word from the kernel, it succeeded."""
     said: dict[int, tuple[int, str]] = {}
     bodies: dict[int, bytes] = {}

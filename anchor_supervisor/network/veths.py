@@ -14,7 +14,14 @@ from anchor_supervisor.network.identity import (
     veth_link,
     veth_prefix,
 )
-from anchor_supervisor.network.links import Link, explain, make_veth, mute_port, reflect
+from anchor_supervisor.network.links import (
+    Link,
+    explain,
+    list_links,
+    make_veth,
+    mute_port,
+    reflect,
+)
 from anchor_supervisor.network.netlink import Answer, Message, Netlink
 from anchor_supervisor.network.plan import Endpoint
 from anchor_supervisor.values import frozen
@@ -90,8 +97,11 @@ class Veths:
         before.
         """
         made = list(self._try(netlink, masters, several))
-        # By a rare chance an index or a name is somebody else's: those once more, with the next.
+        # An index may be another fleet's by a rare chance, or a name that of a veth of ours whose
+        # bridge somebody took away: those once more, with numbers that nobody has.
         taken = [place for place, one in enumerate(made) if one.joined.errno == errno.EEXIST]
+        if taken:
+            self.remember(list_links(netlink, veth_prefix(self._identity)))
         again = self._try(netlink, masters, [several[place] for place in taken])
         for place, one in zip(taken, again, strict=True):
             made[place] = one

@@ -14,7 +14,7 @@ from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.network import links
 from anchor_supervisor.network.identity import bridge_prefix, inside_index, link_group, veth_link
 from anchor_supervisor.network.leases import MAX_BRIDGE_PORTS
-from anchor_supervisor.network.netlink import Netlink
+from anchor_supervisor.network.netlink import Message, Netlink
 from anchor_supervisor.network.plan import Bridge, Endpoint
 from network_machine import IDENTITY, Machine, namespace, run
 
@@ -124,7 +124,7 @@ def test_what_the_machine_uses_is_found(machine: Machine) -> None:
     run("ip", "route", "add", "10.11.0.0/16", "nexthop", "via", "192.168.4.1", "nexthop", "via",
         "192.168.4.2")  # fmt: skip
     with Netlink() as netlink:
-        found = links.host_networks(netlink, bridge_prefix(IDENTITY))
+        found = links.host_networks(netlink, IDENTITY)
     assert found.connected == {IPv4Network("127.0.0.0/8"), IPv4Network("192.168.4.0/22")}
     assert found.routed == {
         IPv4Network("192.168.4.0/22"),
@@ -151,6 +151,40 @@ def test_links_are_listed_by_prefix(machine: Machine) -> None:
         link_group(IDENTITY),
     )
     assert veth.mac == bytes.fromhex("06ac0a580702")
+
+
+@pytest.mark.root
+def test_the_fleets_own_links_are_picked_by_the_kernel(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among a hundred of other people's, what is read is the bridges and our own ports alone."""
+    for number in range(50):
+        run("ip", "link", "add", f"other{number}", "type", "veth", "peer", "name", f"peer{number}")
+    run("ip", "link", "add", "an0c1d2e4-0", "type", "bridge")
+    run("ip", "link", "add", "avother", "master", "an0c1d2e4-0", "type", "veth")
+    read: list[bytes] = []
+    dump = Netlink.dump
+
+    def noted(netlink: Netlink, message: Message) -> list[bytes]:
+        bodies = dump(netlink, message)
+        read.extend(bodies)
+        return bodies
+
+    monkeypatch.setattr(Netlink, "dump", noted)
+    with Netlink() as netlink:
+        netlink.perform([links.make_bridge(IDENTITY, BRIDGE)])
+        (bridge,) = links.list_links(netlink, BRIDGE.name)
+        fds = [machine.own(namespace()) for _ in range(2)]
+        netlink.perform(
+            [
+                links.make_veth(IDENTITY, number, bridge.index, ENDPOINT, fd)
+                for number, fd in enumerate(fds)
+            ]
+        )
+        read.clear()
+        own = links.own_links(netlink, IDENTITY)
+    assert [link.name for link in own] == [BRIDGE.name, "av0c1d2e3-0", "av0c1d2e3-1"]
+    assert len(read) == 2 + 2
 
 
 @pytest.mark.root

@@ -99,7 +99,7 @@ def test_ports_of_an_earlier_supervisor_are_known_by_their_address(switch: Switc
     """Another object finds which port leads where, and goes on with the numbers."""
     switch.make(Veths(IDENTITY), [endpoint(0), endpoint(1)])
     veths = Veths(IDENTITY)
-    veths.remember(links.list_links(switch.netlink, "an", "av"))
+    veths.remember(links.own_links(switch.netlink, IDENTITY))
     assert switch.make(veths, [endpoint(1)]) == [None]
     assert switch.trips == 1
     assert "state disabled" in run("bridge", "link", "show", "dev", veth_name(IDENTITY, 1))
@@ -113,6 +113,17 @@ def test_an_index_that_somebody_has_is_passed_over(switch: Switch) -> None:
     assert switch.trips == 2
     names = {link.name for link in links.list_links(switch.netlink, "av")}
     assert names == {veth_name(IDENTITY, number) for number in (0, 2, 3)}
+
+
+def test_names_of_ports_without_a_bridge_are_passed_over(switch: Switch) -> None:
+    """Somebody took the bridge away from under them, and another supervisor does not know them."""
+    switch.make(Veths(IDENTITY), [endpoint(n) for n in range(3)])
+    for number in range(3):
+        run("ip", "link", "set", veth_name(IDENTITY, number), "nomaster")
+    veths = Veths(IDENTITY)
+    veths.remember(links.own_links(switch.netlink, IDENTITY))
+    assert switch.make(veths, [endpoint(n) for n in range(3)]) == [None, None, None]
+    assert len(links.list_links(switch.netlink, "av")) == 6
 
 
 def test_one_that_is_refused_is_alone_in_it(switch: Switch, machine: Machine) -> None:
