@@ -101,12 +101,13 @@ def _answer(question: str, module: Any, options: argparse.Namespace) -> int:  # 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_an_interrupt)
     # Where nothing may be written at an import, each command would compile its own source.
-    compileall.compile_dir(HERE.parent / "anchor_supervisor", quiet=2)
+    compiled = compileall.compile_dir(HERE.parent / "anchor_supervisor", quiet=2)
+    notes = {"bytecode": "compiled beforehand" if compiled else "not all could be compiled"}
     raise_open_files()
     private_mount_namespace()
     form = "short" if options.short else "long"
     with own_directories() as directory:
-        results = Results(question, options.out, form, options.json)
+        results = Results(question, options.out, form, options.json, notes)
         try:
             module.ask(options, results, directory)
         except BaseException as error:  # noqa: ASYNC103 - no loop runs here

@@ -39,6 +39,7 @@ class Results:
     out: Path | None = None
     form: str = "long"
     as_json: bool = False
+    notes: Mapping[str, object] = field(factory=dict)  # of how it was taken, beside the machine
     records: list[Mapping[str, Any]] = field(factory=list, init=False)
     _file: TextIO | None = field(default=None, init=False)
 
@@ -46,7 +47,7 @@ class Results:
         """Open the file, behind what other questions have written there."""
         if self.out is not None:
             self._file = (self.out / RESULTS).open("a")
-        self._tell({"machine": machine(), "form": self.form})
+        self._tell({"machine": {**machine(), **self.notes}, "form": self.form})
 
     def samples(
         self, what: str, samples: Sequence[float], *, keep: bool = True, **facts: object

@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_option(parser, "--count", count("--count", 1000), Default(100, 20), "starts of each kind")
     copies = count("--copies", 100)
-    add_option(parser, "--copies", copies, Default(20, 3), "the same, where each is a whole copy")
+    add_option(parser, "--copies", copies, Default(20, 2), "the same, where each is a whole copy")
     width = count("--concurrency", 64)
     add_option(parser, "--concurrency", width, Default(1, 1), "starts at a time")
     chosen = words("--strategies", STRATEGIES)

@@ -23,6 +23,7 @@ def machine_line(answer: Answer) -> str:
         f"{one.get('file_system')}",
         f"cgroup controllers: {one.get('controllers')}",
         f"Python {one.get('python')}",
+        *([f"byte-code {one['bytecode']}"] if "bytecode" in one else []),
         f"load {one.get('load')}",
         f"{str(one.get('at'))[:10]}",
     ]

@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a directory or a tar with a root, or `debian`, which is made; may be repeated",
     )
     sizes = counts("--sizes", 4096)
-    add_option(parser, "--sizes", sizes, Default((121,), (121,)), "MiB of images that are made up")
+    add_option(parser, "--sizes", sizes, Default((121,), (30,)), "MiB of images that are made up")
     add_option(parser, "--times", count("--times", 100), Default(5, 2), "how often each")
 
 
