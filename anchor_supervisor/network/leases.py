@@ -185,9 +185,11 @@ def _refuse_mutual_overlap(subnets: Mapping[str, IPv4Network]) -> None:
 
 def _free_block(identity: str, name: str, needed: int, used: set[IPv4Network]) -> IPv4Network:
     prefix = min(_USUAL_PREFIX, 32 - (needed + _RESERVED - 1).bit_length())
-    blocks = list(POOL.subnets(new_prefix=max(prefix, POOL.prefixlen)))
-    start = int(identity, 16) % len(blocks)
-    for block in blocks[start:] + blocks[:start]:
+    size = 1 << 32 - max(prefix, POOL.prefixlen)
+    count = POOL.num_addresses // size
+    for number in range(count):
+        place = (int(identity, 16) + number) % count * size
+        block = IPv4Network((POOL[place], max(prefix, POOL.prefixlen)))
         if block.num_addresses - _RESERVED >= needed and not any(map(block.overlaps, used)):
             return block
     message = f"network `{name}`: no free /{prefix} is left in `{POOL}`"

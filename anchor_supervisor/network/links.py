@@ -53,12 +53,14 @@ _UP = 0x1
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
 _IFLA_PROTINFO = 12 | 0x8000  # NLA_F_NESTED tells it from the single byte of old
-_IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 27, 28, 29
+_IFLA_AF_SPEC, _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 26, 27, 28, 29
+_IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
 _SKIP_STATISTICS = 0x8  # RTEXT_FILTER_SKIP_STATS
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _BR_STP_STATE, _BR_MCAST_SNOOPING = 5, 23
 _PORT_STATE, _PORT_REFLECTS, _PORT_FLUSH = 1, 4, 24
 _VETH_PEER = 1
+_INET6_ADDRESS_GENERATION, _GENERATE_NONE = 8, b"\1"
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _TABLE_MAIN, _TABLE_LOCAL, _PROTOCOL_STATIC, _UNICAST = 254, 255, 4, 1
@@ -104,17 +106,27 @@ def make_veth(
         _link(inside_index(place))
         + text(_IFLA_IFNAME, endpoint.interface)
         + attribute(_IFLA_ADDRESS, inside_mac(address))
+        + _ONE_QUEUE
         + number(_IFLA_NET_NS_FD, net_fd)
     )
     body = (
         _link(veth_link(identity, index), flags=_UP)
         + text(_IFLA_IFNAME, veth_name(identity, index))
         + attribute(_IFLA_ADDRESS, outside_mac(address))
+        + _ONE_QUEUE
         + number(_IFLA_MASTER, master)
         + number(_IFLA_GROUP, link_group(identity))
         + _linkinfo("veth", attribute(_VETH_PEER, peer))
     )
     return Message(_NEWLINK, CREATE | EXCLUSIVE, body, f"join a port to `{endpoint.bridge}`")
+
+
+def without_ipv6(index: int) -> Message:
+    """Let a bridge port have no IPv6 address of its own accord; a kernel without IPv6 refuses.
+
+    It would never use one, but make it known to the container, and its routes known to all.
+    """
+    return Message(_SETLINK, 0, _link(index) + _NO_IPV6, "keep a bridge port free of IPv6")
 
 
 def reflect(index: int) -> Message:
@@ -233,6 +245,15 @@ def explain(answer: Answer, bridge: str) -> NetworkError | None:
         return NetworkError(message, hint="spread the containers over several networks")
     return answer.error()
 
+
+# A queue for each processor, the default, is of use to XDP alone, and a quarter of a veth's cost
+# with two processors; with sixty-four it would be the most of it.
+_ONE_QUEUE = number(_IFLA_NUM_TX_QUEUES, 1) + number(_IFLA_NUM_RX_QUEUES, 1)
+
+_NO_IPV6 = attribute(
+    _IFLA_AF_SPEC,
+    attribute(socket.AF_INET6, attribute(_INET6_ADDRESS_GENERATION, _GENERATE_NONE)),
+)
 
 _REFLECTS = attribute(
     _IFLA_LINKINFO,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
+from itertools import islice
 from typing import Final, final
 
 from anchor_supervisor.errors import NetworkError
@@ -21,13 +22,15 @@ from anchor_supervisor.network.links import (
     make_veth,
     mute_port,
     reflect,
+    without_ipv6,
 )
 from anchor_supervisor.network.netlink import Answer, Message, Netlink
 from anchor_supervisor.network.plan import Endpoint
 from anchor_supervisor.values import frozen
 
-# An old port may be gone at any moment, and takes its bridge port along.
-_GONE: Final = frozenset({errno.ENODEV, errno.EOPNOTSUPP})
+# An old port may be gone at any moment, and takes its bridge port along; a kernel without IPv6
+# has nothing to keep off.
+_FORGIVEN: Final = frozenset({errno.ENODEV, errno.EOPNOTSUPP, errno.EAFNOSUPPORT})
 
 
 @final
@@ -43,21 +46,20 @@ class Wanted:
 @final
 @frozen
 class _Made:
-    """What was said for one interface, and what the kernel said to it."""
+    """What the kernel said to all that was asked for one interface."""
 
     wanted: Wanted
     link: int
-    muted: Answer | None
     joined: Answer
-    reflected: Answer | None
+    others: tuple[Answer, ...]
 
     def error(self) -> NetworkError | None:
         """What went wrong; None where the interface is there."""
         refused = explain(self.joined, self.wanted.endpoint.bridge)
         if refused is not None:
             return refused
-        more = (one for one in (self.muted, self.reflected) if one and one.errno not in _GONE)
-        return next((error for error in (one.error() for one in more) if error), None)
+        others = (one.error() for one in self.others if one.errno not in _FORGIVEN)
+        return next((error for error in others if error is not None), None)
 
 
 @final
@@ -93,8 +95,7 @@ class Veths:
     ) -> list[NetworkError | None]:
         """Make all of them, in one round trip where they are few; say what went wrong with each.
 
-        `masters` are the indexes of the bridges. A port that led to one of the addresses is closed
-        before.
+        `masters` are the indexes of the bridges. A port that led to one of the addresses is closed.
         """
         made = list(self._try(netlink, masters, several))
         # An index may be another fleet's by a rare chance, or a name that of a veth of ours whose
@@ -113,29 +114,20 @@ class Veths:
     def _try(
         self, netlink: Netlink, masters: Mapping[str, int], several: Sequence[Wanted]
     ) -> Iterator[_Made]:
-        messages: list[Message] = []
-        said: list[tuple[Wanted, int, bool]] = []
+        asked: list[tuple[Wanted, int, list[Message]]] = []
         for one in several:
+            number, self._next = self._next, self._next + 1
+            link = veth_link(self._identity, number)
+            master = masters[one.endpoint.bridge]
+            made = make_veth(self._identity, number, master, one.endpoint, one.net_fd, one.place)
+            messages = [made, without_ipv6(link)]
+            if one.endpoint.reflects:
+                messages.append(reflect(link))
             old = self._ports.pop(one.endpoint.address.ip, None)
             if old is not None:
                 messages.append(mute_port(old))
-            number, self._next = self._next, self._next + 1
-            messages.append(
-                make_veth(
-                    self._identity,
-                    number,
-                    masters[one.endpoint.bridge],
-                    one.endpoint,
-                    one.net_fd,
-                    one.place,
-                )
-            )
-            link = veth_link(self._identity, number)
-            if one.endpoint.reflects:
-                messages.append(reflect(link))
-            said.append((one, link, old is not None))
-        answers = iter(netlink.exchange(messages))
-        for one, link, replaces in said:
-            muted = next(answers) if replaces else None
-            joined = next(answers)
-            yield _Made(one, link, muted, joined, next(answers) if one.endpoint.reflects else None)
+            asked.append((one, link, messages))
+        answers = iter(netlink.exchange([message for *_, of_one in asked for message in of_one]))
+        for one, link, messages in asked:
+            joined, *others = islice(answers, len(messages))
+            yield _Made(one, link, joined, tuple(others))

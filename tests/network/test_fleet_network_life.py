@@ -143,6 +143,16 @@ def test_a_wave_is_one_exchange_outside_and_one_inside_each(
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_port_has_no_ipv6_of_its_own_accord(machine: Machine) -> None:
+    """Neither end has an address to tell of, or to test for duplicates."""
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("0")
+    machine.up(fleet(container("web"), container("db")))
+    server = machine.listen("web", 80)
+    speak(machine.connect("db", machine.address("web"), 80), server)  # both ends are up by now
+    assert "fe80" not in run("ip", "-6", "address")
+    assert "fe80" not in run("ip", "-6", "address", inside=machine.inside[WEB])
+
+
 def test_nothing_is_open_once_it_is_down(machine: Machine) -> None:
     """The kept socket goes with the networks, and comes with them again."""
     before = len(os.listdir("/proc/self/fd"))

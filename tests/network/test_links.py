@@ -17,6 +17,7 @@ from anchor_supervisor.network.leases import MAX_BRIDGE_PORTS
 from anchor_supervisor.network.netlink import Message, Netlink
 from anchor_supervisor.network.plan import Bridge, Endpoint
 from network_machine import IDENTITY, Machine, namespace, run
+from waiting import eventually
 
 BRIDGE = Bridge("default", f"an{IDENTITY}-0", 0, IPv4Network("10.88.7.0/24"), internal=False)
 ENDPOINT = Endpoint("default", BRIDGE.name, "eth0", IPv4Interface("10.88.7.2/24"))
@@ -60,13 +61,21 @@ def test_a_bridge_is_encoded_as_pyroute2_does() -> None:
 
 def test_a_veth_is_encoded_as_pyroute2_does() -> None:
     """Byte for byte, with the other end in another namespace."""
-    peer = nested(IFLA_IFNAME="eth0", IFLA_ADDRESS="02:ac:0a:58:07:02", IFLA_NET_NS_FD=5)
+    peer = nested(
+        IFLA_IFNAME="eth0",
+        IFLA_ADDRESS="02:ac:0a:58:07:02",
+        IFLA_NUM_TX_QUEUES=1,
+        IFLA_NUM_RX_QUEUES=1,
+        IFLA_NET_NS_FD=5,
+    )
     peer["index"] = inside_index(1)
     expected = oracle(
         ifinfmsg,
         [
             ("IFLA_IFNAME", "av0c1d2e3-1f"),
             ("IFLA_ADDRESS", "06:ac:0a:58:07:02"),
+            ("IFLA_NUM_TX_QUEUES", 1),
+            ("IFLA_NUM_RX_QUEUES", 1),
             ("IFLA_MASTER", 4),
             ("IFLA_GROUP", link_group(IDENTITY)),
             (
@@ -237,7 +246,11 @@ def test_a_muted_port_is_disabled_and_stays_so(machine: Machine) -> None:
             ]
         )
         run("ip", "link", "set", "eth0", "up", inside=fd)
-        assert "state forwarding" in run("bridge", "link")
+        eventually(
+            lambda: run("bridge", "link"),
+            lambda seen: "state forwarding" in seen,
+            what="the port forwards",
+        )
         assert "hairpin on" in run("bridge", "-d", "link")
         (veth,) = links.list_links(netlink, "av")
         netlink.perform([links.mute_port(veth.index)])

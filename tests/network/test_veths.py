@@ -67,12 +67,12 @@ def switch(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Switch
 
 
 def test_a_wave_is_one_round_trip(switch: Switch) -> None:
-    """Thirty ports, some of which reflect, are asked for in one system call."""
+    """Twenty ports, some of which reflect, are asked for in one system call."""
     veths = Veths(IDENTITY)
-    assert not any(switch.make(veths, [endpoint(n, reflects=n % 2 == 0) for n in range(30)]))
+    assert not any(switch.make(veths, [endpoint(n, reflects=n % 2 == 0) for n in range(20)]))
     assert switch.trips == 1
-    assert len(links.list_links(switch.netlink, "av")) == 30
-    assert run("bridge", "-d", "link").count("hairpin on") == 15
+    assert len(links.list_links(switch.netlink, "av")) == 20
+    assert run("bridge", "-d", "link").count("hairpin on") == 10
 
 
 def test_a_replaced_port_is_closed_in_the_same_round_trip(switch: Switch) -> None:
