@@ -85,6 +85,7 @@ TESTED_ELSEWHERE: Final = {
     "runtime/test_reload.py": ["runtime/completion.py"],
     "fleet/test_diff.py": ["fleet/leaves.py"],
     "fleet/test_parse.py": ["fleet/check.py", "fleet/sheet.py"],
+    "images/test_resolve.py": ["images/plain.py"],
     "images/test_load.py": ["images/load_parts.py", "images/load_root.py"],
     "kernel/test_steps.py": ["kernel/mount_steps.py"],
     "observability/test_log_store.py": ["observability/rotation.py"],

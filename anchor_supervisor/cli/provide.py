@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from anchor_supervisor.errors import ImageError, UnfitHostError
 from anchor_supervisor.fleet.model import Container, Fleet, ImageKind, Pull
-from anchor_supervisor.images.reference import parse
-from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.observability import places
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.provisions import each_image, wrong_names
 
 if TYPE_CHECKING:
     from anchor_supervisor.images.model import Image
+    from anchor_supervisor.images.store import Lease, Store
 
 
 @contextmanager
@@ -39,6 +38,8 @@ def provided(
     problems = wrong or list(preflight.unobtainable_images(fleet))
     if problems:
         raise UnfitHostError(problems)
+    from anchor_supervisor.images.store import Store  # what no fleet of directories needs
+
     store = Store(places.data_dir())
     providers = _providers(named)
     with store.lease(f"start of {fleet.name}") as lease:
@@ -92,6 +93,7 @@ def _provide(
         raise ImageError(message, hint=f"`anchor pull {name}`, or `anchor import`")
     from anchor_supervisor.cli.progress import bars
     from anchor_supervisor.images.pull import pull
+    from anchor_supervisor.images.reference import parse
 
     with bars(quiet=quiet) as progress:
         return pull(parse(name), store, insecure=insecure, progress=progress)
@@ -100,6 +102,7 @@ def _provide(
 def _build(container: Container, store: Store, *, quiet: bool) -> Image:
     from anchor_supervisor.build.service import BuildOptions, build
     from anchor_supervisor.cli.build import output
+    from anchor_supervisor.images.reference import parse
 
     wanted = container.build
     assert wanted is not None

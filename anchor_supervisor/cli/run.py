@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,6 @@ from anchor_supervisor.cli.provide import provided
 from anchor_supervisor.control.fleets import dead_fleets
 from anchor_supervisor.errors import AnchorError, FleetError, HostError, ImageError, Problem
 from anchor_supervisor.fleet.parse import structure
-from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.observability import places
 from anchor_supervisor.runtime.bringup import Stdio
@@ -87,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not words and options.image == "host":
         raise _wrong("no command is given", "CMD", "anchor run /bin/echo hello")
-    name = options.name or f"{PREFIX}{secrets.token_hex(4)}"
+    name = options.name or f"{PREFIX}{os.urandom(4).hex()}"
     fleet = structure(
         _literal(_tables(options, name, words)),
         lines={},
@@ -160,6 +158,8 @@ def _image(image: str) -> str:
     """What the store has not got and exists here is meant as a path, also without `./`."""
     if not image or image.startswith(("/", "./", "../")) or not Path(image).exists():
         return image
+    from anchor_supervisor.images.store import Store
+
     try:
         found = Store(places.data_dir()).find(image)
     except ImageError:  # no name, or one that could mean several

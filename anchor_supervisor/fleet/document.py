@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Final
 
@@ -31,6 +30,8 @@ def parse_document(text: str, origin: Origin) -> Node:
     if (deep := _DEEP_KEY.search(text)) is not None:
         line = text.count("\n", 0, deep.start()) + 1
         raise FleetError([Problem(f"a dotted key of more than {DEEPEST_KEY} parts", file, line)])
+    import tomllib  # a command without a file needs it not
+
     try:
         return tree_of(tomllib.loads(text), key_lines(text), origin)
     except RecursionError:

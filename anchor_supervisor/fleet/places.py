@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, final
 
@@ -212,4 +211,6 @@ class _Scanner:
 
 def _unquote(token: str) -> str:
     """Let tomllib decode a quoted key: escapes are its business."""
+    import tomllib
+
     return next(iter(tomllib.loads(f"{token} = 0")))

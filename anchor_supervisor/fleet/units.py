@@ -7,10 +7,12 @@ a hint. Digits are ASCII only: `int()` would take fullwidth ones, `1_000` and ` 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.fleet.wording import Mistake, show
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 LARGEST_ID: Final = 2**32 - 2
 """2**32 - 1 is (uid_t) -1, which means `do not change` (setresuid(2), chown(2))."""
@@ -35,6 +37,12 @@ _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _MODE: Final = re.compile(r"[0-7]{3,4}")
 
 
+def _exact(number: str | int) -> Fraction:
+    from fractions import Fraction  # 5 ms, for files and figures that need it
+
+    return Fraction(number)
+
+
 def parse_duration(text: str) -> float:
     """Read `1h5m30s20ms` as seconds: units in falling order, each once, a fraction at will."""
     if _DECIMAL.fullmatch(text):
@@ -45,7 +53,7 @@ def parse_duration(text: str) -> float:
         message = f"{show(text)} is not a duration"
         raise Mistake(message, hint="such as `1h30m`, `5s` or `200ms`")
     microseconds = sum(
-        Fraction(number) * factor
+        _exact(number) * factor
         for number, (_, factor) in zip(found.groups(), _DURATION_UNITS, strict=True)
         if number is not None
     )
@@ -74,7 +82,7 @@ def parse_size(text: str) -> int:
         message = f"{show(text)} is not a size"
         raise Mistake(message, hint="such as `64M`, `1.5G` or `512K`")
     number, unit = found.groups()
-    size = int(Fraction(number) * 1024 ** _SIZE_UNITS.index((unit or "").upper()))
+    size = int(_exact(number) * 1024 ** _SIZE_UNITS.index((unit or "").upper()))
     if size > LARGEST_SIZE:
         message = f"{show(text)} is more than a 64-bit number of bytes"
         raise Mistake(message)
@@ -86,7 +94,7 @@ def format_size(size: int) -> str:
     rank = 0
     while rank < len(_SIZE_UNITS) - 1 and abs(size) >= 1024 ** (rank + 1):
         rank += 1
-    number = Fraction(size, 1024**rank)
+    number = _exact(size) / 1024**rank
     # 1023.96K would be written `1024.0K`.
     if rank and rank < len(_SIZE_UNITS) - 1 and round(abs(number), 1) >= 1024:
         rank += 1
@@ -118,7 +126,7 @@ def parse_percentage(text: str) -> float:
     if number == text or _DECIMAL.fullmatch(number) is None:
         message = f"{show(text)} is not a percentage"
         raise Mistake(message, hint="such as `50%`")
-    return float(Fraction(number) / 100)
+    return float(_exact(number) / 100)
 
 
 def parse_id(text: str) -> int:

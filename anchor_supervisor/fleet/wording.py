@@ -5,7 +5,6 @@ Pure text. A value of the file ends up on a terminal, so nothing unprintable pas
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable
 from typing import Final, final
@@ -87,6 +86,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word most like this one, None where none is near."""
     words = list(itertools.islice(known, MOST_COMPARED))
+    import difflib  # for mistakes alone
+
     near = difflib.get_close_matches(word[:LONGEST_SHOWN], words, n=1)
     # Two letters changed about in a short word count as far apart there: `bd` for `db`.
     near += [one for one in words if len(one) <= 3 and sorted(one) == sorted(word)]

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import assert_never, final
+from typing import assert_never
 
-from anchor_supervisor.errors import ImageError, KernelError
+from anchor_supervisor.errors import ImageError
 from anchor_supervisor.fleet.model import Image, ImageKind
 from anchor_supervisor.images import model
 from anchor_supervisor.images.model import Limits
+from anchor_supervisor.images.plain import Resolved, resolve_plain
 from anchor_supervisor.images.store import Lease, Store
-from anchor_supervisor.rootfs.layers import HOST_ROOT, Layers
-from anchor_supervisor.values import frozen
-
-
-@final
-@frozen
-class Resolved:
-    """An image's directories, and, where it comes from the store, what it says of itself."""
-
-    layers: Layers
-    image: model.Image | None = None
+from anchor_supervisor.rootfs.layers import Layers
 
 
 def resolve(
@@ -36,10 +26,8 @@ def resolve(
     it is missing or malformed; HostError for a full disk.
     """
     match image.kind:
-        case ImageKind.HOST:
-            return Resolved(Layers((HOST_ROOT,), "host", host=True))
-        case ImageKind.DIRECTORY:
-            return Resolved(_directory(Path(image.reference)))
+        case ImageKind.HOST | ImageKind.DIRECTORY:
+            return resolve_plain(image)
         case ImageKind.ARCHIVE:
             digest = store.ensure_archive(lease, Path(image.reference), limits)
             return Resolved(Layers((store.layer_root(digest),), digest))
@@ -65,18 +53,3 @@ def store_layers(image: model.Image, store: Store, lease: Lease) -> Layers:
         message = f"image `{image.digest}` has no layers"
         raise ImageError(message, hint="nothing can be run in it")
     return Layers(store.stack(lease, [layer.diff_id for layer in image.layers]), image.digest)
-
-
-def _directory(path: Path) -> Layers:
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        message = f"no image at `{path}`"
-        raise ImageError(message, hint="a directory with a root in it") from error
-    except OSError as error:
-        raise KernelError(error.errno or 0, "look at image", str(path)) from error
-    if not path.is_dir():
-        message = f"image `{path}` is neither a directory nor an archive"
-        raise ImageError(message)
-    name = f"{path}\0{status.st_dev}\0{status.st_ino}"
-    return Layers((path,), f"directory:{hashlib.sha256(name.encode()).hexdigest()}")

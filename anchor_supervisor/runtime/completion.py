@@ -10,12 +10,16 @@ from contextlib import ExitStack
 from typing import final
 
 from anchor_supervisor.fleet.model import Fleet, Image
-from anchor_supervisor.images.store import Store
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.limits import fleet_cgroup
-from anchor_supervisor.runtime.provisions import provisions
+from anchor_supervisor.runtime.provisions import (
+    Provisions,
+    needs_store,
+    plain_provisions,
+    provisions,
+)
 from anchor_supervisor.values import frozen
 
 
@@ -45,12 +49,19 @@ def complete(
     findings.refuse()
     with ExitStack() as held:
         if layers is None:
-            store = Store(places.data_dir())
-            outlived_by = fleet_cgroup(places.fleet_id(fleet.name)).path
-            lease = held.enter_context(store.lease(f"fleet {fleet.name}", outlived_by=outlived_by))
-            found = provisions(fleet, store, lease)
+            found = _held(fleet, held) if needs_store(fleet) else plain_provisions(fleet)
             fleet, layers = found.fleet, found.layers
         if check_programs:
             preflight.require_commands(fleet, layers)
         by_image = {one.image: layers[name] for name, one in fleet.containers.items()}
         return Complete(fleet, by_image, findings.warnings, held.pop_all())
+
+
+def _held(fleet: Fleet, held: ExitStack) -> Provisions:
+    """Find the fleet's images, and keep them in the store for as long as its cgroup is there."""
+    from anchor_supervisor.images.store import Store
+
+    store = Store(places.data_dir())
+    outlived_by = fleet_cgroup(places.fleet_id(fleet.name)).path
+    lease = held.enter_context(store.lease(f"fleet {fleet.name}", outlived_by=outlived_by))
+    return provisions(fleet, store, lease)

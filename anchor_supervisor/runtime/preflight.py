@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from anchor_supervisor.errors import (
     FleetError,
@@ -30,8 +30,6 @@ from anchor_supervisor.fleet.model import (
     RootStrategy,
     VolumeKind,
 )
-from anchor_supervisor.images.resolve import resolve
-from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
 from anchor_supervisor.kernel.mount import open_beneath
@@ -45,6 +43,9 @@ from anchor_supervisor.rootfs.volumes import open_source
 from anchor_supervisor.runtime.provisions import complete_fleet, wrong_names
 from anchor_supervisor.runtime.recipe import exceeds_own_limit
 from anchor_supervisor.values import frozen
+
+if TYPE_CHECKING:
+    from anchor_supervisor.images.store import Store
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
 
@@ -117,6 +118,9 @@ def require_ports(fleet: Fleet, ports: Iterable[PublishedPort]) -> None:
 
 def require_programs_on_disk(fleet: Fleet) -> None:
     """As `require_commands`, for every image that can be looked into without making anything."""
+    from anchor_supervisor.images.resolve import resolve
+    from anchor_supervisor.images.store import Store
+
     store = Store(places.data_dir())
     found = {
         name: resolve(container.image, store, NoLease())
@@ -129,12 +133,17 @@ def require_programs_on_disk(fleet: Fleet) -> None:
 
 def absent_images(fleet: Fleet) -> dict[str, Container]:
     """Give the containers, by name, whose image the store has not got yet."""
-    store = Store(places.data_dir())
-    return {
+    named = {
         name: container
         for name, container in fleet.containers.items()
-        if container.image.kind is ImageKind.STORE and store.find(container.image.reference) is None
+        if container.image.kind is ImageKind.STORE
     }
+    if not named:
+        return {}
+    from anchor_supervisor.images.store import Store  # what no fleet of directories needs
+
+    store = Store(places.data_dir())
+    return {name: one for name, one in named.items() if store.find(one.image.reference) is None}
 
 
 def _is_here(container: Container, store: Store) -> bool:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 from attrs import evolve
 
 from anchor_supervisor.errors import AnchorError, FleetError, HostError, Problem, UnfitHostError
 from anchor_supervisor.fleet import check
 from anchor_supervisor.fleet.model import Container, Fleet, ImageKind
-from anchor_supervisor.images import reference
-from anchor_supervisor.images.defaults import completed, defaults_of
-from anchor_supervisor.images.model import Image
-from anchor_supervisor.images.resolve import Resolved, resolve
-from anchor_supervisor.images.store import Lease, Store
+from anchor_supervisor.fleet.model import Image as Reference
+from anchor_supervisor.images.plain import Resolved, is_plain, resolve_plain
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.runtime.contents import with_contents
 from anchor_supervisor.values import frozen
+
+if TYPE_CHECKING:
+    from anchor_supervisor.images.model import Image
+    from anchor_supervisor.images.store import Lease, Store
 
 T = TypeVar("T")
 
@@ -32,6 +33,16 @@ class Provisions:
     images: Mapping[str, Image]
 
 
+def needs_store(fleet: Fleet) -> bool:
+    """Whether any image of the fleet is in the store, or is to be put there."""
+    return not all(is_plain(one.image) for one in fleet.containers.values())
+
+
+def plain_provisions(fleet: Fleet) -> Provisions:
+    """As `provisions`, for a fleet that does not need the store."""
+    return _provisions(fleet, resolve_plain)
+
+
 def provisions(fleet: Fleet, store: Store, lease: Lease) -> Provisions:
     """Find every image, and complete the fleet; an image that several use is looked for once.
 
@@ -40,12 +51,18 @@ def provisions(fleet: Fleet, store: Store, lease: Lease) -> Provisions:
     been yet. Raises UnfitHostError with every image that is missing or wrong, FleetError for what
     an image's word and the file's do not make sense together.
     """
+    from anchor_supervisor.images.resolve import resolve  # what no fleet of directories needs
+
+    return _provisions(fleet, lambda image: resolve(image, store, lease))
+
+
+def _provisions(fleet: Fleet, resolve: Callable[[Reference], Resolved]) -> Provisions:
     known: dict[str, Resolved] = {}
 
     def find(container: Container) -> Resolved:
         key = f"{container.image.kind}:{container.image.reference}"
         if key not in known:
-            known[key] = resolve(container.image, store, lease)
+            known[key] = resolve(container.image)
         return known[key]
 
     found = each_image(fleet, find)
@@ -68,16 +85,21 @@ def _with_digests(fleet: Fleet, layers: Mapping[str, Layers]) -> Fleet:
 
 def complete_fleet(fleet: Fleet, images: Mapping[str, Image]) -> Fleet:
     """Complete the containers of these images, by container name; check the whole once more."""
+    whole = _with_defaults(fleet, images) if images else fleet
+    wrong = check.problems(whole)
+    if wrong:
+        raise FleetError(wrong)
+    return whole
+
+
+def _with_defaults(fleet: Fleet, images: Mapping[str, Image]) -> Fleet:
+    from anchor_supervisor.images.defaults import completed, defaults_of
 
     def complete(container: Container) -> Container:
         image = images.get(container.name)
         return container if image is None else completed(container, defaults_of(image))
 
-    whole = evolve(fleet, containers=each_image(fleet, complete))
-    wrong = check.problems(whole)
-    if wrong:
-        raise FleetError(wrong)
-    return whole
+    return evolve(fleet, containers=each_image(fleet, complete))
 
 
 def each_image(fleet: Fleet, act: Callable[[Container], T]) -> dict[str, T]:
@@ -102,9 +124,12 @@ def image_problem(fleet: Fleet, container: Container, error: AnchorError) -> Pro
 
 def wrong_names(fleet: Fleet) -> list[Problem]:
     """Every name that cannot be an image's; nothing is looked up."""
-    problems = []
-    for container in fleet.containers.values():
-        if container.image.kind is ImageKind.STORE:
+    named = [one for one in fleet.containers.values() if one.image.kind is ImageKind.STORE]
+    problems: list[Problem] = []
+    if named:
+        from anchor_supervisor.images import reference
+
+        for container in named:
             try:
                 reference.parse(container.image.reference)
             except AnchorError as error:

@@ -9,7 +9,8 @@ import pytest
 import archives
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.fleet.model import Image, ImageKind
-from anchor_supervisor.images.resolve import Resolved, resolve
+from anchor_supervisor.images.plain import Resolved
+from anchor_supervisor.images.resolve import resolve
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.rootfs.layers import Layers
 from image_store import diff_id, digest_of, tagged
