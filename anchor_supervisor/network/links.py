@@ -87,9 +87,9 @@ def make_bridge(identity: str, bridge: Bridge) -> Message:
         + text(_IFLA_IFNAME, bridge.name)
         + attribute(_IFLA_ADDRESS, inside_mac(bridge.gateway.ip))
         + number(_IFLA_GROUP, link_group(identity))
-        + _linkinfo("bridge", options)
+        + attribute(_IFLA_LINKINFO, _BRIDGE_KIND + attribute(_INFO_DATA, options))
     )
-    return Message(_NEWLINK, CREATE, body, f"make the bridge `{bridge.name}`")
+    return Message(_NEWLINK, CREATE, body, "make the bridge", bridge.name)
 
 
 def make_veth(
@@ -116,9 +116,9 @@ def make_veth(
         + _ONE_QUEUE
         + number(_IFLA_MASTER, master)
         + number(_IFLA_GROUP, link_group(identity))
-        + _linkinfo("veth", attribute(_VETH_PEER, peer))
+        + attribute(_IFLA_LINKINFO, _VETH_KIND + attribute(_INFO_DATA, attribute(_VETH_PEER, peer)))
     )
-    return Message(_NEWLINK, CREATE | EXCLUSIVE, body, f"join a port to `{endpoint.bridge}`")
+    return Message(_NEWLINK, CREATE | EXCLUSIVE, body, "join a port to", endpoint.bridge)
 
 
 def without_ipv6(index: int) -> Message:
@@ -152,13 +152,13 @@ def mute_port(index: int) -> Message:
 
 def bring_up(index: int, name: str) -> Message:
     """Set the interface `index` up; `name` is for the error."""
-    return Message(_SETLINK, 0, _link(index, flags=_UP), f"set `{name}` up")
+    return Message(_SETLINK, 0, _link(index, flags=_UP), "set up the interface", name)
 
 
 def find_link(name: str) -> Message:
     """Ask for the interface `name`; read the answer with `index_of`."""
     body = _link() + number(_IFLA_EXT_MASK, _SKIP_STATISTICS) + text(_IFLA_IFNAME, name)
-    return Message(_GETLINK, 0, body, f"find the interface `{name}`")
+    return Message(_GETLINK, 0, body, "find the interface", name)
 
 
 def index_of(answer: Answer) -> int:
@@ -167,21 +167,23 @@ def index_of(answer: Answer) -> int:
     if error is not None:
         raise error
     if answer.body is None:
-        message = f"cannot {answer.message.words}: the kernel gave no answer"
+        message = f"cannot {answer.message.intent}: the kernel gave no answer"
         raise NetworkError(message)
     return _read_link(answer.body).index
 
 
 def add_address(index: int, address: IPv4Interface) -> Message:
     """Give `address` to the interface `index`; one that has it already keeps it."""
-    packed = address.ip.packed
+    prefix = address.network.prefixlen
+    packed = address.packed
+    broadcast = int(address) | (1 << address.max_prefixlen - prefix) - 1
     body = (
-        _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index)
+        _IFADDR.pack(socket.AF_INET, prefix, 0, 0, index)
         + attribute(_IFA_LOCAL, packed)
         + attribute(_IFA_ADDRESS, packed)
-        + attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
+        + attribute(_IFA_BROADCAST, broadcast.to_bytes(len(packed), "big"))
     )
-    return Message(_NEWADDR, CREATE | REPLACE, body, f"add the address `{address}`")
+    return Message(_NEWADDR, CREATE | REPLACE, body, "add the address", address)
 
 
 def add_default_route(index: int, gateway: IPv4Address) -> Message:
@@ -191,19 +193,19 @@ def add_default_route(index: int, gateway: IPv4Address) -> Message:
         + attribute(_RTA_GATEWAY, gateway.packed)
         + number(_RTA_OIF, index)
     )
-    return Message(_NEWROUTE, CREATE | EXCLUSIVE, body, f"route through `{gateway}`")
+    return Message(_NEWROUTE, CREATE | EXCLUSIVE, body, "route through", gateway)
 
 
 def delete_link(name: str) -> Message:
     """Delete the interface `name`."""
-    return Message(_DELLINK, 0, _link() + text(_IFLA_IFNAME, name), f"delete `{name}`")
+    return Message(_DELLINK, 0, _link() + text(_IFLA_IFNAME, name), "delete", name)
 
 
 def delete_group(identity: str) -> Message:
     """Delete every link of the fleet at once; ENODEV where there is none."""
     group = link_group(identity)
     body = _link() + number(_IFLA_GROUP, group)
-    return Message(_DELLINK, 0, body, f"delete the links of the fleet `{identity}`")
+    return Message(_DELLINK, 0, body, "delete the links of the fleet", identity)
 
 
 def list_links(netlink: Netlink, *prefixes: str) -> tuple[Link, ...]:
@@ -246,6 +248,8 @@ def explain(answer: Answer, bridge: str) -> NetworkError | None:
     return answer.error()
 
 
+_BRIDGE_KIND, _VETH_KIND = text(_INFO_KIND, "bridge"), text(_INFO_KIND, "veth")
+
 # A queue for each processor, the default, is of use to XDP alone, and a quarter of a veth's cost
 # with two processors; with sixty-four it would be the most of it.
 _ONE_QUEUE = number(_IFLA_NUM_TX_QUEUES, 1) + number(_IFLA_NUM_RX_QUEUES, 1)
@@ -267,10 +271,6 @@ def _link(index: int = 0, *, flags: int = 0) -> bytes:
     return _IFINFO.pack(socket.AF_UNSPEC, 0, index, flags, flags)
 
 
-def _linkinfo(kind: str, data: bytes) -> bytes:
-    return attribute(_IFLA_LINKINFO, text(_INFO_KIND, kind) + attribute(_INFO_DATA, data))
-
-
 def _read_link(body: bytes) -> Link:
     _, _, index, _, _ = _IFINFO.unpack_from(body)
     found = attributes(body, _IFINFO.size)
@@ -288,7 +288,7 @@ def _number(value: bytes | None) -> int:
 
 
 def _own_bridges(netlink: Netlink, identity: str) -> list[Link]:
-    bridges = _links(netlink, attribute(_IFLA_LINKINFO, text(_INFO_KIND, "bridge")))
+    bridges = _links(netlink, attribute(_IFLA_LINKINFO, _BRIDGE_KIND))
     return [link for link in bridges if link.name.startswith(bridge_prefix(identity))]
 
 

@@ -31,6 +31,8 @@ _NETLINK_ROUTE = 0
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
+_NUMBER = struct.Struct("=HHI")
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 # An answer takes up to 3 KiB of a receive buffer that is 208 KiB by default; a lost one (ENOBUFS)
@@ -44,13 +46,20 @@ _RECEIVE = 1 << 17
 class Message:
     """One request: RTM_* `kind`, NLM_F_* `flags`, its fixed part with its attributes.
 
-    `words` say what it does, for an error: ``cannot WORDS: reason``.
+    `words` say what it does, and `subject` to what: ``cannot WORDS `SUBJECT`: reason``. They are
+    put together for an error alone, since there are a dozen of these in each start.
     """
 
     kind: int
     flags: int
     body: bytes
     words: str
+    subject: object = None
+
+    @property
+    def intent(self) -> str:
+        """What it does, for an error."""
+        return self.words if self.subject is None else f"{self.words} `{self.subject}`"
 
 
 @final
@@ -68,17 +77,18 @@ class Answer:
         if not self.errno:
             return None
         detail = f" ({self.text})" if self.text else ""
-        return NetworkError(f"cannot {self.message.words}: {os.strerror(self.errno)}{detail}")
+        return NetworkError(f"cannot {self.message.intent}: {os.strerror(self.errno)}{detail}")
 
 
 def attribute(kind: int, value: bytes) -> bytes:
     """Encode one attribute, padded to four bytes."""
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
+    length = len(value)
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + length, kind) + value + _PADDING[length & 3]
 
 
 def number(kind: int, value: int) -> bytes:
     """Encode an attribute that is a 32-bit number in the machine's order."""
-    return attribute(kind, struct.pack("=I", value))
+    return _NUMBER.pack(_NUMBER.size, kind, value)
 
 
 def text(kind: int, value: str) -> bytes:
@@ -149,7 +159,7 @@ class Netlink:
             bodies = self._dump_once(message)
             if bodies is not None:
                 return bodies
-        refusal = f"cannot {message.words}: it changed {_DUMP_ATTEMPTS} times while it was read"
+        refusal = f"cannot {message.intent}: it changed {_DUMP_ATTEMPTS} times while it was read"
         raise NetworkError(refusal)
 
     def _dump_once(self, message: Message) -> list[bytes] | None:
@@ -244,7 +254,8 @@ def encode(messages: Sequence[Message], first: int, extra: int) -> bytes:
         body = message.body
         flags = _REQUEST | message.flags | (extra if sequence == last else 0)
         parts.append(_HEADER.pack(_HEADER.size + len(body), message.kind, flags, sequence, 0))
-        parts.append(body + b"\0" * (-len(body) % 4))
+        parts.append(body)
+        parts.append(_PADDING[len(body) & 3])
     return b"".join(parts)
 
 
