@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from attrs import evolve
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import Container, InstanceId, Limits, LimitsMode
-from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.kernel.cgroup import Cgroup, find_mount
 from anchor_supervisor.runtime.pressure import PressureWatch
 from anchor_supervisor.runtime.run import HostRun
 from news import Listener
 from real_fleet import WEB, Workshop, sh
-from waiting import DEADLINE
+from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.vm
 
@@ -38,6 +38,21 @@ async def refresh(run: HostRun, container: Container) -> None:
     await trio.to_thread.run_sync(run.holdings.refresh, container, LimitsMode.STRICT)
 
 
+@pytest.fixture
+def _several_processors() -> Iterator[None]:
+    """The test machine has its second one switched off."""
+    switch = Path("/sys/devices/system/cpu/cpu1/online")
+    if not switch.exists():
+        pytest.skip("machine: it has one processor")
+    before = switch.read_text()
+    switch.write_text("1")
+    effective = find_mount() / "cpuset.cpus.effective"
+    eventually(effective.read_text, lambda text: text != "0\n", what="the kernel counts on it")
+    yield
+    switch.write_text(before)
+
+
+@pytest.mark.usefixtures("_several_processors")
 async def test_every_limit_is_changed_and_lifted(workshop: Workshop) -> None:
     """Controllers that nobody needed before are enabled; what is gone is as in a new group."""
     async with workshop.running(workshop.fleet(sh(IDLE))) as real:

@@ -168,7 +168,9 @@ def _command(disk: Path) -> list[str]:
         *("--run", str(kernel())),
         *("--force-9p", "--cpus", "2", "--memory", "2G", "--cwd", str(CHECKOUT)),
         f"--qemu-opts=-drive if=virtio,format=raw,cache=unsafe,file={disk}",
-        *("--append", f"modprobe.blacklist={DRIVERS}"),
+        # Two that have to take turns wait for one another most of the time: the other processor is
+        # for the tests that need one, and off the rest of the time.
+        *("--append", "maxcpus=1", "--append", f"modprobe.blacklist={DRIVERS}"),
         # emulation has no side channels to close, and wide vector instructions cost it most
         *(("--disable-kvm", "--append", "mitigations=off") if emulated else ()),
         *(("--qemu-opts=-cpu Nehalem",) if emulated else ()),
