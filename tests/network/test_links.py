@@ -153,7 +153,7 @@ def test_links_are_listed_by_prefix(machine: Machine) -> None:
         netlink.perform([links.make_veth(IDENTITY, 0, bridge.index, ENDPOINT, fd)])
         (veth,) = links.list_links(netlink, "av")
         both = links.list_links(netlink, "an", "av")
-    assert both == (bridge, veth)
+    assert sorted(both, key=lambda link: link.name) == [bridge, veth]  # in the order of the kernel
     assert (veth.name, veth.master, veth.group) == (
         "av0c1d2e3-0",
         bridge.index,
