@@ -65,7 +65,7 @@ def test_whole_commands_and_first_instructions_are_told(place: Corner) -> None:
     assert whole["version"] == "1.2"
     assert whole["isolation"] == "none"
     assert whole["network"] is True
-    assert whole["ratio_to_floor"] == pytest.approx(whole["p50"] / 20, rel=0.5)
+    assert 0 < whole["ratio_to_floor"] <= round(whole["max"] / 20, 2) + 0.01
     assert whole["measured"] == "one"
     assert figures["a shell: whole command 20.0"]["measured"] == "whole"
     assert figures["a shell: first instruction 20.0"]["measured"] == "first"
