@@ -1,7 +1,9 @@
 """Our own log: one line for each lifecycle event, on standard error.
 
 For a person: time, level, event, key=value. For a machine: one JSON object a line. structlog writes
-them; it is loaded by the first line, since most commands have none to write.
+them; it is loaded by the first line, since most commands have none to write. What happens while
+somebody waits for a fleet to come up is kept until that is over, since loading takes as long as ten
+containers.
 """
 
 from __future__ import annotations
@@ -9,13 +11,17 @@ from __future__ import annotations
 import enum
 import io
 import sys
+import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, TextIO, cast, final
 
 from anchor_supervisor.observability.terminal import neutral_text, wants_color
 
 if TYPE_CHECKING:
     from structlog.typing import BindableLogger, EventDict, Processor
+
+_Entry = tuple[str, Mapping[str, object], datetime]
 
 
 class Sink(Protocol):
@@ -48,6 +54,22 @@ class Log:
         self._color = False
         self._quiet = False
         self._logger: BindableLogger | None = None
+        self._held: list[_Entry] | None = None
+        self._writing = threading.Lock()
+
+    def hold(self) -> None:
+        """Keep what is told from now on, with its time, until `release` or something is wrong."""
+        with self._writing:
+            self._held = []
+
+    def release(self) -> None:
+        """Write what was kept, and what comes at once. Loads structlog: not for the loop."""
+        if self._held:
+            self._ready()  # before the lock is taken, which the loop may wait for
+        with self._writing:
+            held, self._held = self._held or (), None
+            for event, facts, at in held:
+                self._tell("info", event, {**facts, "timestamp": self._shown(at)})
 
     def configure(
         self,
@@ -69,8 +91,13 @@ class Log:
 
     def info(self, event: str, **facts: object) -> None:
         """Tell what happens when all is well."""
-        if not self._quiet:
-            self._write("info", event, facts)
+        if self._quiet:
+            return
+        with self._writing:
+            if self._held is not None:
+                self._held.append((event, facts, datetime.now(UTC)))
+                return
+        self._write("info", event, facts)
 
     def warning(self, event: str, **facts: object) -> None:
         """Tell what somebody should look at."""
@@ -87,11 +114,22 @@ class Log:
     def _write(
         self, level: str, event: str, facts: Mapping[str, object], *, trace: bool = False
     ) -> None:
-        logger = self._logger
-        if logger is None:
-            logger = self._logger = self._made()
-        more = {"exc_info": True} if trace else {}
-        getattr(logger, level)(event, **facts, **more)
+        if self._held is not None:
+            self.release()
+        self._tell(level, event, {**facts, "exc_info": True} if trace else facts)
+
+    def _tell(self, level: str, event: str, facts: Mapping[str, object]) -> None:
+        getattr(self._ready(), level)(event, **facts)
+
+    def _shown(self, at: datetime) -> str:
+        if self._format is LogFormat.JSON:
+            return at.isoformat().replace("+00:00", "Z")
+        return f"{at.astimezone():%H:%M:%S}"
+
+    def _ready(self) -> BindableLogger:
+        if self._logger is None:
+            self._logger = self._made()
+        return self._logger
 
     def _made(self) -> BindableLogger:
         import structlog
@@ -109,12 +147,12 @@ class Log:
 
         if self._format is LogFormat.JSON:
             return [
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.MaybeTimeStamper(fmt="iso", utc=True),
                 structlog.processors.format_exc_info,
                 structlog.processors.JSONRenderer(),
             ]
         return [
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.processors.MaybeTimeStamper(fmt="%H:%M:%S", utc=False),
             _harmless,
             structlog.dev.ConsoleRenderer(
                 colors=self._color,

@@ -34,6 +34,11 @@ class Reporter:
 
     _descriptor: int | None
 
+    @property
+    def heard(self) -> bool:
+        """Whether there is anybody who waits."""
+        return self._descriptor is not None
+
     def tell(self, **news: object) -> None:
         """Send one piece of news. A parent that went away is no failure of ours.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import Final, final
 
 import trio
 from attrs import field
@@ -36,6 +36,9 @@ from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status
 from anchor_supervisor.values import define
+
+LOG_HELD: Final = 1.0
+"""Seconds after which lines are written, whether or not the fleet is up."""
 
 
 @final
@@ -66,6 +69,7 @@ class Life:
     _clock: WallClock = field(init=False)
     _last_runs: LastRuns = field(init=False)
     _owed: list[int] = field(factory=list, init=False)
+    _up: trio.Event = field(factory=trio.Event, init=False)
     _stopping: bool = field(default=False, init=False)
     _forwarded: bool = field(init=False)  # a stop signal: the next one is ours
 
@@ -143,7 +147,14 @@ class Life:
         nursery.start_soon(self._rereader.run)
         nursery.start_soon(self._clock.watch)
         nursery.start_soon(self._last_runs.keep)
+        nursery.start_soon(self._let_log_go)
         self._clock.follow(fleet)
+
+    async def _let_log_go(self) -> None:
+        """Write what was logged so far once the fleet is up, or takes its time."""
+        with trio.move_on_after(LOG_HELD):
+            await self._up.wait()
+        await trio.to_thread.run_sync(log.release)
 
     def _follow(self, fleet: Fleet) -> None:
         """Be ready for what the fleet becomes, just before it does."""
@@ -210,6 +221,7 @@ class Life:
         if isinstance(command, commands.FleetReady):
             self._handler.ready = True
             take_for_lasting()
+            self._up.set()
         self.teller.tell(command)
 
     def _note_run(self, report: commands.Report) -> None:

@@ -63,6 +63,9 @@ def _supervise(
         life.callback(sweep_locked, fleet.name)
         # Before the first word is logged: standard output is the containers' own.
         listener, renamed = _open_screens(fleet, options, life)
+        if reporter.heard:
+            log.hold()
+            life.callback(log.release)
         with interruptions.ending_the_block():
             site = life.enter_context(
                 open_site(fleet, options.layers, check_programs=options.check_programs)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -80,3 +83,61 @@ def test_a_bug_is_told_with_its_traceback(form: LogFormat) -> None:
         log.exception("bug")
     assert "ValueError: inside" in stream.getvalue()
     assert secret not in stream.getvalue()
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_what_is_held_is_told_later_as_of_its_time(
+    monkeypatch: pytest.MonkeyPatch, form: LogFormat
+) -> None:
+    """Held lines cost nothing when they are told, and lose neither their order nor their time."""
+    moments = iter(datetime(2026, 1, 1, 0, 0, second).astimezone(UTC) for second in range(9))
+
+    class Clock:
+        """Local midnight, and a second later each time."""
+
+        @staticmethod
+        def now(_zone: object) -> datetime:
+            return next(moments)
+
+    log, stream = a_log(form)
+    log.hold()
+    with monkeypatch.context() as patched:
+        patched.setattr("anchor_supervisor.observability.log.datetime", Clock)
+        log.info("one", number=1)
+        log.info("two")
+    assert stream.getvalue() == ""
+    log.release()
+    told = stream.getvalue().splitlines()
+    assert [word for line in told for word in ("one", "two") if word in line] == ["one", "two"]
+    if form is LogFormat.CONSOLE:
+        assert [line[:8] for line in told] == ["00:00:00", "00:00:01"]
+    else:
+        begun = datetime(2026, 1, 1).astimezone(UTC)
+        assert json.loads(told[0])["timestamp"] == begun.isoformat().replace("+00:00", "Z")
+    log.info("three")
+    assert "three" in stream.getvalue()
+
+
+def test_what_is_wrong_is_told_at_once_after_all_that_was_held() -> None:
+    """A warning does not wait, and stays behind what led to it."""
+    log, stream = a_log()
+    log.hold()
+    log.info("first")
+    log.warning("then")
+    assert [line.split("] ")[1] for line in stream.getvalue().splitlines()] == ["first", "then"]
+    log.info("last")
+    assert stream.getvalue().endswith("] last\n")
+    log.release()
+    assert stream.getvalue().count("first") == 1
+
+
+def test_what_writes_is_loaded_by_what_is_written() -> None:
+    """Neither a command that tells nothing nor a fleet that comes up waits for structlog."""
+    script = (
+        "import sys; from anchor_supervisor.observability.log import log;"
+        "log.hold(); log.info('x'); a = 'structlog' in sys.modules; log.release();"
+        "print(a, 'structlog' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told == "False True\n"
