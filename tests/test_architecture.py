@@ -76,6 +76,7 @@ TESTED_ELSEWHERE: Final = {
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),
     ],
     "control/test_fleets.py": ["control/address.py"],
+    "control/test_server.py": ["control/connection.py"],
     "control/test_routes.py": ["control/asked.py"],
     "runtime/test_changing.py": ["runtime/settling.py"],
     "runtime/test_service.py": ["runtime/loop.py"],

@@ -1,6 +1,6 @@
 """`anchor`: finds the verb, and loads that verb alone.
 
-`anchor ps` may take 100 ms as a whole command, so nothing is imported here, in the client verbs or
+`anchor ps` may take 60 ms as a whole command, so nothing is imported here, in the client verbs or
 beneath them but the standard library; a test watches.
 """
 

@@ -22,7 +22,6 @@ from anchor_supervisor.runtime.hold import Holds
 from anchor_supervisor.runtime.inside import run_inside
 from anchor_supervisor.runtime.line_watch import probe_log
 from anchor_supervisor.runtime.notify_socket import probe_notify
-from anchor_supervisor.runtime.probes import probe_port
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.words import duration
@@ -80,6 +79,8 @@ class Asking:
         holdings = run.holdings
         match probe:
             case HttpProbe() | TcpProbe():
+                from anchor_supervisor.runtime.probes import probe_port  # h11
+
                 with trio.move_on_after(within):
                     return await probe_port(probe, holdings.sandbox.net, holdings.address)
                 return ProbeAnswer(ok=False, output=f"no answer within {duration(within)}")

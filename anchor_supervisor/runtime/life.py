@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Final, final
 
 import trio
@@ -37,8 +38,8 @@ from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status
 from anchor_supervisor.values import define
 
-LOG_HELD: Final = 1.0
-"""Seconds after which lines are written, whether or not the fleet is up."""
+UP_SOON: Final = 1.0
+"""Seconds after which what could wait is done, whether or not the fleet is up."""
 
 
 @final
@@ -147,14 +148,18 @@ class Life:
         nursery.start_soon(self._rereader.run)
         nursery.start_soon(self._clock.watch)
         nursery.start_soon(self._last_runs.keep)
-        nursery.start_soon(self._let_log_go)
+        nursery.start_soon(self._catch_up)
         self._clock.follow(fleet)
 
-    async def _let_log_go(self) -> None:
-        """Write what was logged so far once the fleet is up, or takes its time."""
-        with trio.move_on_after(LOG_HELD):
+    async def _catch_up(self) -> None:
+        """Do what can wait until the fleet is up, or takes its time: write what was logged so far.
+
+        And load what answers operators, before the first of them has to wait for it.
+        """
+        with trio.move_on_after(UP_SOON):
             await self._up.wait()
         await trio.to_thread.run_sync(log.release)
+        await trio.to_thread.run_sync(import_module, "anchor_supervisor.control.connection")
 
     def _follow(self, fleet: Fleet) -> None:
         """Be ready for what the fleet becomes, just before it does."""

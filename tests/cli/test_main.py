@@ -12,22 +12,49 @@ from anchor_supervisor.cli.main import NOT_YET, VERBS
 
 ACTING_VERBS = {"up", "run", "exec", "doctor", "cp", "diff", "commit"}
 CLIENT_VERBS = sorted(set(VERBS) - ACTING_VERBS)
-HEAVY = {"trio", "attr", "attrs", "cattrs", "structlog", "rich", "pyroute2", "h11", "asyncio"}
+HEAVY = {"trio", "attr", "attrs", "structlog", "rich", "pyroute2", "h11", "asyncio", "urllib3"}
+
+# What a supervisor of directories that comes up has no use for yet, each with what it brings.
+LATER = {
+    "anchor_supervisor.control.connection",
+    "anchor_supervisor.control.routes",
+    "anchor_supervisor.images.store",
+    "asyncio",
+    "cronsim",
+    "h11",
+    "pyroute2",
+    "regex",
+    "rich",
+    "structlog",
+    "urllib3",
+}
+LAST = "print(*sys.modules, file=sys.stderr)"
 
 
-def test_ps_loads_only_the_standard_library(anchor: Anchor, shop: object) -> None:
-    """`anchor ps` must answer in 100 ms, so it imports nothing that is heavy."""
+def loaded(result: subprocess.CompletedProcess[str]) -> set[str]:
+    """What a script that ended with LAST had loaded."""
+    assert result.returncode == 0, result.stderr
+    return set(result.stderr.splitlines()[-1].split())
+
+
+def rooms(modules: set[str]) -> set[str]:
+    """The packages, or top modules, that these belong to."""
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("words", [("ps", "--json"), ("why", "web"), ("logs",), ("--version",)])
+def test_asking_loads_only_the_standard_library(
+    anchor: Anchor, shop: object, words: tuple[str, ...]
+) -> None:
+    """`anchor ps` answers within 60 ms, and so do its neighbours: they import nothing heavy."""
     script = (
-        "import sys; from anchor_supervisor.cli.main import main; code = main(['ps', '--json']);"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr);"
-        "sys.exit(code)"
+        "import sys; from anchor_supervisor.cli.main import main;"
+        f"code = main({list(words)}); {LAST}; sys.exit(code)"
     )
-    result = anchor.python(script)
-    assert result.returncode == 0
-    loaded = set(result.stderr.split())
-    assert "anchor_supervisor" in loaded
-    assert loaded & HEAVY == set()
-    assert loaded - {"anchor_supervisor", "__main__"} <= sys.stdlib_module_names | loaded_by_site()
+    found = rooms(loaded(anchor.python(script)))
+    assert "anchor_supervisor" in found
+    assert found & HEAVY == set()
+    assert found - {"anchor_supervisor", "__main__"} <= sys.stdlib_module_names | loaded_by_site()
 
 
 def loaded_by_site() -> set[str]:
@@ -42,11 +69,29 @@ def loaded_by_site() -> set[str]:
 @pytest.mark.parametrize("verb", CLIENT_VERBS)
 def test_client_verbs_load_nothing_heavy(anchor: Anchor, verb: str) -> None:
     """Nor does any other verb that only speaks to a supervisor."""
+    script = f"import sys; import anchor_supervisor.cli.{VERBS[verb].module}; {LAST}"
+    assert rooms(loaded(anchor.python(script))) & HEAVY == set()
+
+
+@pytest.mark.root
+def test_a_short_command_is_over_before_the_loop_is_loaded(anchor: Anchor) -> None:
+    """`anchor run true` needs neither trio, nor the core, nor a socket, nor the store."""
     script = (
-        f"import sys; import anchor_supervisor.cli.{VERBS[verb].module};"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
+        "import sys; from anchor_supervisor.cli.main import main;"
+        f"code = main(['run', '--net', 'none', 'true']); {LAST}; sys.exit(code)"
     )
-    assert set(anchor.python(script).stdout.split()) & HEAVY == set()
+    found = loaded(anchor.python(script))
+    assert rooms(found) & (HEAVY - {"attr", "attrs"}) == set()
+    assert found & LATER == set()
+    assert not {"anchor_supervisor.runtime.loop", "anchor_supervisor.supervision.core"} & found
+
+
+def test_a_supervisor_begins_without_what_it_needs_later(anchor: Anchor) -> None:
+    """What serves operators, writes lines, probes, and keeps images is loaded by its first use."""
+    script = f"import sys; import anchor_supervisor.cli.up, anchor_supervisor.runtime.loop; {LAST}"
+    found = loaded(anchor.python(script))
+    assert "trio" in found
+    assert found & LATER == set()
 
 
 @pytest.mark.parametrize("verb", [*CLIENT_VERBS, "doctor", "cp", "diff", "commit"])

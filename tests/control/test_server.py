@@ -266,7 +266,7 @@ async def test_others_are_not_spoken_to(
     socket_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer that is neither root nor the supervisor's user is refused."""
-    monkeypatch.setattr("anchor_supervisor.control.server.peer_uid", lambda connected: 65534)
+    monkeypatch.setattr("anchor_supervisor.control.connection.peer_uid", lambda connected: 65534)
     with pytest.raises(ControlError, match="permission denied"):
         await in_thread(client.get, "/v1/fleet")
 
