@@ -44,7 +44,7 @@ STATE_CALLS: Final = (
         )
     ),
     (fcntl, "flock"),
-    (libc, "system_call"),
+    (libc, "syncfs"),
 )
 """The calls through which anything changes on the disk, or is locked."""
 
@@ -237,18 +237,15 @@ def die_at(number: int) -> None:
 
     for module, each in STATE_CALLS:
         real = getattr(module, each)
-        setattr(module, each, counted(real, each == "write", each in {"fsync", "system_call"}))
+        setattr(module, each, counted(real, each == "write", each in {"fsync", "syncfs"}))
 
 
 @contextlib.contextmanager
 def unsynced() -> Iterator[None]:
-    """For as long as the block lasts nothing is synced: no power is cut, and the disk is shared.
-
-    What the store asks of the C library is nothing else.
-    """
+    """For as long as the block lasts nothing is synced: no power is cut, and the disk is shared."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
-        patch.setattr(libc, "system_call", lambda *_, **__: 0)
+        patch.setattr(libc, "syncfs", lambda *_: None)
         yield
 
 

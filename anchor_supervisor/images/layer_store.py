@@ -238,7 +238,7 @@ def finish(layout: Layout, aside: Path, digest: str, facts: Facts) -> None:
         (aside / _FACTS).write_text(json.dumps(document))
         directory = os.open(aside, DIRECTORY_FLAGS)
         try:
-            libc.system_call("syncfs", directory, subject=digest)
+            libc.syncfs(directory, digest)
         finally:
             os.close(directory)
         # A layer whose name nobody knew beforehand may have been unpacked twice at once: rename(2)

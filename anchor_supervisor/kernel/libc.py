@@ -29,6 +29,11 @@ def system_call(
     return result
 
 
+def syncfs(descriptor: int, subject: str | None = None) -> None:
+    """Have the file system of an open file written to its disk, whole: syncfs(2)."""
+    system_call("syncfs", descriptor, subject=subject)
+
+
 def path_bytes(path: str | os.PathLike[str]) -> bytes:
     """Encode a path for the kernel; one with a NUL inside is refused with ValueError."""
     encoded = os.fsencode(path)

@@ -129,7 +129,7 @@ def _make_aside(
     try:
         copy_tree(source, target, cancelled=cancelled)
         # A volume outlives the machine's next power cut, whose victims are names without content.
-        libc.system_call("syncfs", target)
+        libc.syncfs(target)
     except BaseException:
         remove_beneath(parent, _UNFINISHED)
         raise

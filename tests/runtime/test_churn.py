@@ -106,5 +106,7 @@ def our_objects() -> Counter[str]:
     gc.collect()
     kinds = (type(one) for one in gc.get_objects())
     return Counter(
-        f"{one.__module__}.{one.__name__}" for one in kinds if one.__module__.startswith("anchor_")
+        f"{one.__module__}.{one.__name__}"
+        for one in kinds
+        if str(one.__module__).startswith("anchor_")
     )

@@ -16,7 +16,7 @@ from attrs import evolve
 from anchor_supervisor.errors import FleetError, UnfitHostError
 from anchor_supervisor.fleet.model import Fleet, LimitsMode, instances
 from anchor_supervisor.fleet.parse import load
-from anchor_supervisor.kernel.spawn import Child, spawn
+from anchor_supervisor.kernel.spawn import Child, Prepared, spawn
 from anchor_supervisor.observability import places
 from anchor_supervisor.runtime import bringup, explain
 from anchor_supervisor.runtime.limits import fleet_cgroup
@@ -76,9 +76,9 @@ async def test_the_plan_is_what_a_start_does(
     planned = explain.explain(fleet)
     real: list[tuple[str, ...]] = []
 
-    def spied(steps: Any, **options: Any) -> Child:
-        real.append(tuple(step.describe() for step in steps))
-        return spawn(steps, **options)
+    def spied(prepared: Prepared, **options: Any) -> Child:
+        real.append(tuple(step.describe() for step in prepared.steps))
+        return spawn(prepared, **options)
 
     monkeypatch.setattr(bringup, "spawn", spied)
     async with workshop.running(fleet) as running:
