@@ -30,7 +30,7 @@ def system_call(
 
 
 def syncfs(descriptor: int, subject: str | None = None) -> None:
-    """Have the file system of an open file written to its disk, whole: syncfs(2)."""
+    """Have all that is in an open file's file system written to the disk. Raises KernelError."""
     system_call("syncfs", descriptor, subject=subject)
 
 

@@ -56,7 +56,7 @@ async def test_changes_leave_nothing(workshop: Workshop) -> None:
     """Every change there and back twice, which is 32 applies: the second time is as the first."""
     async with live(workshop, *shop()) as fleet:
         await there_and_back(fleet)
-        first = await trio.to_thread.run_sync(held, fleet)
+        first = await trio.to_thread.run_sync(at_rest, fleet)
         objects = our_objects()
         await there_and_back(fleet)
         for name, number in our_objects().items():
@@ -94,6 +94,17 @@ def held(fleet: Live) -> dict[str, object]:
         "links": sum(site.plan.identity in name for name in os.listdir("/sys/class/net")),
         "table": table,
     }
+
+
+def at_rest(fleet: Live) -> dict[str, object]:
+    """What is held once ten looks in a row see the same: the last probe may be under way."""
+    looks: list[dict[str, object]] = []
+
+    def still(now: dict[str, object]) -> bool:
+        looks.append(now)
+        return looks[-10:] == [now] * 10
+
+    return eventually(lambda: held(fleet), still, what="the fleet is at rest")
 
 
 def kind(descriptor: str) -> str:
