@@ -18,6 +18,7 @@ from anchor_supervisor.images.store import Store
 from fake_registry import Call, FakeRegistry, fake_registry
 from image_store import assert_only
 from registry_kit import as_it_is, layer
+from waiting import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.native]  # the same code on any kernel
 
@@ -123,6 +124,10 @@ def test_interrupted(anchor: Anchor, fake: FakeRegistry, data_dir: Path) -> None
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=anchor.environment, stdout=pipe, stderr=pipe) as process:
         assert halfway.wait(30)
+        eventually(
+            lambda: [path for path in data_dir.glob("store/ingest/*") if path.stat().st_size],
+            what="some of it is stored",
+        )
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=8)  # less than any timeout of the pull's own
     assert (process.returncode, out, err) == (130, b"", b"")
