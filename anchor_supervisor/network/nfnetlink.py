@@ -17,7 +17,8 @@ from anchor_supervisor.network.netlink import ACKNOWLEDGE, Message, answers, enc
 
 _NETFILTER: Final = 12  # NETLINK_NETFILTER
 _SUBSYSTEM: Final = 10  # NFNL_SUBSYS_NFTABLES
-_BATCH_BEGIN, _BATCH_END, _DELETE_TABLE = 16, 17, _SUBSYSTEM << 8 | 2
+_BATCH_BEGIN, _BATCH_END = 16, 17
+_GET_TABLE, _DELETE_TABLE = _SUBSYSTEM << 8 | 1, _SUBSYSTEM << 8 | 2
 _INET: Final = 1  # NFPROTO_INET
 _TABLE_NAME: Final = 1
 _FAMILY = struct.Struct(">BBH")  # struct nfgenmsg
@@ -36,7 +37,12 @@ def open_netfilter() -> socket.socket:
 
 
 def delete_table(endpoint: socket.socket, name: str) -> bool:
-    """Delete the table of family inet in a transaction; False where there is none."""
+    """Delete the table of family inet in a transaction; False where there is none.
+
+    That is asked first: a transaction waits for an RCU grace period, also where it deletes nothing.
+    """
+    if _is_absent(endpoint, name):
+        return False
     batch = _FAMILY.pack(0, 0, _SUBSYSTEM)
     table = _FAMILY.pack(_INET, 0, 0) + text(_TABLE_NAME, name)
     requests = (
@@ -45,13 +51,25 @@ def delete_table(endpoint: socket.socket, name: str) -> bool:
     )
     # The end of the batch is acknowledged by nobody: the last answer is that to the deletion.
     end = encode([Message(_BATCH_END, 0, batch, "end")], 3, 0)
-    try:
-        replies = _wire.exchange(endpoint.fileno(), 2, encode(requests, 1, ACKNOWLEDGE) + end)
-    except OSError as error:
-        message = f"cannot delete the table `{name}`: {error.strerror}"
-        raise NetworkError(message) from error
+    replies = _exchange(endpoint, name, 2, encode(requests, 1, ACKNOWLEDGE) + end)
     _, deleted = answers(requests, 1, replies)
     refusal = deleted.error()
     if refusal is not None and deleted.errno not in _NONE:
         raise refusal
     return refusal is None
+
+
+def _is_absent(endpoint: socket.socket, name: str) -> bool:
+    table = _FAMILY.pack(_INET, 0, 0) + text(_TABLE_NAME, name)
+    question = (Message(_GET_TABLE, 0, table, f"look for the table `{name}`"),)
+    replies = _exchange(endpoint, name, 1, encode(question, 1, ACKNOWLEDGE))
+    [answer] = answers(question, 1, replies)
+    return answer.errno == errno.ENOENT
+
+
+def _exchange(endpoint: socket.socket, name: str, last: int, requests: bytes) -> bytes:
+    try:
+        return _wire.exchange(endpoint.fileno(), last, requests)
+    except OSError as error:
+        message = f"cannot delete the table `{name}`: {error.strerror}"
+        raise NetworkError(message) from error
