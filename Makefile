@@ -85,13 +85,12 @@ run: setup ## bring the demo fleet up, look at it from outside, stop it, prove t
 test: setup-vm ## the whole suite: the three that follow, at the same time
 	@$(MAKE) --no-print-directory --jobs --keep-going TOGETHER=yes test-unit test-root test-vm
 
-# Of several at the same time, each line says whose it is, and the one that takes longest goes first.
+# Of several at the same time, each line says whose it is.
 signed = $(if $(TOGETHER),2>&1 | sed --unbuffered 's/^/$@: /')
-after = $(if $(TOGETHER),nice)
 
 .PHONY: test-unit
 test-unit: setup-dev ## the tests that need no root and no particular kernel
-	$(after) $(BIN)/python -m pytest -m "not (root or vm)" $(signed)
+	$(BIN)/python -m pytest -m "not (root or vm)" $(signed)
 
 .PHONY: test-root
 test-root: setup-dev ## the tests that make real containers, on this kernel
@@ -99,7 +98,7 @@ test-root: setup-dev ## the tests that make real containers, on this kernel
 
 .PHONY: test-vm
 test-vm: setup-vm ## the tests that make real containers or exceed limits, on Debian's kernel in QEMU
-	$(after) $(BIN)/python tests/vm/boot.py $(signed)
+	$(BIN)/python tests/vm/boot.py $(signed)
 
 .PHONY: check
 check: setup-dev ## linters, formatters, types, import contracts, and the C compiler at its strictest
