@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import shutil
@@ -16,14 +17,30 @@ from anchor_supervisor.errors import HostError
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.observability import places
 from measure import Results, say
+from options import Default, add_option, counts, root_image
 from programs import MIB, compile_native, first_image, furnish
 
 DEBIAN: Final = "debian"
+MOST_MIB: Final = 4096
 FICLONE: Final = 0x40049409  # linux/fs.h
 DISK_MIB: Final = 6144
 """Of the disk in a file, sparse: twenty copies of an image that share nothing, at worst."""
 
 _SBIN: Final = f"/usr/sbin:/sbin:{os.environ.get('PATH', '')}"
+
+
+def add_image_options(parser: argparse.ArgumentParser, sizes: Default) -> None:
+    """Declare how images are chosen."""
+    parser.add_argument(
+        "--image",
+        metavar="ROOT",
+        type=root_image("--image", (DEBIAN,)),
+        action="append",
+        default=[],
+        help="a directory or a tar with a root, or `debian`, which is made; may be repeated",
+    )
+    several = counts("--sizes", MOST_MIB)
+    add_option(parser, "--sizes", several, sizes, "MiB of images that are made up")
 
 
 def chosen_images(

@@ -22,33 +22,21 @@ from anchor_supervisor.errors import HostError
 from arithmetic import all_of, ratio, rounds
 from cow_costs import cold_starts, first_writes, memory_each, unpackings
 from harness import Fresh, fleet_of, instances_for, machine_of, run_loop
-from images import DEBIAN, chosen_images, data_in, sharing_place, size_in_mib
+from images import add_image_options, chosen_images, data_in, sharing_place, size_in_mib
 from measure import Results, say
-from options import Default, add_option, count, counts, root_image, words
+from options import Default, add_option, count, words
 from taken import Kind, Taken, rest, starts
 
 STRATEGIES: Final = ("overlay", "copy", "reflink", "bind")
 COPYING: Final = frozenset({"copy", "reflink"})
 GAPS: Final = (0.0, 0.02)
-MOST_MIB: Final = 4096
 SMALL_ROUND: Final = 5
 """Where a tenth of a difference counts, the turns are short."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what can be chosen."""
-    parser.add_argument(
-        "--image",
-        metavar="ROOT",
-        type=root_image("--image", (DEBIAN,)),
-        action="append",
-        default=[],
-        help="a directory or a tar with a root, or `debian`, which is made; may be repeated",
-    )
-    sizes = counts("--sizes", MOST_MIB)
-    add_option(
-        parser, "--sizes", sizes, Default((1, 30, 121), (1, 121)), "MiB of images that are made up"
-    )
+    add_image_options(parser, Default((1, 30, 121), (1, 121)))
     add_option(parser, "--count", count("--count", 1000), Default(100, 20), "starts of each kind")
     copies = count("--copies", 100)
     add_option(parser, "--copies", copies, Default(20, 2), "the same, where each is a whole copy")

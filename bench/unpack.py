@@ -19,9 +19,9 @@ from anchor_supervisor.images.pack import pack_tree
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.images.unpack import unpack
 from arithmetic import ratio
-from images import DEBIAN, chosen_images
+from images import add_image_options, chosen_images
 from measure import Results, say
-from options import Default, add_option, count, counts, root_image
+from options import Default, add_option, count
 
 UMOCI = "umoci unpack"
 Work = Callable[[Path], object]
@@ -29,16 +29,7 @@ Work = Callable[[Path], object]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what can be chosen."""
-    parser.add_argument(
-        "--image",
-        metavar="ROOT",
-        type=root_image("--image", (DEBIAN,)),
-        action="append",
-        default=[],
-        help="a directory or a tar with a root, or `debian`, which is made; may be repeated",
-    )
-    sizes = counts("--sizes", 4096)
-    add_option(parser, "--sizes", sizes, Default((121,), (30,)), "MiB of images that are made up")
+    add_image_options(parser, Default((121,), (30,)))
     add_option(parser, "--times", count("--times", 100), Default(5, 2), "how often each")
 
 
