@@ -73,13 +73,36 @@ static PyObject *call(PyObject *Py_UNUSED(module), PyObject *const *items, Py_ss
     return wrong ? NULL : PyLong_FromLong(result);
 }
 
+/* As close(2) has it, a descriptor is free again whatever close says. */
+static PyObject *close_all(PyObject *Py_UNUSED(module), PyObject *const *items, Py_ssize_t count)
+{
+    int *descriptors = PyMem_Calloc((size_t)count + 1, sizeof *descriptors);
+    if (!descriptors)
+        return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < count && !PyErr_Occurred(); i++)
+        descriptors[i] = (int)PyLong_AsLong(items[i]);
+    bool wrong = PyErr_Occurred() != NULL;
+    if (!wrong) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++)
+            close(descriptors[i]);
+        Py_END_ALLOW_THREADS
+    }
+    PyMem_Free(descriptors);
+    return wrong ? NULL : Py_NewRef(Py_None);
+}
+
 PyDoc_STRVAR(call_doc,
              "call(number, waits, *arguments) -> result, or a negative errno\n--\n\n"
              "An argument is an integer, bytes, a writable buffer, or None. `waits` gives up the\n"
              "interpreter lock meanwhile.");
 
+PyDoc_STRVAR(close_all_doc, "close_all(*descriptors)\n--\n\n"
+                            "Close them, giving up the interpreter lock once.");
+
 static PyMethodDef METHODS[] = {
     {"call", (PyCFunction)(void (*)(void))call, METH_FASTCALL, call_doc},
+    {"close_all", (PyCFunction)(void (*)(void))close_all, METH_FASTCALL, close_all_doc},
     {NULL, NULL, 0, NULL},
 };
 

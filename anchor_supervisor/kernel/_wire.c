@@ -78,8 +78,22 @@ static bool says_the_last(const char *data, size_t length, uint32_t last)
     return false;
 }
 
-/* Receive until the last request is answered. The kernel carries requests out while they are sent,
- * so everything is there by now: there is nothing to wait for. */
+/* Whether this datagram is nothing but word that the last request has succeeded. */
+static bool is_success(const char *data, size_t length, uint32_t last)
+{
+    struct nlmsghdr header;
+    int status;
+    if (length < sizeof header + sizeof status)
+        return false;
+    memcpy(&header, data, sizeof header);
+    memcpy(&status, data + sizeof header, sizeof status);
+    return header.nlmsg_type == NLMSG_ERROR && header.nlmsg_seq == last && status == 0 &&
+           NLMSG_ALIGN(header.nlmsg_len) >= length;
+}
+
+/* Receive until the last request is answered; that it succeeded is the absence of a refusal. The
+ * kernel carries requests out while they are sent, so everything is there by now: there is nothing
+ * to wait for. */
 static int receive_all(int fd, struct talk *talk)
 {
     for (;;) {
@@ -99,6 +113,8 @@ static int receive_all(int fd, struct talk *talk)
             continue;
         if (length > REPLY_SIZE)
             return EMSGSIZE;
+        if (is_success(place, (size_t)length, talk->last))
+            return 0;
         talk->used += (size_t)length;
         if (says_the_last(place, (size_t)length, talk->last))
             return 0;
@@ -222,9 +238,11 @@ static PyObject *exchange_inside(PyObject *Py_UNUSED(module), PyObject *argument
     return results;
 }
 
-PyDoc_STRVAR(exchange_doc,
-             "exchange(socket, last, requests) -> replies\n--\n\n"
-             "Send requests and receive until the one numbered `last` is answered. OSError.");
+PyDoc_STRVAR(
+    exchange_doc,
+    "exchange(socket, last, requests) -> replies\n--\n\n"
+    "Send requests and receive until the one numbered `last` is answered; the word of its\n"
+    "success alone is left out. OSError.");
 PyDoc_STRVAR(exchange_inside_doc,
              "exchange_inside(*(namespace, last, requests)) -> [replies or (errno, stage)]\n--\n\n"
              "Do so in each network namespace, by a socket of its own. OSError: this thread could\n"

@@ -67,6 +67,13 @@ class Prepared:
     steps: tuple[Step, ...]
     encoded: tuple[Encoded, ...]
 
+    def exchanged(self, places: Sequence[int], steps: Sequence[Step]) -> Prepared:
+        """Return the same with other steps at some places."""
+        all_steps, encoded = list(self.steps), list(self.encoded)
+        for place, step in zip(places, steps, strict=True):
+            all_steps[place], encoded[place] = step, step.encode()
+        return Prepared(tuple(all_steps), tuple(encoded))
+
 
 @functools.lru_cache(maxsize=1024)
 def _encode(step: Step) -> Encoded:

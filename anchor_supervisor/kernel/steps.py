@@ -34,7 +34,7 @@ from anchor_supervisor.values import frozen
 class JoinNamespace:
     """setns(2): `fd` is a namespace file or a pidfd; `flags` the CLONE_NEW* kinds to join."""
 
-    fd: int
+    fd: Descriptor
     flags: int
     words: str
     operation: ClassVar[int] = 1
@@ -45,7 +45,7 @@ class JoinNamespace:
 
     def encode(self) -> Encoded:
         """Give it to C."""
-        return self.operation, (self.fd, self.flags), ()
+        return self.operation, (encode_descriptor(self.fd), self.flags), ()
 
 
 @final

@@ -272,6 +272,8 @@ def _parted(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 def answers(messages: Sequence[Message], first: int, replies: bytes) -> list[Answer]:
     """Say what became of each message: without a word from the kernel, it succeeded."""
+    if not replies:
+        return [Answer(message, 0) for message in messages]
     said: dict[int, tuple[int, str]] = {}
     bodies: dict[int, bytes] = {}
     for kind, flags, sequence, body in _parted(replies):

@@ -36,11 +36,9 @@ class Devices:
 
     nodes: Mapping[str, int]
 
-    def clone(self, name: str, stack: ExitStack) -> int:
-        """Make a detached mount of the node, owned by `stack`. Raises KernelError."""
-        clone = mount.clone_tree(self.nodes[name])
-        stack.callback(os.close, clone)
-        return clone
+    def clone(self, name: str) -> int:
+        """Make a detached mount of the node, the caller's. Raises KernelError."""
+        return mount.clone_tree(self.nodes[name])
 
     def close(self) -> None:
         """Close every node."""

@@ -16,13 +16,14 @@ import errno
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Final, final
 
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.fleet.model import Grant
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.apart import in_own_namespace
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs import users
 from anchor_supervisor.values import frozen
@@ -75,15 +76,15 @@ class GrantFiles:
                 os.close(self._mount)
                 self._mount = -1
 
-    def mounts(self, stack: ExitStack) -> tuple[OpenGrant, ...]:
-        """Make a detached mount of each file, owned by `stack`. To be called once."""
+    def mounts(self, opened: Descriptors) -> tuple[OpenGrant, ...]:
+        """Make a detached mount of each file, owned by `opened`. To be called once."""
         try:
-            clones = self._clones(self._mount, stack)
+            clones = self._clones(self._mount, opened)
         except KernelError as error:
             if error.errno != errno.EINVAL:
                 raise
             # Before Linux 6.15 only what is attached can be cloned.
-            clones = in_own_namespace(lambda: self._clones(self._attached(), stack))
+            clones = in_own_namespace(lambda: self._clones(self._attached(), opened))
         return tuple(map(OpenGrant, self._grants, clones))
 
     def rewrite(self, grants: Sequence[Grant]) -> None:
@@ -127,15 +128,14 @@ class GrantFiles:
         finally:
             os.close(file)
 
-    def _clones(self, directory: int, stack: ExitStack) -> list[int]:
+    def _clones(self, directory: int, opened: Descriptors) -> list[int]:
         clones = []
         for number in range(len(self._grants)):
             file = os.open(str(number), os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
             try:
-                clones.append(mount.clone_tree(file, attributes=_SEEN_ONLY))
+                clones.append(opened.add(mount.clone_tree(file, attributes=_SEEN_ONLY)))
             finally:
                 os.close(file)
-            stack.callback(os.close, clones[-1])
         return clones
 
     def _attached(self) -> int:

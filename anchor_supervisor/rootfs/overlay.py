@@ -17,6 +17,7 @@ from typing import Final
 from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.apart import in_own_namespace
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.private import make_private
@@ -68,18 +69,15 @@ def assemble_overlay(
     Raises HostError where a layer cannot be idmapped or `writable` cannot be an upper layer, and
     ImageError for more layers than overlayfs takes.
     """
-    make_private(writable)
-    with contextlib.ExitStack() as stack:
+    with Descriptors() as opened:
         beneath = () if skeleton is None else (skeleton,)
-        lowers = _clones((*layers, *beneath), user_namespace, stack)
+        lowers = _clones((*layers, *beneath), user_namespace, opened)
         top = os.stat(layers[0])
-        directory = os.open(writable, DIRECTORY_FLAGS)
-        stack.callback(os.close, directory)
+        directory = opened.add(_open_writable(writable))
         owner = _outside(top.st_uid, ids), _outside(top.st_gid, ids)
         _make_upper(directory, owner=owner, mode=top.st_mode & 0o7777)
         # A volatile overlay leaves a mark that forbids its next mount (overlayfs.rst).
-        remove_beneath(directory, "work")
-        os.mkdir("work", 0o700, dir_fd=directory)
+        _make_anew(directory, "work")
         return _mount(lowers, directory, f"`{writable}` or the image")
 
 
@@ -89,11 +87,10 @@ def merge_layers(layers: Sequence[Path], user_namespace: int | None) -> int:
     A single one lies over an empty directory, for what it marks as removed not to be seen.
     Raises as `assemble_overlay`.
     """
-    with contextlib.ExitStack() as stack:
-        lowers = _clones(layers, user_namespace, stack)
+    with Descriptors() as opened:
+        lowers = _clones(layers, user_namespace, opened)
         if len(lowers) == 1:  # overlayfs.rst: without an upper layer there must be two lower ones
-            lowers.append(mount.new_filesystem("tmpfs", (("mode", "755"),)))
-            stack.callback(os.close, lowers[-1])
+            lowers.append(opened.add(mount.new_filesystem("tmpfs", (("mode", "755"),))))
         return _mount(lowers, None, "the image")
 
 
@@ -104,9 +101,9 @@ def visible(layers: Sequence[Path]) -> tuple[Path, ...]:
     Nor does it look whether the root of a layer hides all that is beneath.
     """
     found: dict[Path, None] = {}
-    for layer in layers:
+    for beneath, layer in zip(range(len(layers) - 1, -1, -1), layers, strict=True):
         found[layer] = None
-        if len(layers) > 1 and _hides_the_rest(layer):
+        if beneath and _hides_the_rest(layer):
             break
     return tuple(found)
 
@@ -118,18 +115,12 @@ def _hides_the_rest(layer: Path) -> bool:
         return False
 
 
-def _clones(
-    layers: Sequence[Path], user_namespace: int | None, stack: contextlib.ExitStack
-) -> list[int]:
+def _clones(layers: Sequence[Path], user_namespace: int | None, opened: Descriptors) -> list[int]:
     once = visible(layers)
     if len(once) > MOST_LAYERS:
         message = f"the image has {len(once)} layers, and overlayfs takes {MOST_LAYERS}"
         raise ImageError(message, hint="build it anew with fewer steps")
-    lowers = []
-    for layer in once:
-        lowers.append(clone_mapped(layer, user_namespace))
-        stack.callback(os.close, lowers[-1])
-    return lowers
+    return [opened.add(clone_mapped(layer, user_namespace)) for layer in once]
 
 
 def _outside(number: int, ids: IdRange | None) -> int:
@@ -147,11 +138,27 @@ def _make_upper(directory: int, *, owner: tuple[int, int], mode: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.stat("upper", dir_fd=directory)
         return
-    remove_beneath(directory, _UNFINISHED)
-    os.mkdir(_UNFINISHED, 0o700, dir_fd=directory)
+    _make_anew(directory, _UNFINISHED)
     os.chown(_UNFINISHED, *owner, dir_fd=directory)
     os.chmod(_UNFINISHED, mode, dir_fd=directory)
     os.rename(_UNFINISHED, "upper", src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _make_anew(directory: int, name: str) -> None:
+    """Make an empty directory, for us alone; one of that name is removed first."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=directory)
+    except FileExistsError:
+        remove_beneath(directory, name)
+        os.mkdir(name, 0o700, dir_fd=directory)
+
+
+def _open_writable(writable: Path) -> int:
+    try:
+        return os.open(writable, DIRECTORY_FLAGS)
+    except FileNotFoundError:
+        make_private(writable)
+        return os.open(writable, DIRECTORY_FLAGS)
 
 
 def _mount(lowers: Sequence[int], writable: int | None, words: str) -> int:
@@ -180,11 +187,10 @@ def _attributes(writable: int | None) -> int:
 def _mount_by_descriptor(lowers: Sequence[int], writable: int | None) -> int:
     """Linux 6.15: layers are descriptors, and are never attached anywhere."""
     options: list[Option] = [("lowerdir+", lower) for lower in lowers]
-    with contextlib.ExitStack() as stack:
+    with Descriptors() as opened:
         if writable is not None:
             for key, name in (("upperdir", "upper"), ("workdir", "work")):
-                directory = os.open(name, DIRECTORY_FLAGS, dir_fd=writable)
-                stack.callback(os.close, directory)
+                directory = opened.add(os.open(name, DIRECTORY_FLAGS, dir_fd=writable))
                 options.append((key, directory))
             options.append(VOLATILE)
         return mount.new_filesystem("overlay", [*options, *OPTIONS], _attributes(writable))
@@ -196,11 +202,10 @@ def _mount_by_path(lowers: Sequence[int], writable: int | None) -> int:
     That is one of their own, so nobody sees them. A string of fsconfig(2) ends at 255 bytes, and
     the options of mount(2) at 4 KiB: names of two letters let 500 layers fit.
     """
-    with contextlib.ExitStack() as stack:
+    with Descriptors() as opened:
         above = None
-        if writable is not None:
-            above = mount.clone_tree(writable)  # here, in the namespace that `writable` is in
-            stack.callback(os.close, above)
+        if writable is not None:  # here, in the namespace that `writable` is in
+            above = opened.add(mount.clone_tree(writable))
         return in_own_namespace(lambda: _mount_attached(lowers, above))
 
 

@@ -1,12 +1,12 @@
 """Everything that a container sees besides its root, opened for one start: a complete `View`.
 
-What is opened belongs to the caller's stack; after the spawn the stack can be closed, since the
-container holds its own.
+What is opened is the caller's to close; after the spawn that can be done, since the container holds
+its own.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 
 from anchor_supervisor.fleet.model import Container, ImageKind, NetworkMode, RootStrategy
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.steps import Given, Handover
 from anchor_supervisor.rootfs.devices import Devices
 from anchor_supervisor.rootfs.grants import GrantFiles
@@ -49,9 +50,9 @@ def open_view(
     writable: Path | None = None,
     layers: Layers | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-    stack: contextlib.ExitStack,
+    opened: Descriptors,
 ) -> View:
-    """Open all of it; `stack` closes every new descriptor, and `handover` gives it to the child.
+    """Open all of it; `opened` owns every new descriptor, and `handover` gives it to the child.
 
     `root` is what `strategies.assemble` gave, and stays the caller's. `etc` maps targets such as
     `/etc/hosts` to the files of `files.write_files`, which the container sees read-only: they are
@@ -65,8 +66,8 @@ def open_view(
     """
     view = View(
         root=handover.add(root),
-        null=handover.add(devices.clone("null", stack)),
-        devices={name: handover.add(devices.clone(name, stack)) for name in DEVICES},
+        null=handover.add(opened.add(devices.clone("null"))),
+        devices={name: handover.add(opened.add(devices.clone(name))) for name in DEVICES},
         volumes=tuple(
             _handed(
                 prepare(
@@ -80,49 +81,50 @@ def open_view(
                     cancelled=cancelled,
                 ),
                 handover,
-                stack,
+                opened,
             )
             for volume in container.volumes
         ),
-        etc={target: handover.add(_clone(path, stack)) for target, path in etc.items()},
-        grants=_granted(grants, handover, stack),
-        sysfs=_machine_sysfs(container, handover, stack),
+        etc={target: handover.add(opened.add(_clone(path))) for target, path in etc.items()},
+        grants=_granted(grants, handover, opened),
+        sysfs=_machine_sysfs(container, handover, opened),
         read_only=container.read_only,
         masked_paths=container.masked_paths,
         hidden=hidden if container.image.kind is ImageKind.HOST else (),
         sysctls=container.sysctls,
-        processors=os.sysconf("SC_NPROCESSORS_CONF"),
+        processors=_processors(),
     )
     if container.root is RootStrategy.BIND:
         require_mount_points(root, mount_points(root_steps(view)))
     return view
 
 
-def _handed(opened: OpenVolume, handover: Handover, stack: contextlib.ExitStack) -> MountedVolume:
-    if opened.fd is None:
-        return MountedVolume(opened.volume)
-    stack.callback(os.close, opened.fd)
-    return MountedVolume(opened.volume, handover.add(opened.fd), opened.directory)
+@functools.cache
+def _processors() -> int:
+    """How many this machine may ever have (cpu/possible, which is settled at boot)."""
+    return os.sysconf("SC_NPROCESSORS_CONF")
+
+
+def _handed(volume: OpenVolume, handover: Handover, opened: Descriptors) -> MountedVolume:
+    if volume.fd is None:
+        return MountedVolume(volume.volume)
+    return MountedVolume(volume.volume, handover.add(opened.add(volume.fd)), volume.directory)
 
 
 def _granted(
-    grants: GrantFiles | None, handover: Handover, stack: contextlib.ExitStack
+    grants: GrantFiles | None, handover: Handover, opened: Descriptors
 ) -> tuple[MountedGrant, ...]:
-    mounts = () if grants is None else grants.mounts(stack)
+    mounts = () if grants is None else grants.mounts(opened)
     return tuple(MountedGrant(one.grant, handover.add(one.fd)) for one in mounts)
 
 
-def _clone(path: Path, stack: contextlib.ExitStack) -> int:
+def _clone(path: str | Path) -> int:
     """Clone a file of ours, or the machine's sysfs: to be seen by a container, never written."""
-    clone = mount.clone_tree(path, attributes=_SEEN_ONLY)
-    stack.callback(os.close, clone)
-    return clone
+    return mount.clone_tree(path, attributes=_SEEN_ONLY)
 
 
-def _machine_sysfs(
-    container: Container, handover: Handover, stack: contextlib.ExitStack
-) -> Given | None:
+def _machine_sysfs(container: Container, handover: Handover, opened: Descriptors) -> Given | None:
     """On the machine's network only the machine's own sysfs will do, without its submounts."""
     if container.network_mode is not NetworkMode.HOST:
         return None
-    return handover.add(_clone(Path("/sys"), stack))
+    return handover.add(opened.add(_clone("/sys")))

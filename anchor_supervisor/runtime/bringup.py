@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, final
 
 from anchor_supervisor.fleet.effects import asks_for_notices
 from anchor_supervisor.fleet.model import Container, RootStrategy
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.spawn import Child, Prepared, SpawnError, spawn
 from anchor_supervisor.kernel.steps import Handover
 from anchor_supervisor.rootfs import strategies, users
@@ -24,7 +25,7 @@ from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_kills
-from anchor_supervisor.runtime.prepared_start import Start
+from anchor_supervisor.runtime.prepared_start import Start, handed_over
 from anchor_supervisor.runtime.recipe import container_powers, container_process
 from anchor_supervisor.runtime.run import HostRun, open_status
 from anchor_supervisor.runtime.site import Site
@@ -60,9 +61,8 @@ def bring_up(
     """
     holdings.settle_limits(site.fleet.limits)
     handover = Handover()
-    with ExitStack() as opened, ExitStack() as kept:
-        root = _root(site, holdings, cancelled)
-        opened.callback(os.close, root)
+    with Descriptors() as opened, ExitStack() as kept:
+        root = opened.add(_root(site, holdings, cancelled))
         credentials = _credentials(holdings, root)
         given = stdio is not None
         if stdio is None:
@@ -83,7 +83,7 @@ def bring_up(
             writable=holdings.writable,
             layers=site.layers[holdings.container.image],
             cancelled=cancelled,
-            stack=opened,
+            opened=opened,
         )
         stdin, stdout, stderr = map(handover.add, (stdio.stdin, stdio.stdout, stdio.stderr))
         process = container_process(
@@ -96,18 +96,16 @@ def bring_up(
         )
         status = open_status()
         kept.callback(os.close, status)
-        prepared = holdings.prepared.take(
-            Start(
-                container_powers(holdings.container),
-                holdings.hostname,
-                holdings.sandbox,
-                view,
-                process,
-                init=site.init,
-                stay=holdings.container.init,
-                status=handover.add(status),
-            )
+        start = Start(
+            container_powers(holdings.container),
+            handed_over(holdings.sandbox, handover),
+            view,
+            process,
+            init=site.init,
+            stay=holdings.container.init,
+            status=handover.add(status),
         )
+        prepared = site.prepared.take(holdings.container.name, start, holdings.hostname)
         begun = time.time_ns()
         holdings.pump.log.end_run(begun)
         holdings.pump.watch = None if given else _line_watch(holdings.container)
@@ -211,10 +209,10 @@ def _grants(holdings: Holdings, root: int, credentials: Credentials) -> GrantFil
     return files
 
 
-def _logged(site: Site, holdings: Holdings, credentials: Credentials, opened: ExitStack) -> Stdio:
+def _logged(site: Site, holdings: Holdings, credentials: Credentials, opened: Descriptors) -> Stdio:
     """No input; output into the FIFOs, which belong to the container's user."""
     first = 0 if holdings.ids is None else holdings.ids.first
     ends = holdings.pump.writer_ends(first + credentials.uid, first + credentials.gid)
     for end in ends:
-        opened.callback(os.close, end)
+        opened.add(end)
     return Stdio(site.no_input, *ends)

@@ -25,7 +25,6 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.kernel import cgroup_limits
 from anchor_supervisor.kernel.mount import private_mount_namespace
-from anchor_supervisor.kernel.namespaces import Sandbox
 from anchor_supervisor.network.fleet_network import used_networks
 from anchor_supervisor.network.plan import NetworkPlan, plan_network
 from anchor_supervisor.observability import places
@@ -36,7 +35,12 @@ from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime import notify_socket, preflight
 from anchor_supervisor.runtime.holdings import host_name
 from anchor_supervisor.runtime.provisions import image_problem, provisions
-from anchor_supervisor.runtime.recipe import container_powers, container_process, container_steps
+from anchor_supervisor.runtime.recipe import (
+    Joined,
+    container_powers,
+    container_process,
+    container_steps,
+)
 from anchor_supervisor.values import frozen
 
 NONE: Final = -1  # where a real start has a descriptor
@@ -153,7 +157,7 @@ def _steps(instance: InstanceId, container: Container, credentials: Credentials)
     steps = container_steps(
         container_powers(container),
         hostname,
-        Sandbox(
+        Joined(
             user=NONE if container.user_namespace is UserNamespace.AUTO else None,
             net=None if container.network_mode is NetworkMode.HOST else NONE,
             ipc=NONE,

@@ -26,7 +26,6 @@ from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
 from anchor_supervisor.network.names import Seen
 from anchor_supervisor.observability.log_store import LogWriter
-from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.rootfs import files
 from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.private import make_private
@@ -34,7 +33,6 @@ from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.kept_root import KeptRoot
 from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cgroup
 from anchor_supervisor.runtime.output import STREAMS, Listener, OutputPump
-from anchor_supervisor.runtime.prepared_start import PreparedStart
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
 from anchor_supervisor.values import define, frozen
@@ -88,7 +86,6 @@ class Holdings:
     _changing: threading.Lock = field(factory=threading.Lock)
     _settling: threading.Lock = field(factory=threading.Lock)
     root: KeptRoot = field(factory=KeptRoot)
-    prepared: PreparedStart = field(factory=PreparedStart)
     _released: bool = False
 
     def renew_cgroup(self, mode: LimitsMode) -> None:
@@ -230,7 +227,7 @@ def host_name(container: Container, instance: InstanceId) -> str:
 
 
 def _log(site: Site, instance: InstanceId) -> LogWriter:
-    return LogWriter(log_dir(site.fleet.name, instance), complain=site.complain)
+    return LogWriter(site.logs / str(instance), complain=site.complain)
 
 
 def _hosts(site: Site, instance: InstanceId, container: Container, hostname: str) -> Hosts:

@@ -37,7 +37,6 @@ class IdRanges:
 
         Raises HostError when every range is taken.
         """
-        make_private(self.directory)
         digest = hashlib.sha256(f"{self.directory}\0{self.fleet_id}\0{name}".encode()).digest()
         start = int.from_bytes(digest[:4], "big") % RANGES
         for offset in range(RANGES):
@@ -49,10 +48,14 @@ class IdRanges:
 
     def _claim(self, first: int) -> bool:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        path = f"{self.directory}/{first}"
         try:
-            descriptor = os.open(self.directory / str(first), flags, 0o600)
+            descriptor = os.open(path, flags, 0o600)
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            make_private(self.directory)
+            return self._claim(first)
         try:
             os.write(descriptor, self.fleet_id.encode())
         finally:

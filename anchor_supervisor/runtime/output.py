@@ -50,7 +50,7 @@ class OutputPump:
     def open(self) -> None:
         """Make the FIFOs and open the read ends."""
         for stream in STREAMS:
-            path = self.directory / stream
+            path = f"{self.directory}/{stream}"
             os.mkfifo(path, 0o600)
             self._readers[stream] = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -63,7 +63,7 @@ class OutputPump:
         with ExitStack() as opened:
             for stream in STREAMS:
                 os.fchown(self._readers[stream], uid, gid)
-                ends.append(os.open(self.directory / stream, os.O_RDWR | os.O_CLOEXEC))
+                ends.append(os.open(f"{self.directory}/{stream}", os.O_RDWR | os.O_CLOEXEC))
                 opened.callback(os.close, ends[-1])
             opened.pop_all()
         return ends[0], ends[1]

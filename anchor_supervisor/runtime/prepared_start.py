@@ -1,45 +1,52 @@
-"""The steps of an instance's start, kept for the next one: most starts differ in descriptors alone.
+"""The steps of a container's starts, written and encoded once for all its instances and runs.
 
-Those are given to the child by their places, so the same steps, written and encoded once, serve.
+They differ in descriptors, which are given to the child by their places; in the host name and the
+environment, whose two steps each start has of its own; and in hardly anything else.
 """
 
 from __future__ import annotations
 
 from typing import final
 
-from attrs import field
+from attrs import evolve, field
 
+from anchor_supervisor.fleet.model import EMPTY
 from anchor_supervisor.kernel.namespaces import Sandbox
 from anchor_supervisor.kernel.spawn import Prepared, prepare
-from anchor_supervisor.kernel.steps import Descriptor
+from anchor_supervisor.kernel.steps import Descriptor, Handover, SetHostname
 from anchor_supervisor.rootfs.plan import View, root_steps
-from anchor_supervisor.runtime.recipe import Powers, Process, container_steps
+from anchor_supervisor.runtime.recipe import (
+    Joined,
+    Powers,
+    Process,
+    container_steps,
+    execute_step,
+)
 from anchor_supervisor.values import define, frozen
 
 
 @final
 @frozen
 class Start:
-    """All that the steps of a start are made of: two that are equal have the same ones.
+    """All that the steps of a start are made of, but for the host name.
 
     `init`, `stay` and `status` are as in `Execute`.
     """
 
     powers: Powers
-    hostname: str
-    sandbox: Sandbox
+    sandbox: Joined
     view: View
     process: Process
     init: int
     stay: bool
     status: Descriptor
 
-    def prepare(self) -> Prepared:
+    def prepare(self, hostname: str) -> Prepared:
         """Write the steps, and encode them. Raises FleetError for what a container may not have."""
         return prepare(
             container_steps(
                 self.powers,
-                self.hostname,
+                hostname,
                 self.sandbox,
                 root_steps(self.view),
                 self.process,
@@ -52,14 +59,33 @@ class Start:
 
 @final
 @define(eq=False)
-class PreparedStart:
-    """The last start's steps."""
+class PreparedStarts:
+    """The steps of each container's last start. May be used by several threads.
 
-    _last: tuple[Start, Prepared] | None = field(default=None, init=False)
+    No environment stays here: there may be secrets in it.
+    """
 
-    def take(self, start: Start) -> Prepared:
-        """Give the steps of this start: the last one's where it was equal. Raises FleetError."""
-        last = self._last
-        if last is None or last[0] != start:
-            last = self._last = start, start.prepare()
-        return last[1]
+    _last: dict[str, tuple[Start, Prepared]] = field(factory=dict, init=False)
+
+    def take(self, container: str, start: Start, hostname: str) -> Prepared:
+        """Give the steps of this start. Raises FleetError as `Start.prepare`."""
+        common = evolve(start, process=evolve(start.process, environment=EMPTY))
+        last = self._last.get(container)
+        if last is None or last[0] != common:
+            last = self._last[container] = common, common.prepare(hostname)
+        steps = last[1].steps
+        named = next(place for place, step in enumerate(steps) if isinstance(step, SetHostname))
+        execute = execute_step(
+            start.process, start.init, stay=start.stay, status=start.status if start.stay else None
+        )
+        return last[1].exchanged([named, len(steps) - 1], [SetHostname(hostname), execute])
+
+
+def handed_over(sandbox: Sandbox, handover: Handover) -> Joined:
+    """Give the child the namespaces that it is to join."""
+    return Joined(
+        None if sandbox.user is None else handover.add(sandbox.user),
+        None if sandbox.net is None else handover.add(sandbox.net),
+        handover.add(sandbox.ipc),
+        handover.add(sandbox.uts),
+    )

@@ -21,7 +21,6 @@ from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
-    Sandbox,
 )
 from anchor_supervisor.kernel.steps import (
     ChangeDirectory,
@@ -76,6 +75,17 @@ class Powers:
     limits: Mapping[str, tuple[int, int]]
 
 
+@final
+@frozen
+class Joined:
+    """The namespaces that a start joins, as `namespaces.Sandbox` has them."""
+
+    user: Descriptor | None
+    net: Descriptor | None
+    ipc: Descriptor
+    uts: Descriptor
+
+
 def container_powers(container: Container) -> Powers:
     """The powers that the fleet file gives to a container."""
     return Powers(
@@ -119,7 +129,7 @@ def container_process(
 def container_steps(
     powers: Powers,
     hostname: str,
-    sandbox: Sandbox,
+    sandbox: Joined,
     root_steps: Sequence[Step],
     process: Process,
     *,
@@ -135,20 +145,20 @@ def container_steps(
         SetHostname(hostname),
         *root_steps,
         *_become(powers, process),
-        _execute(process, init, stay=stay, status=status if stay else None),
+        execute_step(process, init, stay=stay, status=status if stay else None),
     )
 
 
 def exec_steps(powers: Powers, pidfd: int, process: Process, init: int) -> tuple[Step, ...]:
     """Every step of a command run in the container whose main process is `pidfd`."""
-    return (*_enter(powers, pidfd, process), _execute(process, init, stay=False, status=None))
+    return (*_enter(powers, pidfd, process), execute_step(process, init, stay=False, status=None))
 
 
 def reaped_exec_steps(
     powers: Powers, pidfd: int, process: Process, init: int, status: int
 ) -> tuple[Step, ...]:
     """The same beneath an init that tells `status` of the end, and reaps all that is left."""
-    execute = _execute(process, init, stay=True, status=status)
+    execute = execute_step(process, init, stay=True, status=status)
     return (*_enter(powers, pidfd, process), evolve(execute, to_the_last=True))
 
 
@@ -164,7 +174,7 @@ def _enter(powers: Powers, pidfd: int, process: Process) -> tuple[Step, ...]:
     )
 
 
-def _join(sandbox: Sandbox) -> tuple[Step, ...]:
+def _join(sandbox: Joined) -> tuple[Step, ...]:
     """The user namespace comes last: joining it gives up the right to join the others."""
     steps: list[Step] = []
     if sandbox.net is not None:
@@ -239,10 +249,10 @@ def _become(powers: Powers, process: Process) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _execute(process: Process, init: int, *, stay: bool, status: Descriptor | None) -> Execute:
-    """Always by way of our sealed init, even where it does not stay (CVE-2019-5736).
+def execute_step(process: Process, init: int, *, stay: bool, status: Descriptor | None) -> Execute:
+    """Make the last step, always by way of our sealed init, even where that does not stay.
 
-    An image's `#!/proc/self/exe` must never mean the interpreter that we are.
+    CVE-2019-5736: an image's `#!/proc/self/exe` must never mean the interpreter that we are.
     """
     environment = tuple(f"{key}={value}" for key, value in process.environment.items())
     return Execute(process.candidates, process.argv, environment, init, status, stay=stay)

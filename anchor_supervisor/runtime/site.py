@@ -40,6 +40,7 @@ from anchor_supervisor.runtime import preflight
 from anchor_supervisor.runtime.completion import Complete, complete
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
+from anchor_supervisor.runtime.prepared_start import PreparedStarts
 from anchor_supervisor.runtime.together import Together
 from anchor_supervisor.values import define, frozen
 
@@ -74,14 +75,15 @@ class Site:
     """Shared by every start of the fleet; its methods may be called from worker threads.
 
     `hidden` are the supervisor's own directories, masked where a container sees the host's root.
-    `init` is a descriptor of our small init. `layers` are the directories of every image in use.
-    `layouts`: the present one first, then those that containers still run by. `skeleton` lies
-    beneath every image; `no_input` is /dev/null.
+    `logs` has a directory for what each instance says. `init` is a descriptor of our small init.
+    `layers` are the directories of every image in use. `layouts`: the present one first, then those
+    that containers still run by. `skeleton` lies beneath every image; `no_input` is /dev/null.
     """
 
     run: Path
     writable: Path
     data: Path
+    logs: Path
     ids: IdRanges
     cgroup: Cgroup
     network: FleetNetwork
@@ -99,6 +101,7 @@ class Site:
     _up: tuple[NetworkPlan, tuple[Bridge, ...]] | None
     # The network room wants one caller at a time; it is called from several workers here.
     _network_lock: threading.Lock = field(factory=threading.Lock, init=False)
+    prepared: PreparedStarts = field(factory=PreparedStarts, init=False)
     _attaching: Together[Joining] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -302,6 +305,7 @@ def open_site(
             run=run,
             writable=data / "fleets" / identity,
             data=data,
+            logs=places.fleet_log_dir(fleet.name),
             ids=IdRanges(places.run_dir() / "ids", identity),
             cgroup=cgroup,
             network=network,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from anchor_supervisor.errors import HostError, KernelError
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.rootfs.devices import NUMBERS, open_devices
 from anchor_supervisor.rootfs.plan import DEVICES
 
@@ -20,8 +20,8 @@ def test_every_device_of_the_plan_can_be_cloned() -> None:
     """Each clone is the device of its name; the stack closes the clones, and they the nodes."""
     before = len(os.listdir("/proc/self/fd"))
     devices = open_devices()
-    with contextlib.ExitStack() as stack:
-        clones = {name: devices.clone(name, stack) for name in DEVICES}
+    with Descriptors() as opened:
+        clones = {name: opened.add(devices.clone(name)) for name in DEVICES}
         assert set(clones) == set(NUMBERS)
         for name, fd in clones.items():
             number = os.fstat(fd).st_rdev

@@ -17,6 +17,7 @@ import pytest
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.fleet.model import Grant, GrantKind
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.filesystem import file_system
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.grants import GrantFiles, OpenGrant
@@ -49,7 +50,7 @@ def mounted(files: GrantFiles) -> Iterator[tuple[OpenGrant, ...]]:
     """The mounts that a container would get."""
     with ExitStack() as stack:
         stack.callback(files.close)
-        yield files.mounts(stack)
+        yield files.mounts(stack.enter_context(Descriptors()))
 
 
 def read(one: OpenGrant) -> bytes:
@@ -130,7 +131,7 @@ def test_a_change_is_seen_through_the_mounts(root: int, ids: IdRange) -> None:
     with ExitStack() as stack:
         files = GrantFiles((secret(), secret("other")), root, (1, 2), ids)
         stack.callback(files.close)
-        [one, other] = files.mounts(stack)
+        [one, other] = files.mounts(stack.enter_context(Descriptors()))
         before = os.fstat(one.fd)
         for content in (b"x" * 10_000, b"short", b"", b"again"):
             files.rewrite((secret(content=content), secret("absent", b"y")))
@@ -151,7 +152,7 @@ def test_a_reader_never_finds_the_file_empty(root: int, ids: IdRange) -> None:
     with ExitStack() as stack:
         files = GrantFiles((secret(content=old),), root, (0, 0), ids)
         stack.callback(files.close)
-        [one] = files.mounts(stack)
+        [one] = files.mounts(stack.enter_context(Descriptors()))
 
         def write() -> None:
             while not stop.is_set():
@@ -212,7 +213,7 @@ def test_a_lease_on_a_secret_holds_nobody_up(root: int, ids: IdRange) -> None:
         stack.callback(signal.signal, signal.SIGIO, before)
         files = GrantFiles((secret(),), root, (1, 2), ids)
         stack.callback(files.close)
-        [one] = files.mounts(stack)
+        [one] = files.mounts(stack.enter_context(Descriptors()))
         holder = os.open(f"/proc/self/fd/{one.fd}", os.O_RDONLY)
         stack.callback(os.close, holder)
         fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -25,6 +25,7 @@ from anchor_supervisor.fleet.model import (
     VolumeKind,
 )
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -121,7 +122,7 @@ class Stage:
                 user_namespace=sandbox.user,
                 writable=self.data / "instance",
                 layers=Layers((Path(container.image.reference),), "x"),
-                stack=stack,
+                opened=stack.enter_context(Descriptors()),
             )
             stdin = os.open(os.devnull, os.O_RDONLY)
             stack.callback(os.close, stdin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from anchor_supervisor.kernel import spawn, steps
 from anchor_supervisor.kernel.namespaces import Sandbox
 from anchor_supervisor.kernel.steps import Given, Handover
 from anchor_supervisor.rootfs.plan import DEVICES, MountedVolume, View
-from anchor_supervisor.runtime.prepared_start import PreparedStart, Start
+from anchor_supervisor.runtime.prepared_start import PreparedStarts, Start, handed_over
 from anchor_supervisor.runtime.recipe import Powers, Process
 
 
@@ -30,35 +31,71 @@ def start(**changes: Any) -> Start:
     stdio = (places.add(54), places.add(55), places.add(56))
     process = Process(("true",), ("/bin/true",), {"A": "1"}, 0, 0, (), "/", stdio)
     powers = Powers(0, True, True, {})
-    plain = Start(
-        powers, "web", Sandbox(30, 31, 32, 33), view, process, 20, stay=True, status=places.add(57)
-    )
+    joined = handed_over(Sandbox(30, 31, 32, 33), places)
+    plain = Start(powers, joined, view, process, 20, stay=True, status=places.add(57))
     return evolve(plain, **changes)
+
+
+OWN = (steps.SetHostname, steps.Execute)
+
+
+def pairs(one: spawn.Prepared, other: spawn.Prepared) -> Iterator[tuple[steps.Step, steps.Step]]:
+    return zip(one.steps, other.steps, strict=True)
+
+
+def written_anew(one: Start, hostname: str) -> spawn.Prepared:
+    """The steps of a start as they are where nothing was kept."""
+    return PreparedStarts().take("web", one, hostname)
 
 
 def test_an_equal_start_has_the_same_steps() -> None:
     """It is another value, made anew, and still nothing is written again."""
-    kept = PreparedStart()
-    first = kept.take(start())
-    assert kept.take(start()) is first
+    kept = PreparedStarts()
+    first, again = kept.take("web", start(), "web"), kept.take("web", start(), "web")
+    assert first == again == written_anew(start(), "web")
+    assert all(one is other for one, other in pairs(first, again) if not isinstance(one, OWN))
     assert isinstance(first.steps[-1], steps.Execute)
     assert first.encoded == tuple(step.encode() for step in first.steps)
 
 
+def test_each_instance_has_its_own_name_and_environment() -> None:
+    """Replicas share the rest, and nobody gets what was another's."""
+    kept = PreparedStarts()
+    one = start()
+    other = start(process=evolve(one.process, environment={"HOSTNAME": "web-2", "B": "2"}))
+    first, second = kept.take("web", one, "web-1"), kept.take("web", other, "web-2")
+    assert kept.take("web", one, "web-1") == first
+    assert second == written_anew(other, "web-2")
+    changed = [new for old, new in pairs(first, second) if old != new]
+    assert [type(step) for step in changed] == list(OWN)
+    assert all(old is new for old, new in pairs(first, second) if not isinstance(old, OWN))
+
+
+def test_no_environment_is_kept() -> None:
+    """What it holds may be a secret."""
+    kept = PreparedStarts()
+    secret = start(process=evolve(start().process, environment={"TOKEN": "hush"}))
+    assert b"TOKEN=hush" in kept.take("web", secret, "web").encoded[-1][2]
+    assert "hush" not in repr(list(kept._last.values()))
+
+
 def test_whatever_differs_makes_others() -> None:
     """The view, the process and the rest: each is a part of what is compared."""
-    kept = PreparedStart()
+    kept = PreparedStarts()
     tmpfs = MountedVolume(Volume(VolumeKind.TMPFS, "/scratch"))
     one = start()
     others = [
-        start(hostname="other"),
         start(view=evolve(one.view, volumes=(tmpfs,))),
         start(process=evolve(one.process, environment={"A": "2"})),
+        start(process=evolve(one.process, uid=7)),
         start(powers=evolve(one.powers, bounding=1)),
+        start(sandbox=evolve(one.sandbox, user=None)),
         start(stay=False),
     ]
-    made = [kept.take(other).encoded for other in (one, *others)]
-    assert len({repr(each) for each in made}) == 1 + len(others)
+    made = [kept.take("web", each, "web") for each in (one, *others)]
+    made.append(kept.take("web", one, "other"))
+    assert len({repr(each.encoded) for each in made}) == 2 + len(others)
+    assert made[:-1] == [written_anew(each, "web") for each in (one, *others)]
 
 
 @pytest.mark.root

@@ -23,7 +23,6 @@ from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
-    Sandbox,
 )
 from anchor_supervisor.kernel.steps import (
     ChangeDirectory,
@@ -44,6 +43,7 @@ from anchor_supervisor.kernel.steps import (
 )
 from anchor_supervisor.runtime.recipe import (
     NEW_NAMESPACES,
+    Joined,
     Powers,
     Process,
     container_powers,
@@ -81,7 +81,7 @@ powers = st.builds(
     limits=limits,
 )
 sandboxes = st.builds(
-    Sandbox, user=st.sampled_from([None, 10]), net=st.sampled_from([None, 11]),
+    Joined, user=st.sampled_from([None, 10]), net=st.sampled_from([None, 11]),
     ipc=st.just(12), uts=st.just(13),
 )  # fmt: skip
 
@@ -137,7 +137,7 @@ def check_raised_limits(steps: Sequence[Step], power: Powers) -> None:
 
 @given(powers, sandboxes, processes, st.booleans())
 def test_a_start_goes_in_the_one_order_that_works(
-    power: Powers, sandbox: Sandbox, process: Process, stay: bool
+    power: Powers, sandbox: Joined, process: Process, stay: bool
 ) -> None:
     """Joined before cloned, the user namespace last, the root before the powers are shed."""
     steps = container_steps(
@@ -179,7 +179,7 @@ def test_an_exec_enters_everything_at_once(power: Powers, process: Process) -> N
 
 
 @given(powers, sandboxes, processes)
-def test_every_step_can_be_said_and_sent(power: Powers, sandbox: Sandbox, process: Process) -> None:
+def test_every_step_can_be_said_and_sent(power: Powers, sandbox: Joined, process: Process) -> None:
     """Each one has its words for `--plan`, and its form for C."""
     steps = container_steps(
         power, "web", sandbox, [ROOT], process, init=INIT, stay=True, status=STATUS
