@@ -195,8 +195,9 @@ class Box:
 
 def wait(child: spawn.Child) -> pidfd.Ending:
     """Wait for a child's end (at most half a minute), reap it and give its descriptor back."""
-    ready, _, _ = select.select([child.pidfd], [], [], 30)
-    assert ready, "the child did not end"
+    ended = select.poll()
+    ended.register(child.pidfd, select.POLLIN)
+    assert ended.poll(30_000), "the child did not end"
     ending = pidfd.reap(child.pidfd)
     assert ending is not None
     child.close()

@@ -49,24 +49,28 @@ struct outcome {
     int thread; /* not 0 while the thread that cloned is there: a futex word */
     int error;  /* of the first clone */
     int first_pid;
-    int first_pidfd;
     int second_pid; /* written by the kernel, and only once the second child exists */
-    int second_pidfd;
+};
+
+/* Where a descriptor is named, and its number in the supervisor's table. */
+struct named {
+    int64_t *place;
+    int64_t number;
 };
 
 struct plan {
     size_t count;
     struct step *steps;
     uint64_t flags; /* CLONE_* of the first child */
-    int cgroup;     /* -1: stay in ours */
+    int64_t cgroup; /* -1: stay in ours */
     bool share_memory;
     bool clones_again;
-    int report;
+    int64_t report;
     struct outcome *outcome;
     char *stacks;
     int slots[SLOTS];
-    size_t kept_count;
-    int *kept; /* in ascending order: what the steps and the report need of our descriptors */
+    size_t named_count;
+    struct named *named; /* by the steps, and the report */
 };
 
 #define GUARD_SIZE 65536 /* the largest page size */

@@ -52,7 +52,7 @@ void free_plan(struct plan *plan)
         PyMem_Free(step->strings);
     }
     PyMem_Free(plan->steps);
-    PyMem_Free(plan->kept);
+    PyMem_Free(plan->named);
 }
 
 static int refuse(size_t index, const char *why)
@@ -209,8 +209,7 @@ static int read_step(struct step *step, PyObject *item, PyObject *given, size_t 
     return check_step(step, index);
 }
 
-/* Only what leaves no descriptor behind may come before CLONE_AGAIN: the first child works in the
- * supervisor's descriptor table. */
+/* Only what changes the process itself may come before CLONE_AGAIN. */
 static int check_order(struct plan *plan)
 {
     size_t again = 0;
@@ -231,33 +230,25 @@ static int check_order(struct plan *plan)
     return plan->count ? 0 : refuse(0, "execute is missing");
 }
 
-void keep_descriptor(struct plan *plan, int64_t fd)
+/* Note where descriptors are named: in each step, so many integers from the front, and the report.
+ */
+static int note_descriptors(struct plan *plan)
 {
-    size_t at = plan->kept_count;
-    if (fd < 0 || fd > INT_MAX)
-        return;
-    for (; at > 0 && plan->kept[at - 1] > fd; at--)
-        plan->kept[at] = plan->kept[at - 1];
-    plan->kept[at] = (int)fd;
-    plan->kept_count++;
-}
-
-/* Note which of our descriptors the steps name: in each, so many integers from the front. */
-static int keep_descriptors(struct plan *plan)
-{
-    size_t room = 1; /* for the report */
+    size_t room = 1;
     for (size_t i = 0; i < plan->count; i++)
         room += (size_t)SHAPES[plan->steps[i].operation].descriptors;
-    plan->kept = PyMem_Calloc(room, sizeof *plan->kept);
-    if (!plan->kept) {
+    plan->named = PyMem_Calloc(room, sizeof *plan->named);
+    if (!plan->named) {
         PyErr_NoMemory();
         return -1;
     }
     for (size_t i = 0; i < plan->count; i++) {
         const struct step *step = &plan->steps[i];
         for (int j = 0; j < SHAPES[step->operation].descriptors; j++)
-            keep_descriptor(plan, step->integers[j]);
+            if (step->integers[j] >= 0)
+                plan->named[plan->named_count++].place = &step->integers[j];
     }
+    plan->named[plan->named_count++].place = &plan->report;
     return 0;
 }
 
@@ -279,5 +270,5 @@ int read_plan(struct plan *plan, PyObject *steps, PyObject *given)
     Py_DECREF(items);
     if (result == 0)
         result = check_order(plan);
-    return result == 0 ? keep_descriptors(plan) : result;
+    return result == 0 ? note_descriptors(plan) : result;
 }

@@ -12,7 +12,4 @@
 int read_plan(struct plan *plan, PyObject *steps, PyObject *given);
 void free_plan(struct plan *plan);
 
-/* Keep one more descriptor open in the child; read_plan has left room for one. */
-void keep_descriptor(struct plan *plan, int64_t fd);
-
 #endif

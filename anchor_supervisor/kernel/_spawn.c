@@ -85,19 +85,19 @@ static bool thread_ended(struct outcome *outcome, int64_t timeout)
     }
 }
 
-static void reap(int pidfd)
+/* A pid of our own child is its own until we reap it, which nobody else does. */
+static void reap(int pid)
 {
     siginfo_t info;
     /* __WALL: a child that has not executed has no SIGCHLD as its exit signal. */
-    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL) < 0 && errno == EINTR)
         ;
-    close(pidfd);
 }
 
-static void kill_child(int pid, int pidfd)
+static void kill_child(int pid)
 {
     if (pid > 0)
-        sys(__NR_pidfd_send_signal, pidfd, SIGKILL);
+        kill(pid, SIGKILL);
 }
 
 /* Clone from a thread of its own, because the caller of a vfork cannot keep a deadline. That
@@ -119,8 +119,8 @@ static int run_thread(struct plan *plan, int64_t timeout)
     if (thread_ended(outcome, timeout))
         return outcome->error;
     do { /* again and again, since either may appear only now */
-        kill_child(outcome->first_pid, outcome->first_pidfd);
-        kill_child(outcome->second_pid, outcome->second_pidfd);
+        kill_child(outcome->first_pid);
+        kill_child(outcome->second_pid);
     } while (!thread_ended(outcome, KILL_AGAIN));
     return ETIMEDOUT;
 }
@@ -165,19 +165,24 @@ static struct failure run_plan(struct plan *plan, int64_t timeout, int report[2]
     if (outcome->first_pid <= 0)
         return failure;
     *pid = outcome->first_pid;
-    *pidfd = outcome->first_pidfd;
     if (plan->clones_again) {
-        reap(outcome->first_pidfd);
+        reap(outcome->first_pid);
         *pid = outcome->second_pid;
-        *pidfd = outcome->second_pid > 0 ? outcome->second_pidfd : -1;
+    }
+    if (*pid > 0) {
+        *pidfd = (int)sys(__NR_pidfd_open, *pid, 0);
+        if (*pidfd < 0 && failure.number == 0)
+            failure = (struct failure){-*pidfd, NO_STEP};
     }
     if (failure.number == 0)
         failure = read_report(plan, report[0], *pidfd, timeout < 0 ? -1 : left_ms(deadline));
     if (failure.number == 0 && *pid <= 0) /* killed by somebody else before it could clone */
         failure = (struct failure){ECANCELED, (int)clone_again_index(plan)};
     if (failure.number != 0 && *pid > 0) {
-        kill_child(*pid, *pidfd);
-        reap(*pidfd);
+        kill_child(*pid);
+        reap(*pid);
+        if (*pidfd >= 0)
+            close(*pidfd);
     }
     return failure;
 }
@@ -208,7 +213,6 @@ static struct failure spawn_plan(struct plan *plan, int64_t timeout, int *pid, i
         failure.number = open_report(report);
     if (failure.number == 0) {
         plan->report = report[1];
-        keep_descriptor(plan, report[1]);
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         failure = run_plan(plan, timeout, report, pid, pidfd);
@@ -240,13 +244,14 @@ static PyObject *spawn(PyObject *module, PyObject *arguments)
 {
     PyObject *steps, *given;
     unsigned long long flags;
-    int share_memory, pid = -1, pidfd = -1;
+    int cgroup, share_memory, pid = -1, pidfd = -1;
     long long timeout;
-    struct plan plan = {.outcome = MAP_FAILED, .stacks = MAP_FAILED, .cgroup = -1};
+    struct plan plan = {.outcome = MAP_FAILED, .stacks = MAP_FAILED};
     if (!PyArg_ParseTuple(arguments, "OO!KipL:spawn", &steps, &PyTuple_Type, &given, &flags,
-                          &plan.cgroup, &share_memory, &timeout))
+                          &cgroup, &share_memory, &timeout))
         return NULL;
     plan.flags = flags;
+    plan.cgroup = cgroup;
     plan.share_memory = share_memory;
     if (timeout > INT_MAX)
         timeout = INT_MAX;

@@ -226,12 +226,18 @@ static long change_directory(const char *path, bool create)
     return result < 0 ? result : where[0] == '/' ? 0 : -EXDEV;
 }
 
+/* The same where its number is above `bound`, and will not be overwritten. */
+static long above(long bound, long fd)
+{
+    return fd > bound ? fd : sys(__NR_fcntl, fd, F_DUPFD_CLOEXEC, bound + 1);
+}
+
 static long set_stdio(const int64_t *integers)
 {
     long result = 0;
     long high[3];
-    for (int i = 0; i < 3; i++) { /* first above 2, so that none overwrites another */
-        high[i] = sys(__NR_fcntl, integers[i], F_DUPFD_CLOEXEC, 3);
+    for (int i = 0; i < 3; i++) {
+        high[i] = above(2, integers[i]);
         if (high[i] < 0)
             return high[i];
     }
@@ -243,18 +249,13 @@ static long set_stdio(const int64_t *integers)
 /* Hand init its two descriptors, at the numbers it knows. */
 static long give_to_init(const struct plan *plan, int64_t status)
 {
-    long report = sys(__NR_fcntl, plan->report, F_DUPFD_CLOEXEC, INIT_STATUS + 1);
-    if (report < 0)
-        return report;
-    if (status >= 0) {
-        status = sys(__NR_fcntl, status, F_DUPFD_CLOEXEC, INIT_STATUS + 1);
-        if (status < 0)
-            return status;
-        long result = sys(__NR_dup3, status, INIT_STATUS, 0);
-        if (result < 0)
-            return result;
-    }
-    long result = sys(__NR_dup3, report, INIT_REPORT, 0);
+    long result = 0;
+    if (status >= 0)
+        status = result = above(INIT_STATUS, status);
+    if (result >= 0 && status >= 0)
+        result = sys(__NR_dup3, status, INIT_STATUS, 0);
+    if (result >= 0)
+        result = sys(__NR_dup3, plan->report, INIT_REPORT, 0);
     return result < 0 ? result : 0;
 }
 
@@ -289,7 +290,7 @@ static long execute(const struct plan *plan, const struct step *step)
     if (result < 0)
         return result;
     if (init >= 0) {
-        init = sys(__NR_fcntl, init, F_DUPFD_CLOEXEC, INIT_STATUS + 1);
+        init = above(INIT_STATUS, init);
         if (init < 0)
             return init;
         result = give_to_init(plan, step->integers[1]);
