@@ -28,7 +28,6 @@ MOUNT_ATTR_IDMAP: Final = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW: Final = 0x200000
 _ATTR_ATIME: Final = 0x70
 
-_AT_FDCWD: Final = -100
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_RECURSIVE: Final = 0x8000
 _OPEN_TREE_CLONE: Final = 1
@@ -41,6 +40,7 @@ _FSCONFIG_SET_FLAG: Final = 0
 _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_SET_FD: Final = 5
 _FSCONFIG_CMD_CREATE: Final = 6
+_CONTEXT: Final = libc.Result(0)
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_IN_ROOT: Final = 0x10
 _CLONE_NEWNS: Final = 0x00020000
@@ -66,7 +66,7 @@ def _at(place: Place) -> tuple[int, bytes, int]:
     """Split a place into (directory descriptor, path, AT_EMPTY_PATH or 0)."""
     if isinstance(place, int):
         return place, b"", _AT_EMPTY_PATH
-    return _AT_FDCWD, libc.path_bytes(place), 0
+    return libc.AT_FDCWD, libc.path_bytes(place), 0
 
 
 def _words(place: Place) -> str:
@@ -136,30 +136,39 @@ def new_filesystem(
     An option is `(key, value)`: a string of at most 255 bytes, a descriptor (int), or None for a
     flag. `attributes` are MOUNT_ATTR_*. KernelError carries what the file system logged.
     """
-    context = libc.system_call("fsopen", fstype.encode(), _FSOPEN_CLOEXEC, subject=fstype)
-    try:
-        for key, value in options:
-            _configure(context, key, value)
-        libc.system_call("fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        return libc.system_call("fsmount", context, _FSMOUNT_CLOEXEC, attributes)
-    except KernelError as error:
-        log = _context_log(context)
-        call = f"make a new {fstype}" + (f" ({log})" if log else "")
-        raise KernelError(error.errno or 0, call, error.subject) from None
-    finally:
-        os.close(context)
+    create: libc.Call = ("fsconfig", _CONTEXT, _FSCONFIG_CMD_CREATE, None, None, 0)
+    results = libc.system_calls(
+        [
+            ("fsopen", fstype.encode(), _FSOPEN_CLOEXEC),
+            *(_configure(key, value) for key, value in options),
+            create,
+            ("fsmount", _CONTEXT, _FSMOUNT_CLOEXEC, attributes),
+            ("close", _CONTEXT),
+        ]
+    )
+    failed = len(results) - 1
+    if results[failed] >= 0:
+        return results[failed - 1]
+    if failed == 0:
+        raise KernelError(-results[0], "fsopen", fstype)
+    log = _context_log(results[0])
+    os.close(results[0])
+    words = f"make a new {fstype}" + (f" ({log})" if log else "")
+    option = options[failed - 1] if failed <= len(options) else None
+    raise KernelError(-results[failed], words, None if option is None else _option_words(*option))
 
 
-def _configure(context: int, key: str, value: str | int | None) -> None:
+def _configure(key: str, value: str | int | None) -> libc.Call:
     name = key.encode()
-    words = key if value is None else f"{key}={value}"
     if value is None:
-        arguments: tuple[libc.Argument, ...] = (_FSCONFIG_SET_FLAG, name, None, 0)
-    elif isinstance(value, int):
-        arguments = (_FSCONFIG_SET_FD, name, None, value)
-    else:
-        arguments = (_FSCONFIG_SET_STRING, name, os.fsencode(value), 0)
-    libc.system_call("fsconfig", context, *arguments, subject=words)
+        return "fsconfig", _CONTEXT, _FSCONFIG_SET_FLAG, name, None, 0
+    if isinstance(value, int):
+        return "fsconfig", _CONTEXT, _FSCONFIG_SET_FD, name, None, value
+    return "fsconfig", _CONTEXT, _FSCONFIG_SET_STRING, name, os.fsencode(value), 0
+
+
+def _option_words(key: str, value: str | int | None) -> str:
+    return key if value is None else f"{key}={value}"
 
 
 def _context_log(context: int) -> str:

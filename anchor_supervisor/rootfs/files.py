@@ -7,6 +7,7 @@ on the old inode.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from anchor_supervisor.errors import KernelError
+from anchor_supervisor.kernel import libc
 from anchor_supervisor.rootfs.private import make_private
 
 HOSTS: Final = "/etc/hosts"
@@ -90,24 +92,22 @@ def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> Map
     make_private(directory)
     written = {target: directory / target.rpartition("/")[2] for target in texts}
     for target, path in written.items():
-        try:
-            _rewrite(path, texts[target].encode(), owner)
-        except OSError as error:
-            raise KernelError(error.errno or 0, "write", str(path)) from error
+        _rewrite(str(path), texts[target].encode(), owner)
     return written
 
 
-def _rewrite(path: Path, content: bytes, owner: int) -> None:
+def _rewrite(path: str, content: bytes, owner: int) -> None:
     """Overwrite from the start, then cut: a reader never finds the file empty."""
     # Its owner in the container may hold a lease on it (fcntl(2)): without O_NONBLOCK, for 45 s.
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o644)
-    try:
-        written = os.pwrite(fd, content, 0)
-        while written < len(content):
-            written += os.pwrite(fd, content[written:], written)
-        os.ftruncate(fd, len(content))
-        os.fchown(fd, owner, owner)
-        os.fchmod(fd, 0o644)
-    finally:
-        os.close(fd)
+    file = libc.Result(0)
+    calls: list[libc.Call] = [
+        ("openat", libc.AT_FDCWD, libc.path_bytes(path), flags, 0o644),
+        ("pwrite64", file, content, len(content), 0),
+        ("ftruncate", file, len(content)),
+        ("fchown", file, owner, owner),
+        ("fchmod", file, 0o644),
+        ("close", file),
+    ]
+    if libc.perform(calls, "write", path)[1] < len(content):
+        raise KernelError(errno.ENOSPC, "write", path)  # in memory, that is why it was cut short

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
-from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel import libc, mount
 from anchor_supervisor.kernel.apart import in_own_namespace
 from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.namespaces import IdRange
@@ -75,9 +75,7 @@ def assemble_overlay(
         top = os.stat(layers[0])
         directory = opened.add(_open_writable(writable))
         owner = _outside(top.st_uid, ids), _outside(top.st_gid, ids)
-        _make_upper(directory, owner=owner, mode=top.st_mode & 0o7777)
-        # A volatile overlay leaves a mark that forbids its next mount (overlayfs.rst).
-        _make_anew(directory, "work")
+        _make_directories(directory, owner, top.st_mode & 0o7777)
         return _mount(lowers, directory, f"`{writable}` or the image")
 
 
@@ -130,27 +128,32 @@ def _outside(number: int, ids: IdRange | None) -> int:
     return ids.first + (number if number < ids.count else 0)
 
 
-def _make_upper(directory: int, *, owner: tuple[int, int], mode: int) -> None:
-    """Make the upper directory, whose attributes become the root's; one that is there is kept.
+def _make_directories(directory: int, owner: tuple[int, int], mode: int) -> None:
+    """Make `upper`, whose attributes become the root's, where it is not there, and `work` anew."""
+    try:
+        libc.perform(_directories(directory, owner, mode), "make the directories of an overlay")
+    except KernelError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        # A volatile overlay leaves a mark that forbids its next mount (overlayfs.rst).
+        for left in (_UNFINISHED, "work"):
+            remove_beneath(directory, left)
+        libc.perform(_directories(directory, owner, mode), "make the directories of an overlay")
 
-    Made aside and renamed, so that one with the wrong owner is never found.
-    """
+
+def _directories(directory: int, owner: tuple[int, int], mode: int) -> list[libc.Call]:
+    work: libc.Call = ("mkdirat", directory, b"work", 0o700)
     with contextlib.suppress(FileNotFoundError):
         os.stat("upper", dir_fd=directory)
-        return
-    _make_anew(directory, _UNFINISHED)
-    os.chown(_UNFINISHED, *owner, dir_fd=directory)
-    os.chmod(_UNFINISHED, mode, dir_fd=directory)
-    os.rename(_UNFINISHED, "upper", src_dir_fd=directory, dst_dir_fd=directory)
-
-
-def _make_anew(directory: int, name: str) -> None:
-    """Make an empty directory, for us alone; one of that name is removed first."""
-    try:
-        os.mkdir(name, 0o700, dir_fd=directory)
-    except FileExistsError:
-        remove_beneath(directory, name)
-        os.mkdir(name, 0o700, dir_fd=directory)
+        return [work]
+    aside = _UNFINISHED.encode()  # and renamed, so that one with the wrong owner is never found
+    return [
+        ("mkdirat", directory, aside, 0o700),
+        ("fchownat", directory, aside, *owner, 0),
+        ("fchmodat", directory, aside, mode),
+        ("renameat2", directory, aside, directory, b"upper", 0),
+        work,
+    ]
 
 
 def _open_writable(writable: Path) -> int:

@@ -8,13 +8,15 @@ by default (systemd's UIDS-GIDS), and below 2^31, which some file systems take f
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
-from anchor_supervisor.errors import HostError
+from anchor_supervisor.errors import HostError, KernelError
+from anchor_supervisor.kernel import libc
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.values import frozen
@@ -47,19 +49,22 @@ class IdRanges:
         raise HostError(message, hint=f"look for files of dead fleets in `{self.directory}`")
 
     def _claim(self, first: int) -> bool:
+        path, content = f"{self.directory}/{first}", self.fleet_id.encode()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        path = f"{self.directory}/{first}"
+        calls: list[libc.Call] = [
+            ("openat", libc.AT_FDCWD, libc.path_bytes(path), flags, 0o600),
+            ("write", libc.Result(0), content, len(content)),
+            ("close", libc.Result(0)),
+        ]
         try:
-            descriptor = os.open(path, flags, 0o600)
-        except FileExistsError:
+            libc.perform(calls, "write", path)
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                make_private(self.directory)
+                return self._claim(first)
+            if error.errno != errno.EEXIST:
+                raise
             return False
-        except FileNotFoundError:
-            make_private(self.directory)
-            return self._claim(first)
-        try:
-            os.write(descriptor, self.fleet_id.encode())
-        finally:
-            os.close(descriptor)
         return True
 
     def release(self, ids: IdRange) -> None:

@@ -9,15 +9,16 @@ POLLHUP) while no container runs.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.kernel import libc
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.values import define
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 STREAMS: Final = ("stdout", "stderr")
 CHUNK: Final = 65536  # the default capacity of a pipe, pipe(7)
+_READING: Final = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
 SMALL: Final = 4096  # where each line is looked at: no more of them at a time than the loop bears
 
 Listener = Callable[[InstanceId, str, bytes], None]
@@ -48,25 +50,33 @@ class OutputPump:
     _readers: dict[str, int] = field(factory=dict, init=False)
 
     def open(self) -> None:
-        """Make the FIFOs and open the read ends."""
-        for stream in STREAMS:
-            path = f"{self.directory}/{stream}"
-            os.mkfifo(path, 0o600)
-            self._readers[stream] = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        """Make the FIFOs and open the read ends. Raises KernelError."""
+        paths = [libc.path_bytes(f"{self.directory}/{stream}") for stream in STREAMS]
+        made = libc.perform(
+            [
+                *(("mknodat", libc.AT_FDCWD, path, stat.S_IFIFO | 0o600, 0) for path in paths),
+                *(("openat", libc.AT_FDCWD, path, _READING, 0) for path in paths),
+            ],
+            "make the pipes in",
+            str(self.directory),
+        )
+        self._readers = dict(zip(STREAMS, made[len(STREAMS) :], strict=True))
 
     def writer_ends(self, uid: int, gid: int) -> tuple[int, int]:
         """Open the ends for a container's run, and give the FIFOs to its user (host ids).
 
         The caller closes both. They belong to the user so that it can open /dev/stdout anew.
         """
-        ends = []
-        with ExitStack() as opened:
-            for stream in STREAMS:
-                os.fchown(self._readers[stream], uid, gid)
-                ends.append(os.open(f"{self.directory}/{stream}", os.O_RDWR | os.O_CLOEXEC))
-                opened.callback(os.close, ends[-1])
-            opened.pop_all()
-        return ends[0], ends[1]
+        paths = [libc.path_bytes(f"{self.directory}/{stream}") for stream in STREAMS]
+        made = libc.perform(
+            [
+                *(("fchown", reader, uid, gid) for reader in self.readers),
+                *(("openat", libc.AT_FDCWD, path, os.O_RDWR | os.O_CLOEXEC, 0) for path in paths),
+            ],
+            "open the pipes in",
+            str(self.directory),
+        )
+        return made[-2], made[-1]
 
     @property
     def readers(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 from attrs import field
 
 from anchor_supervisor.errors import KernelError
-from anchor_supervisor.kernel import pidfd
+from anchor_supervisor.kernel import libc, pidfd
 from anchor_supervisor.kernel.spawn import Child
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.limits import oom_words
@@ -28,14 +28,19 @@ if TYPE_CHECKING:
 WAIT_STATUS: Final = struct.Struct("i")
 NO_STATUS: Final = -1  # no process ends like this (wait(2))
 SIZE_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_MAKE_STATUS: Final[tuple[libc.Call, ...]] = (
+    ("memfd_create", b"exit", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING),
+    ("pwrite64", libc.Result(0), WAIT_STATUS.pack(NO_STATUS), WAIT_STATUS.size, 0),
+    ("fcntl", libc.Result(0), fcntl.F_ADD_SEALS, SIZE_SEALS),
+)
 
 
 def open_status() -> int:
-    """A place for one wait status, in memory, whose size nobody can change. The caller's."""
-    status = os.memfd_create("exit", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.pwrite(status, WAIT_STATUS.pack(NO_STATUS), 0)
-    fcntl.fcntl(status, fcntl.F_ADD_SEALS, SIZE_SEALS)
-    return status
+    """A place for one wait status, in memory, whose size nobody can change. The caller's.
+
+    Raises KernelError.
+    """
+    return libc.perform(_MAKE_STATUS, "make room for a wait status")[0]
 
 
 @final

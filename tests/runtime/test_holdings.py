@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pytest
@@ -11,6 +11,7 @@ from attrs import evolve
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import InstanceId
+from anchor_supervisor.kernel import libc
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.runtime import holdings
 from anchor_supervisor.runtime.holdings import acquire, host_name
@@ -64,18 +65,7 @@ def full(*_: object, **__: object) -> None:
     raise KernelError(28, "take")
 
 
-def second_time(real: Callable[..., object]) -> Callable[..., object]:
-    """A step that succeeds once, and finds the machine full from then on."""
-    calls: Iterator[int] = iter(range(1000))
-
-    def step(*arguments: object, **options: object) -> object:
-        if next(calls):
-            full()
-        return real(*arguments, **options)
-
-    return step
-
-
+PERFORM = libc.perform
 FAILURES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the range of ids": lambda m: m.setattr(IdRanges, "take", full),
     "the cgroup": lambda m: m.setattr(Cgroup, "create", full),
@@ -84,10 +74,20 @@ FAILURES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the interfaces": lambda m: m.setattr(Site, "attach", full),
     "the log": lambda m: m.setattr(holdings, "_log", full),
     "the fifos": lambda m: m.setattr(OutputPump, "open", full),
-    "the second fifo": lambda m: m.setattr(os, "mkfifo", second_time(os.mkfifo)),
+    "the second fifo": lambda m: m.setattr(libc, "perform", _after_the_first_fifo),
     "the files of etc": lambda m: m.setattr(holdings, "_write_etc", full),
     "the descriptor of the cgroup": lambda m: m.setattr(Cgroup, "open", full),
 }
+
+
+def _after_the_first_fifo(
+    calls: Sequence[libc.Call], words: str, subject: str | None = None
+) -> list[int]:
+    """Let the device that is always full take the place of the second one."""
+    if calls[0][0] == "mknodat":
+        full_device: libc.Call = ("openat", libc.AT_FDCWD, b"/dev/full", os.O_WRONLY, 0)
+        calls = [calls[0], full_device, ("write", libc.Result(1), b"x", 1)]
+    return PERFORM(calls, words, subject)
 
 
 @pytest.mark.parametrize("what", FAILURES)

@@ -12,6 +12,7 @@ import trio
 from attrs import Factory, define
 from trio.testing import wait_all_tasks_blocked
 
+from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.observability.log_reader import read_records
 from anchor_supervisor.observability.log_store import LogWriter
@@ -176,7 +177,7 @@ def test_ends_are_given_both_or_none(pumped: Pumped) -> None:
     """Where the second FIFO is gone, the first one's end is not left open."""
     before = set(open_descriptors())
     (pumped.directory / "stderr").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(KernelError, match=r"open the pipes in .*: No such file"):
         pumped.pump.writer_ends(os.getuid(), os.getgid())
     assert set(open_descriptors()) == before
 
