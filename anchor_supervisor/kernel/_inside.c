@@ -48,16 +48,16 @@ static long start_loopback(void)
     return result;
 }
 
-static struct sandbox_failure set_up_network(void)
+static struct sandbox_failure set_up_network(long there)
 {
     /* Before any interface is made: what comes into being later inherits `default`, so no
      * interface ever has an IPv6 address to test for duplicates or takes a router's word. The
      * loopback keeps ::1. Forwarding is inherited from the machine, and would lead around an
      * internal network. */
-    long result = write_setting("/proc/sys/net/ipv4/ip_forward", '0');
+    long result = there < 0 ? there : write_setting("sys/net/ipv4/ip_forward", '0');
     if (result < 0)
         return (struct sandbox_failure){(int)-result, SET_FORWARDING};
-    result = write_setting("/proc/sys/net/ipv6/conf/default/disable_ipv6", '1');
+    result = write_setting("sys/net/ipv6/conf/default/disable_ipv6", '1');
     if (result < 0)
         return (struct sandbox_failure){(int)-result, SET_IPV6};
     result = start_loopback();
@@ -74,10 +74,12 @@ void set_up_inside(void *argument)
      */
     if (sys(__NR_getppid) != inside->parent)
         leave();
+    /* Our working directory is ours alone; a descriptor will be gone in a moment. */
+    long there = inside->proc < 0 ? sys(__NR_chdir, "/proc") : sys(__NR_fchdir, inside->proc);
     /* A table of our own, and a short one: were we killed, nothing of ours would stay in theirs. */
     sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_UNSHARE);
     if (inside->network)
-        inside->failure = set_up_network();
+        inside->failure = set_up_network(there);
     inside->done = true;
     while (!__atomic_load_n(&inside->let_go, __ATOMIC_ACQUIRE))
         sys(__NR_futex, &inside->let_go, FUTEX_WAIT_PRIVATE, 0, 0);

@@ -126,11 +126,11 @@ static void end_child(struct inside *inside, int pidfd, bool by_force)
         ;
 }
 
-struct sandbox_failure make_sandbox(uint64_t flags, const char *map, size_t length,
+struct sandbox_failure make_sandbox(uint64_t flags, const char *map, size_t length, int proc,
                                     struct sandbox *made)
 {
     _Alignas(16) char stack[CHILD_STACK];
-    struct inside inside = {.parent = getpid(), .network = flags & CLONE_NEWNET};
+    struct inside inside = {.parent = getpid(), .network = flags & CLONE_NEWNET, .proc = proc};
     int pidfd = -1;
     *made = (struct sandbox){-1, -1, -1, -1};
     long pid = clone_inside(flags, stack, &inside, &pidfd);

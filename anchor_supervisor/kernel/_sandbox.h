@@ -37,6 +37,7 @@ struct sandbox {
 struct inside {
     int parent;   /* its pid */
     bool network; /* there is a network namespace to set up */
+    int proc;     /* the procfs that it is set up through, or -1: the machine's */
     int let_go;   /* a futex word: not 0 once the child may end */
     bool done;    /* the child has come to its end by itself */
     struct sandbox_failure failure;
@@ -46,8 +47,8 @@ struct inside {
 void set_up_inside(void *inside);
 
 /* Make the namespaces that `flags` name; `map` is the line for uid_map and gid_map, where there is
- * a user namespace. On failure nothing is left. */
-struct sandbox_failure make_sandbox(uint64_t flags, const char *map, size_t length,
+ * a user namespace, and `proc` as above. On failure nothing is left. */
+struct sandbox_failure make_sandbox(uint64_t flags, const char *map, size_t length, int proc,
                                     struct sandbox *made);
 
 /* Clone a child that has ended and was reaped: its pidfd, or a negative errno. */

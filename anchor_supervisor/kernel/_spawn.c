@@ -274,12 +274,13 @@ static PyObject *make_namespaces(PyObject *module, PyObject *arguments)
     unsigned long long flags;
     const char *map;
     Py_ssize_t length;
+    int proc;
     struct sandbox made;
     struct sandbox_failure failure;
-    if (!PyArg_ParseTuple(arguments, "Ky#:make_namespaces", &flags, &map, &length))
+    if (!PyArg_ParseTuple(arguments, "Ky#i:make_namespaces", &flags, &map, &length, &proc))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    failure = make_sandbox(flags, map, (size_t)length, &made);
+    failure = make_sandbox(flags, map, (size_t)length, proc, &made);
     Py_END_ALLOW_THREADS
     if (failure.number != 0)
         return raise_failure(module, (struct failure){failure.number, (int)failure.step});
@@ -300,10 +301,12 @@ static PyObject *ended_child(PyObject *module, PyObject *Py_UNUSED(arguments))
 PyDoc_STRVAR(spawn_doc,
              "spawn(steps, given, flags, cgroup, share_memory, timeout_ms) -> (pid, pidfd)\n--\n\n"
              "Clone a child that takes the encoded steps. Raises StepFailed(errno, step).");
-PyDoc_STRVAR(make_namespaces_doc,
-             "make_namespaces(flags, id_map) -> (user, net, ipc, uts)\n--\n\n"
-             "Make a container's namespaces, and set up its network from within; a descriptor is\n"
-             "-1 where there is none. Raises StepFailed(errno, step).");
+PyDoc_STRVAR(
+    make_namespaces_doc,
+    "make_namespaces(flags, id_map, proc) -> (user, net, ipc, uts)\n--\n\n"
+    "Make a container's namespaces, and set up its network from within, through the\n"
+    "procfs that is open as `proc`, or the machine's (-1); a descriptor is -1 where there\n"
+    "is none. Raises StepFailed(errno, step).");
 PyDoc_STRVAR(ended_child_doc, "ended_child() -> pidfd\n--\n\n"
                               "Clone a child that has ended, and was reaped.");
 

@@ -12,6 +12,7 @@ from typing import Final, final
 
 from anchor_supervisor.errors import KernelError, SupervisionBug
 from anchor_supervisor.kernel import _spawn, libc
+from anchor_supervisor.kernel.own_proc import OwnProc
 from anchor_supervisor.values import frozen
 
 # clone(2), unshare(2)
@@ -88,19 +89,27 @@ class Sandbox:
                 os.close(fd)
 
 
-def create_sandbox(ids: IdRange | None, *, network: bool) -> Sandbox:
+def create_sandbox(ids: IdRange | None, *, network: bool, proc: OwnProc | None = None) -> Sandbox:
     """Make the namespaces of one container; `ids` None: no user namespace. Takes about 0.5 ms.
 
     In a network namespace the loopback is up, nothing is forwarded, and what comes into being
-    later has no IPv6. Raises KernelError: ENOSPC means user.max_*_namespaces is reached.
+    later has no IPv6: set through `proc` where there may be many. Raises KernelError: ENOSPC means
+    user.max_*_namespaces is reached.
     """
     flags = CLONE_NEWIPC | CLONE_NEWUTS
     flags |= CLONE_NEWUSER if ids is not None else 0
     flags |= CLONE_NEWNET if network else 0
+    id_map = b"" if ids is None else ids.as_map()
+    opened = proc.open() if network and proc is not None else None
     try:
-        user, net, ipc, uts = _spawn.make_namespaces(flags, b"" if ids is None else ids.as_map())
+        user, net, ipc, uts = _spawn.make_namespaces(
+            flags, id_map, -1 if opened is None else opened
+        )
     except _spawn.StepFailed as failed:
         raise _refusal(failed.args[0], failed.args[1], flags, ids) from None
+    finally:
+        if opened is not None:
+            os.close(opened)
     return Sandbox(user if ids is not None else None, net if network else None, ipc, uts)
 
 

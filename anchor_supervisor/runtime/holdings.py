@@ -189,7 +189,7 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
         owned.callback(end_cgroup, cgroup)
         apply_limits(cgroup, container.limits, site.fleet.limits)
         own_network = container.network_mode is not NetworkMode.HOST
-        sandbox = create_sandbox(ids, network=own_network)
+        sandbox = create_sandbox(ids, network=own_network, proc=site.proc)
         namespaces = owned.enter_context(ExitStack())
         namespaces.callback(sandbox.close)
         if sandbox.net is not None:

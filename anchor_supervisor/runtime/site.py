@@ -21,6 +21,7 @@ from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.init_image import open_init
+from anchor_supervisor.kernel.own_proc import OwnProc
 from anchor_supervisor.network.fleet_network import FleetNetwork, Lead, used_networks
 from anchor_supervisor.network.leases import Leases, NetworkLease
 from anchor_supervisor.network.names import Names, Seen
@@ -78,6 +79,7 @@ class Site:
     `logs` has a directory for what each instance says. `init` is a descriptor of our small init.
     `layers` are the directories of every image in use. `layouts`: the present one first, then those
     that containers still run by. `skeleton` lies beneath every image; `no_input` is /dev/null.
+    `proc` is for setting up network namespaces.
     """
 
     run: Path
@@ -93,6 +95,7 @@ class Site:
     skeleton: Path
     devices: Devices
     no_input: int
+    proc: OwnProc
     resolv_conf: str
     hidden: tuple[str, ...]
     enforced: frozenset[str]
@@ -301,6 +304,8 @@ def open_site(
         opened.callback(devices.close)
         no_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         opened.callback(os.close, no_input)
+        proc = OwnProc()
+        opened.callback(proc.close)
         yield Site(
             run=run,
             writable=data / "fleets" / identity,
@@ -315,6 +320,7 @@ def open_site(
             skeleton=make_skeleton(data),
             devices=devices,
             no_input=no_input,
+            proc=proc,
             resolv_conf=_resolv_conf(),
             hidden=(str(places.run_dir()), str(data)),
             enforced=enforced_limits(cgroup),
