@@ -54,10 +54,10 @@ def fleet(*containers: Container, networks: tuple[Network, ...] = ()) -> Fleet:
     return Fleet("shop", {one.name: one for one in containers}, {one.name: one for one in networks})
 
 
-def planned(wanted: Fleet, *, after: NetworkPlan | None = None) -> NetworkPlan:
+def planned(wanted: Fleet, *, after: NetworkPlan | None = None, fixed: bool = False) -> NetworkPlan:
     """Plan a fleet for this machine; `after` an earlier plan that is in force."""
     leases = after.leases if after is not None else {}
-    return plan_network(wanted, IDENTITY, used_networks(IDENTITY), leases)
+    return plan_network(wanted, IDENTITY, used_networks(IDENTITY), leases, fixed=fixed)
 
 
 @contextmanager
@@ -108,9 +108,9 @@ class Machine:
         self.plan = NetworkPlan(IDENTITY)
         self.inside: dict[InstanceId, int] = {}
 
-    def up(self, wanted: Fleet, *, publish: bool = True) -> None:
+    def up(self, wanted: Fleet, *, publish: bool = True, fixed: bool = False) -> None:
         """Bring the fleet's networks up, and give every instance a joined namespace."""
-        self.plan = planned(wanted, after=self.plan)
+        self.plan = planned(wanted, after=self.plan, fixed=fixed)
         self.network.up(self.plan)
         fresh = [instance for instance in self.plan.endpoints if instance not in self.inside]
         self.inside |= {instance: self.own(namespace()) for instance in fresh}

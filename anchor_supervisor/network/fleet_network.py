@@ -8,7 +8,6 @@ long as it is in the machine's own network namespace.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from types import MappingProxyType
@@ -19,23 +18,21 @@ from attrs import evolve
 from anchor_supervisor.errors import AnchorError, NetworkError
 from anchor_supervisor.fleet.model import InstanceId, Port
 from anchor_supervisor.network.firewall import Firewall, enable_forwarding
-from anchor_supervisor.network.identity import (
-    bridge_prefix,
-)
+from anchor_supervisor.network.gateways import configure_gateway, join_sole, open_gateway
+from anchor_supervisor.network.identity import bridge_prefix
 from anchor_supervisor.network.inside import configure
 from anchor_supervisor.network.leases import HostNetworks
 from anchor_supervisor.network.links import (
     Link,
-    add_address,
-    bring_up,
     delete_link,
     find_link,
     host_networks,
     index_of,
     make_bridge,
     own_links,
+    take_down,
 )
-from anchor_supervisor.network.netlink import Message, Netlink
+from anchor_supervisor.network.netlink import Netlink
 from anchor_supervisor.network.plan import (
     Bridge,
     NetworkPlan,
@@ -47,17 +44,6 @@ from anchor_supervisor.network.ruleset import Target, Targets
 from anchor_supervisor.network.sweep import remove_links
 from anchor_supervisor.network.veths import Veths, Wanted
 from anchor_supervisor.values import frozen
-
-# route_localnet lets 127.0.0.1 lead to a container (the firewall's guard makes it safe); strict
-# rp_filter drops what claims to come from another network.
-_BRIDGE_SETTINGS = (
-    ("/proc/sys/net/ipv6/conf/{name}/disable_ipv6", b"1"),
-    ("/proc/sys/net/ipv4/conf/{name}/route_localnet", b"1"),
-    ("/proc/sys/net/ipv4/conf/{name}/rp_filter", b"1"),
-    ("/proc/sys/net/ipv4/conf/{name}/accept_redirects", b"0"),
-    ("/proc/sys/net/ipv4/conf/{name}/send_redirects", b"0"),
-)
-
 
 Lead = tuple[InstanceId, tuple[Port, ...] | None]
 """An instance, and the ports that lead to it from now on; None: none any more."""
@@ -93,6 +79,7 @@ class FleetNetwork:
         self._firewall = Firewall(identity)
         self._reservations = Reservations()
         self._bridges: dict[str, int] = {}
+        self._sole: dict[str, Bridge] = {}
         self._veths = Veths(identity)
         self._netlink: Netlink | None = None
         # Each with the ports it is led to by: those of the plan, or others while it is replaced.
@@ -118,10 +105,11 @@ class FleetNetwork:
         if bridges:
             standing = MappingProxyType({bridge.name: bridge for bridge in bridges})
             self._firewall.apply(evolve(plan, bridges=standing), self._targets())
+        self._sole = {bridge.name: bridge for bridge in bridges if bridge.sole}
         netlink = self._wire()
         own = own_links(netlink, self._identity)
         self._veths.remember(own)
-        self._make_bridges(netlink, bridges, own)
+        self._make_bridges(netlink, [one for one in bridges if not one.sole], own)
         # Running containers that may be asked for themselves from now on.
         running = [one for each in self._joined for one in plan.endpoints.get(each, ())]
         netlink.perform(self._veths.reflections(running), forgive=(errno.ENODEV,))
@@ -156,7 +144,7 @@ class FleetNetwork:
             for place, of_one in enumerate(endpoints)
             for number, endpoint in enumerate(of_one)
         ]
-        made = self._veths.make(self._wire(), self._bridges, [one for _, one in wanted])
+        made = self._make([one for _, one in wanted])
         for (place, _), error in zip(wanted, made, strict=True):
             errors[place] = errors[place] or error
         # Where there is no network there is nothing to be said inside.
@@ -209,19 +197,23 @@ class FleetNetwork:
     def down(self) -> tuple[str, ...]:
         """Take away links, rules and held ports; return the names of the links there were.
 
-        For when the containers' namespaces are gone. Raises NetworkError. Twice is allowed.
+        For when no process of the containers is left. Raises NetworkError. Twice is allowed.
         """
-        links = remove_links(self._identity)
+        # Set down first, because no packet is ever without the rules. The links go after them:
+        # both wait for the same RCU grace period then, and closing a netfilter socket for none.
         if self._netlink is not None:
+            gateways = (*self._bridges, *self._sole)
+            self._netlink.perform([take_down(one) for one in gateways], forgive=(errno.ENODEV,))
             self._netlink.close()
             self._netlink = None
         if self._firewall.in_force:
             self._firewall.remove()
+        links = remove_links(self._identity)
         self._firewall.close()
         self._reservations.release()
         self._plan = NetworkPlan(self._identity)
         self._veths = Veths(self._identity)
-        self._bridges, self._joined, self._published = {}, {}, {}
+        self._bridges, self._sole, self._joined, self._published = {}, {}, {}, {}
         return links
 
     def _change_published(self, published: dict[InstanceId, tuple[Port, ...] | None]) -> None:
@@ -253,6 +245,14 @@ class FleetNetwork:
             if address is not None and inside is not None:
                 yield address, inside
 
+    def _make(self, wanted: Sequence[Wanted]) -> list[NetworkError | None]:
+        if not self._sole:
+            return self._veths.make(self._wire(), self._bridges, wanted)
+        return [
+            join_sole(self._wire(), self._identity, self._sole[one.endpoint.bridge], one)
+            for one in wanted
+        ]
+
     def _make_bridges(
         self, netlink: Netlink, bridges: Sequence[Bridge], own: Sequence[Link]
     ) -> None:
@@ -262,19 +262,21 @@ class FleetNetwork:
             bridge.name: index_of(answer) for bridge, answer in zip(bridges, answers, strict=True)
         }
         for bridge in bridges:
-            _set_up_bridge(bridge)
-        netlink.perform([message for bridge in bridges for message in self._address_bridge(bridge)])
+            configure_gateway(bridge)
+        netlink.perform(
+            [
+                message
+                for bridge in bridges
+                for message in open_gateway(bridge, self._bridges[bridge.name])
+            ]
+        )
         prefix = bridge_prefix(self._identity)
         stale = [
             link.name
             for link in own
-            if link.name.startswith(prefix) and link.name not in self._bridges
+            if link.name.startswith(prefix) and link.name not in {*self._bridges, *self._sole}
         ]
         netlink.perform([delete_link(name) for name in stale], forgive=(errno.ENODEV,))
-
-    def _address_bridge(self, bridge: Bridge) -> tuple[Message, Message]:
-        index = self._bridges[bridge.name]
-        return add_address(index, bridge.gateway), bring_up(index, bridge.name)
 
     def _wire(self) -> Netlink:
         """One socket for as long as the networks are up; nobody sends it anything unasked."""
@@ -288,26 +290,3 @@ def _inside(own: Sequence[Port], port: PublishedPort) -> int | None:
     place = (str(port.address), port.port, port.protocol)
     ports = {(one.host_address, one.host_port, one.protocol): one.container_port for one in own}
     return ports.get(place)
-
-
-def _set_up_bridge(bridge: Bridge) -> None:
-    for template, value in _BRIDGE_SETTINGS:
-        path = template.format(name=bridge.name)
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # a kernel without IPv6 has nothing to disable
-        except OSError as error:
-            raise _refused(path, value, error) from error
-        try:
-            if os.read(fd, 16).strip() != value:
-                os.pwrite(fd, value, 0)
-        except OSError as error:
-            raise _refused(path, value, error) from error
-        finally:
-            os.close(fd)
-
-
-def _refused(path: str, value: bytes, error: OSError) -> NetworkError:
-    message = f"cannot set `{path}` to `{value.decode()}`: {error.strerror}"
-    return NetworkError(message)

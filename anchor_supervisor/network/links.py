@@ -16,6 +16,7 @@ from typing import final
 
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.network.identity import (
+    bridge_name,
     bridge_prefix,
     inside_index,
     inside_mac,
@@ -101,24 +102,31 @@ def make_veth(
     once. The other, called `endpoint.interface`, cannot be (ENOTCONN): veth(4) ends know each
     other only when both are there.
     """
-    address = endpoint.address.ip
-    peer = (
-        _link(inside_index(place))
-        + text(_IFLA_IFNAME, endpoint.interface)
-        + attribute(_IFLA_ADDRESS, inside_mac(address))
-        + _ONE_QUEUE
-        + number(_IFLA_NET_NS_FD, net_fd)
-    )
     body = (
         _link(veth_link(identity, index), flags=_UP)
         + text(_IFLA_IFNAME, veth_name(identity, index))
-        + attribute(_IFLA_ADDRESS, outside_mac(address))
+        + attribute(_IFLA_ADDRESS, outside_mac(endpoint.address.ip))
         + _ONE_QUEUE
         + number(_IFLA_MASTER, master)
         + number(_IFLA_GROUP, link_group(identity))
-        + attribute(_IFLA_LINKINFO, _VETH_KIND + attribute(_INFO_DATA, attribute(_VETH_PEER, peer)))
+        + _veth_to(endpoint, net_fd, place)
     )
     return Message(_NEWLINK, CREATE | EXCLUSIVE, body, "join a port to", endpoint.bridge)
+
+
+def make_sole_veth(
+    identity: str, index: int, bridge: Bridge, endpoint: Endpoint, net_fd: int, place: int = 0
+) -> Message:
+    """Make the veth that stands in the place of `bridge`, down; else as `make_veth`."""
+    body = (
+        _link(veth_link(identity, index))
+        + text(_IFLA_IFNAME, bridge.name)
+        + attribute(_IFLA_ADDRESS, inside_mac(bridge.gateway.ip))
+        + _ONE_QUEUE
+        + number(_IFLA_GROUP, link_group(identity))
+        + _veth_to(endpoint, net_fd, place)
+    )
+    return Message(_NEWLINK, CREATE | EXCLUSIVE, body, "make the veth", bridge.name)
 
 
 def without_ipv6(index: int) -> Message:
@@ -153,6 +161,12 @@ def mute_port(index: int) -> Message:
 def bring_up(index: int, name: str) -> Message:
     """Set the interface `index` up; `name` is for the error."""
     return Message(_SETLINK, 0, _link(index, flags=_UP), "set up the interface", name)
+
+
+def take_down(name: str) -> Message:
+    """Set the interface `name` down: nothing passes through it any more."""
+    body = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, _UP) + text(_IFLA_IFNAME, name)
+    return Message(_SETLINK, 0, body, "set down the interface", name)
 
 
 def find_link(name: str) -> Message:
@@ -214,9 +228,9 @@ def list_links(netlink: Netlink, *prefixes: str) -> tuple[Link, ...]:
 
 
 def own_links(netlink: Netlink, identity: str) -> tuple[Link, ...]:
-    """Return the fleet's bridges, then the veths on each. Raises NetworkError.
+    """Return the fleet's bridges, or what stands for one, then the veths on each.
 
-    The kernel picks them out: a machine may have thousands of others.
+    The kernel picks them out: a machine may have thousands of others. Raises NetworkError.
     """
     bridges = _own_bridges(netlink, identity)
     prefix = veth_prefix(identity)
@@ -271,6 +285,19 @@ def _link(index: int = 0, *, flags: int = 0) -> bytes:
     return _IFINFO.pack(socket.AF_UNSPEC, 0, index, flags, flags)
 
 
+def _veth_to(endpoint: Endpoint, net_fd: int, place: int) -> bytes:
+    """Say of a link that it is a veth, and what its other end is."""
+    peer = (
+        _link(inside_index(place))
+        + text(_IFLA_IFNAME, endpoint.interface)
+        + attribute(_IFLA_ADDRESS, inside_mac(endpoint.address.ip))
+        + _ONE_QUEUE
+        + number(_IFLA_NET_NS_FD, net_fd)
+    )
+    data = attribute(_INFO_DATA, attribute(_VETH_PEER, peer))
+    return attribute(_IFLA_LINKINFO, _VETH_KIND + data)
+
+
 def _read_link(body: bytes) -> Link:
     _, _, index, _, _ = _IFINFO.unpack_from(body)
     found = attributes(body, _IFINFO.size)
@@ -289,7 +316,12 @@ def _number(value: bytes | None) -> int:
 
 def _own_bridges(netlink: Netlink, identity: str) -> list[Link]:
     bridges = _links(netlink, attribute(_IFLA_LINKINFO, _BRIDGE_KIND))
-    return [link for link in bridges if link.name.startswith(bridge_prefix(identity))]
+    own = [link for link in bridges if link.name.startswith(bridge_prefix(identity))]
+    if own:
+        return own
+    # A fleet with a sole veth has that alone: its first network is the only one.
+    [sole] = netlink.exchange([find_link(bridge_name(identity, 0))])
+    return [] if sole.body is None else [_read_link(sole.body)]
 
 
 def _links(netlink: Netlink, picked: bytes) -> Iterator[Link]:

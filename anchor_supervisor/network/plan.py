@@ -44,13 +44,17 @@ _LAST_PORT = 65535
 @final
 @frozen
 class Bridge:
-    """One network of the fleet as a bridge. `index` is the number in its name."""
+    """One network of the fleet as a bridge. `index` is the number in its name.
+
+    `sole`: it has one member for good, whose veth stands in its place, with its name and address.
+    """
 
     network: str
     name: str
     index: int
     subnet: IPv4Network
     internal: bool
+    sole: bool = False
 
     @property
     def gateway(self) -> IPv4Interface:
@@ -128,7 +132,8 @@ class NetworkPlan:
     def describe(self) -> tuple[str, ...]:
         """Say it for `--plan`, a line for each object."""
         bridges = [
-            f"make the bridge `{bridge.name}` for network `{bridge.network}`: {bridge.gateway}"
+            f"make the {'veth' if bridge.sole else 'bridge'} `{bridge.name}` "
+            f"for network `{bridge.network}`: {bridge.gateway}"
             + (", no way out" if bridge.internal else "")
             for bridge in self.bridges.values()
         ]
@@ -152,13 +157,15 @@ def plan_network(
     *,
     beside: Sequence[NetworkPlan] = (),
     surge: bool = False,
+    fixed: bool = False,
 ) -> NetworkPlan:
     """Plan `fleet`'s networks on a machine that already uses `host`.
 
     `identity` is `places.fleet_id`; `previous` are the leases of the plan that is in force;
     `beside` are plans by which containers still run, whose bridges stay for now. `surge`: also
-    for the instances that an update may start beside the others. Raises NetworkError: no free
-    subnet or address, a port published twice, an address unfit.
+    for the instances that an update may start beside the others. `fixed`: the fleet will never
+    change. Raises NetworkError: no free subnet or address, a port published twice, an address
+    unfit.
     """
     extra = frozenset(_surge(fleet.containers.values())) if surge else frozenset()
     attached = {
@@ -173,6 +180,7 @@ def plan_network(
     _refuse_overlap(fleet, standing.values())
     claims = _claims(fleet, attached, extra)
     leases = _lease(fleet, identity, claims, used, previous, frozenset(standing))
+    sole = fixed and [len(claimed) for claimed in claims.values()] == [1]
     bridges = {
         name: Bridge(
             name,
@@ -180,6 +188,7 @@ def plan_network(
             lease.index,
             lease.subnet,
             _network(fleet, name).internal,
+            sole=sole,
         )
         for name, lease in leases.items()
     }

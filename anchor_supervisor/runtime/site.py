@@ -293,7 +293,10 @@ def open_site(
         opened.callback(end_cgroup, cgroup)
         network = FleetNetwork(identity)
         opened.callback(network.down)
-        plan = plan_network(ready.fleet, identity, used_networks(identity))
+        # What comes from no file cannot be changed, nor have replicas.
+        plan = plan_network(
+            ready.fleet, identity, used_networks(identity), fixed=ready.fleet.file is None
+        )
         preflight.require_ports(ready.fleet, plan.ports)
         report = network.up(plan)
         if report.enabled_forwarding:

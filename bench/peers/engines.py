@@ -55,7 +55,7 @@ def version_of(argv: Argv) -> str:
 def anchor(_place: Corner, image: Path) -> Iterator[Engine]:
     """Our own command."""
     version = version_of(command("main", "--version"))
-    for net, address in (("default", "address on a bridge"), ("none", "no address")):
+    for net, address in (("default", "address on a veth"), ("none", "no address")):
         yield Engine(
             f"anchor run, {_named(net)}",
             "anchor run",

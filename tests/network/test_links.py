@@ -90,6 +90,34 @@ def test_a_veth_is_encoded_as_pyroute2_does() -> None:
     assert links.make_veth(IDENTITY, 0x1F, 4, ENDPOINT, 5, 1).body == expected
 
 
+def test_a_veth_in_the_place_of_a_bridge_is_encoded_as_pyroute2_does() -> None:
+    """With the bridge's name and address, down, and on no bridge."""
+    peer = nested(
+        IFLA_IFNAME="eth0",
+        IFLA_ADDRESS="02:ac:0a:58:07:02",
+        IFLA_NUM_TX_QUEUES=1,
+        IFLA_NUM_RX_QUEUES=1,
+        IFLA_NET_NS_FD=5,
+    )
+    peer["index"] = inside_index(0)
+    expected = oracle(
+        ifinfmsg,
+        [
+            ("IFLA_IFNAME", BRIDGE.name),
+            ("IFLA_ADDRESS", "02:ac:0a:58:07:01"),
+            ("IFLA_NUM_TX_QUEUES", 1),
+            ("IFLA_NUM_RX_QUEUES", 1),
+            ("IFLA_GROUP", link_group(IDENTITY)),
+            (
+                "IFLA_LINKINFO",
+                nested(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=nested(VETH_INFO_PEER=peer)),
+            ),
+        ],
+        index=veth_link(IDENTITY, 3),
+    )
+    assert links.make_sole_veth(IDENTITY, 3, BRIDGE, ENDPOINT, 5).body == expected
+
+
 def test_an_address_is_encoded_as_pyroute2_does() -> None:
     """Byte for byte."""
     expected = oracle(
@@ -256,3 +284,17 @@ def test_a_muted_port_is_disabled_and_stays_so(machine: Machine) -> None:
         netlink.perform([links.mute_port(veth.index)])
     assert "state disabled" in run("bridge", "link")
     assert os.readlink(f"/proc/self/fd/{fd}").startswith("net:")
+
+
+@pytest.mark.root
+def test_an_interface_is_set_down_by_its_name(machine: Machine) -> None:
+    """And one that is not there is named in the error."""
+    with Netlink() as netlink:
+        netlink.perform([links.make_bridge(IDENTITY, BRIDGE)])
+        [found] = netlink.exchange([links.find_link(BRIDGE.name)])
+        netlink.perform([links.bring_up(links.index_of(found), BRIDGE.name)])
+        assert "UP" in run("ip", "-o", "link", "show", BRIDGE.name)
+        netlink.perform([links.take_down(BRIDGE.name)])
+        assert "UP" not in run("ip", "-o", "link", "show", BRIDGE.name)
+        with pytest.raises(NetworkError, match="cannot set down the interface `an9-0`"):
+            netlink.perform([links.take_down("an9-0")])

@@ -119,6 +119,23 @@ def test_a_network_that_nobody_is_on_is_not_made() -> None:
     assert list(plan(fleet(container("web"), networks=NETWORKS)).bridges) == ["default"]
 
 
+def test_the_only_member_for_good_needs_no_bridge() -> None:
+    """Who may be joined by others, or sits on two networks, is on bridges."""
+    several = {"front": Attachment(), "inside": Attachment()}
+    for wanted, sole in (
+        (fleet(container("web")), True),
+        (fleet(container("db", networks=on("inside")), networks=NETWORKS), True),
+        (fleet(container("web", replicas=2)), False),
+        (fleet(container("web"), container("db")), False),
+        (fleet(container("web", networks=several), networks=NETWORKS), False),
+    ):
+        fixed = plan_network(wanted, IDENTITY, HostNetworks(), fixed=True)
+        assert {bridge.sole for bridge in fixed.bridges.values()} == {sole}
+        assert ("make the veth" in fixed.describe()[0]) is sole
+        assert not any(bridge.sole for bridge in plan(wanted).bridges.values())
+        assert fixed.endpoints == plan(wanted).endpoints
+
+
 def test_without_a_network_there_is_a_namespace_but_no_interface() -> None:
     """`none` has a place in the plan, for its loopback; `host` has none at all."""
     none = evolve(container("none"), network_mode=NetworkMode.NONE)
