@@ -50,7 +50,7 @@ class Box:
         self.user = user
         self.sandbox = namespaces.create_sandbox(IDS if user else None, network=True)
         self.init = init_image.open_init()
-        self.null = mount.clone_tree("/dev/null")
+        self.null, self.cover = mount.clone_tree("/dev/null"), mount.clone_tree("/dev/null")
         self.mask = capabilities.resolve()
 
     def close(self) -> None:
@@ -58,6 +58,7 @@ class Box:
         self.sandbox.close()
         os.close(self.init)
         os.close(self.null)
+        os.close(self.cover)
 
     def open_root(self) -> int:
         """Make the detached root mount of one run."""
@@ -156,8 +157,9 @@ class Box:
             return spawn.spawn(plan, cgroup=group, share_memory=share_memory, timeout=timeout)
         finally:
             os.close(root)
-            os.close(self.null)  # the container has it now, and a mount is in one place
-            self.null = mount.clone_tree("/dev/null")
+            for taken in (self.null, self.cover):
+                os.close(taken)  # the container has it now, and a mount is in one place
+            self.null, self.cover = mount.clone_tree("/dev/null"), mount.clone_tree("/dev/null")
 
     def run(
         self,

@@ -69,6 +69,7 @@ struct plan {
     struct outcome *outcome;
     char *stacks;
     int slots[SLOTS];
+    bool covered[2]; /* a file, a directory: the mount that masks them is attached */
     size_t named_count;
     struct named *named; /* by the steps, and the report */
 };

@@ -160,25 +160,32 @@ static long make_read_only(const char *path, bool remount)
     return result;
 }
 
-static long mask(const char *path, long empty, long null)
+/* The first of a kind that is covered takes the mount itself, the others its clones. A mount that
+ * nobody takes is dissolved by its last close, which waits for an RCU grace period. */
+static long cover(bool *covered, long mount, long target)
+{
+    long clone = -EINVAL;
+    if (*covered)
+        clone = sys(__NR_open_tree, mount, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    if (clone < 0 && clone != -EINVAL) /* that: a detached one, before Linux 6.15 */
+        return clone;
+    long result = move_onto(clone < 0 ? mount : clone, target);
+    if (clone >= 0)
+        close_fd(clone);
+    if (result == 0)
+        *covered = true;
+    return result;
+}
+
+static long mask(struct plan *plan, const char *path, long empty, long null)
 {
     long target = open_path(path);
     if (target < 0)
         return target == -ENOENT ? 0 : target;
     long type = file_type(target);
-    long cover = type == MODE_DIRECTORY ? empty : null;
-    long result = type < 0 ? type : 0;
-    if (result == 0) {
-        long clone =
-            sys(__NR_open_tree, cover, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-        /* Before Linux 6.15 a detached mount cannot be cloned (EINVAL): the first mask takes the
-         * mount itself, which is then attached, so that the later ones can clone it. */
-        result = clone == -EINVAL ? move_onto(cover, target)
-                 : clone < 0      ? clone
-                                  : move_onto(clone, target);
-        if (clone >= 0)
-            close_fd(clone);
-    }
+    bool directory = type == MODE_DIRECTORY;
+    long result =
+        type < 0 ? type : cover(&plan->covered[directory], directory ? empty : null, target);
     close_fd(target);
     return result;
 }
@@ -328,7 +335,7 @@ long take_step(struct plan *plan, const struct step *step)
     case MAKE_READ_ONLY:
         return make_read_only(strings[0], integers[0]);
     case MASK:
-        return mask(strings[0], descriptor(plan, integers[0]), descriptor(plan, integers[1]));
+        return mask(plan, strings[0], descriptor(plan, integers[0]), descriptor(plan, integers[1]));
     case SET_LIMIT:
         return set_limit(integers);
     case SET_BOUNDING:

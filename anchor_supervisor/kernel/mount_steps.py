@@ -234,9 +234,10 @@ class MakeReadOnly:
 @final
 @frozen
 class Mask:
-    """Hide `path`: a directory under a clone of `empty`, a file under a clone of `null`.
+    """Hide `path`: a directory under `empty`, a file under `null`; a missing one is passed over.
 
-    Both are detached mounts that stay usable for further masks. A missing path is passed over.
+    Both are detached mounts of nobody else's. The first path that each hides takes it, the others
+    its clones.
     """
 
     path: str

@@ -62,21 +62,26 @@ def assemble_overlay(
     ids: IdRange | None,
     user_namespace: int | None,
     skeleton: Path | None = None,
+    opened: Descriptors | None = None,
 ) -> int:
     """Make a detached overlay of `layers`, the uppermost first, over `writable`/upper.
 
     `skeleton`, beneath them all, has what they lack of what is always mounted on (see `skeleton`).
-    Raises HostError where a layer cannot be idmapped or `writable` cannot be an upper layer, and
-    ImageError for more layers than overlayfs takes.
+    `opened` takes what is not needed any more then, to be closed once there is time: the last close
+    of a detached mount waits for an RCU grace period. Raises HostError where a layer cannot be
+    idmapped or `writable` cannot be an upper layer, and ImageError for more layers than overlayfs
+    takes.
     """
-    with Descriptors() as opened:
-        beneath = () if skeleton is None else (skeleton,)
-        lowers = _clones((*layers, *beneath), user_namespace, opened)
-        top = os.stat(layers[0])
-        directory = opened.add(_open_writable(writable))
-        owner = _outside(top.st_uid, ids), _outside(top.st_gid, ids)
-        _make_directories(directory, owner, top.st_mode & 0o7777)
-        return _mount(lowers, directory, f"`{writable}` or the image")
+    if opened is None:
+        with Descriptors() as opened:
+            return assemble_overlay(layers, writable, ids, user_namespace, skeleton, opened)
+    beneath = () if skeleton is None else (skeleton,)
+    lowers = _clones((*layers, *beneath), user_namespace, opened)
+    top = os.stat(layers[0])
+    directory = opened.add(_open_writable(writable))
+    owner = _outside(top.st_uid, ids), _outside(top.st_gid, ids)
+    _make_directories(directory, owner, top.st_mode & 0o7777)
+    return _mount(lowers, directory, f"`{writable}` or the image")
 
 
 def merge_layers(layers: Sequence[Path], user_namespace: int | None) -> int:

@@ -21,6 +21,7 @@ from typing import Final
 from anchor_supervisor.errors import AnchorError, HostError, ImageError, KernelError
 from anchor_supervisor.fleet.model import RootStrategy
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
@@ -44,6 +45,7 @@ def assemble(
     fresh: bool = False,
     skeleton: Path | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    opened: Descriptors | None = None,
 ) -> int:
     """Return a detached mount of the container's root; the caller closes it.
 
@@ -52,7 +54,7 @@ def assemble(
     both None. `read_only` roots are still writable here, for mount points to be made in them: the
     plan's last step takes that away. Only `bind` is read-only from the start. `fresh` throws away
     what was written before. `skeleton` is what `make_skeleton` has made. `cancelled` is asked now
-    and then while a tree is copied.
+    and then while a tree is copied. `opened` is as in `assemble_overlay`.
     Raises HostError where this machine cannot do it, and says what can be done instead.
     """
     if fresh:
@@ -62,7 +64,7 @@ def assemble(
             # The machine's root has everything, and may be of another file system: one of several
             # makes overlayfs show files' numbers that are no file system's (overlayfs.rst, inodes).
             beneath = None if layers.host else skeleton
-            return assemble_overlay(layers.paths, writable, ids, user_namespace, beneath)
+            return assemble_overlay(layers.paths, writable, ids, user_namespace, beneath, opened)
         case RootStrategy.COPY | RootStrategy.REFLINK:
             _refuse_whole_machine(strategy, layers)
             content = share_content if strategy is RootStrategy.REFLINK else copy_content

@@ -62,7 +62,7 @@ def bring_up(
     holdings.settle_limits(site.fleet.limits)
     handover = Handover()
     with Descriptors() as opened, ExitStack() as kept:
-        root = opened.add(_root(site, holdings, cancelled))
+        root = opened.add(_root(site, holdings, cancelled, opened))
         credentials = _credentials(holdings, root)
         given = stdio is not None
         if stdio is None:
@@ -156,7 +156,9 @@ def _spawn(
     return spawn(prepared, given=given, cgroup=holdings.cgroup_fd), 0
 
 
-def _root(site: Site, holdings: Holdings, cancelled: Callable[[], bool]) -> int:
+def _root(
+    site: Site, holdings: Holdings, cancelled: Callable[[], bool], opened: Descriptors
+) -> int:
     """Give a mount of the root; where `anchor cp` is at work beneath it, once that is done."""
     container, layers = holdings.container, site.layers[holdings.container.image]
 
@@ -171,6 +173,7 @@ def _root(site: Site, holdings: Holdings, cancelled: Callable[[], bool]) -> int:
             fresh=container.volatile,
             skeleton=site.skeleton,
             cancelled=cancelled,
+            opened=opened,
         )
 
     with writable_locked(holdings.writable):
@@ -186,7 +189,8 @@ def keep_root(site: Site, holdings: Holdings) -> None:
     Not one that is copied: that takes a disk's time, which others may need.
     """
     if holdings.container.root is RootStrategy.OVERLAY and _keeps_root(site, holdings.container):
-        os.close(_root(site, holdings, lambda: False))
+        with Descriptors() as opened:
+            opened.add(_root(site, holdings, lambda: False, opened))
 
 
 def _keeps_root(site: Site, container: Container) -> bool:

@@ -181,7 +181,7 @@ def test_masked_and_read_only_paths_hold(box: Box) -> None:
     (box.root / "secret/key").write_text("key")
     (box.root / "hidden").write_text("hidden")
     masks = [
-        steps.Mask(path, EMPTY, box.null)
+        steps.Mask(path, EMPTY, box.cover)
         for path in ("/secret", "/hidden", "/proc/keys", "/proc/acpi", "/sys/firmware", "/absent")
     ]
     read_only: list[steps.Step] = [

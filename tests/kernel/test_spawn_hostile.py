@@ -179,7 +179,7 @@ def test_the_images_own_null_device_is_never_used(box: Box) -> None:
 
     out = box.say(
         "ls -l /dev/null; cat /secret",
-        inside=[steps.Mask("/secret", EMPTY, box.null)],
+        inside=[steps.Mask("/secret", EMPTY, box.cover)],
     )
     assert out.startswith("crw-rw-rw-")
     assert "secret" not in out
