@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import resource
 from typing import Final
 
@@ -27,3 +29,19 @@ def raise_open_files() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+def make_room_for_files(count: int) -> None:
+    """Have a table for `count` descriptors, as far as the limit allows, while there is one thread.
+
+    A table that threads share grows only once an RCU grace period is over (fs/file.c,
+    expand_fdtable): each doubling would hold up every start of a burst for some 10 ms.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        last = min(count, soft) - 1
+        if last > null:
+            os.close(fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, last))
+    finally:
+        os.close(null)

@@ -7,12 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TextIO, cast
+from typing import Final, TextIO, cast
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
 from anchor_supervisor.kernel.mount import private_mount_namespace
-from anchor_supervisor.kernel.process import raise_open_files, refuse_dumps
+from anchor_supervisor.kernel.process import (
+    make_room_for_files,
+    raise_open_files,
+    refuse_dumps,
+)
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.log import LogFormat, log
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
@@ -27,6 +31,10 @@ from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.runtime.site import Site, open_site
 from anchor_supervisor.runtime.sweep import remove_volumes, sweep_locked
 from anchor_supervisor.runtime.terms import Ending, Options, Outcome
+
+OWN_FILES: Final = 128
+FILES_EACH: Final = 12
+"""Descriptors that an instance takes while it runs, or some more: it is a guess that saves time."""
 
 
 def supervise(fleet: Fleet, options: Options, reporter: Reporter | None = None) -> Ending:
@@ -58,6 +66,7 @@ def _supervise(
         refuse_dumps()
         os.umask(0o022)  # what containers see is made with modes that we say, not our caller
         raise_open_files()
+        make_room_for_files(OWN_FILES + FILES_EACH * len(instances(fleet)))
         own_mount_namespace()
         swept = sweep_locked(fleet.name)
         life.callback(sweep_locked, fleet.name)

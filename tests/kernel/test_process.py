@@ -24,7 +24,20 @@ print("raised")
 """
 
 
-@pytest.mark.parametrize(("script", "said"), [(DUMPABLE, "0"), (FILES, "raised")])
+ROOM = """
+import os
+from anchor_supervisor.kernel import process
+before = os.listdir("/proc/self/fd")
+process.raise_open_files()
+for count in (1, 50, 10_000):
+    process.make_room_for_files(count)
+assert os.listdir("/proc/self/fd") == before
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(status["FDSize"]))
+"""
+
+
+@pytest.mark.parametrize(("script", "said"), [(DUMPABLE, "0"), (FILES, "raised"), (ROOM, "64")])
 def test_the_supervisor_can_prepare_itself(script: str, said: str) -> None:
     """Nobody may trace it, and it may open as many files as the machine lets it."""
     read, write = os.pipe()
