@@ -68,6 +68,7 @@ struct plan {
     int64_t report;
     struct outcome *outcome;
     char *stacks;
+    bool memory_is_free; /* nobody is on the stacks any more */
     int slots[SLOTS];
     bool covered[2]; /* a file, a directory: the mount that masks them is attached */
     size_t named_count;

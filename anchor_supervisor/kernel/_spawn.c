@@ -9,6 +9,7 @@
 #include <Python.h>
 
 #include "_child.h"
+#include "_memory.h"
 #include "_plan.h"
 #include "_raw.h"
 #include "_sandbox.h"
@@ -20,14 +21,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NO_STEP (-2)  /* the failure is not a step's: the first clone, or memory */
 #define KILL_AGAIN 20 /* milliseconds */
-#define STACKS_SIZE ((size_t)STACK_COUNT * (GUARD_SIZE + STACK_SIZE))
 
 struct failure {
     int number; /* errno; 0 is success */
@@ -47,28 +46,6 @@ static int64_t left_ms(int64_t deadline)
     return left > 0 ? left : 0;
 }
 
-static int make_memory(struct plan *plan)
-{
-    plan->outcome = mmap(NULL, sizeof *plan->outcome, PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    plan->stacks =
-        mmap(NULL, STACKS_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (plan->outcome == MAP_FAILED || plan->stacks == MAP_FAILED)
-        return errno;
-    for (int i = 0; i < STACK_COUNT; i++)
-        if (mprotect(stack_bottom(plan, i), STACK_SIZE, PROT_READ | PROT_WRITE) < 0)
-            return errno;
-    return 0;
-}
-
-static void free_memory(struct plan *plan)
-{
-    if (plan->outcome != MAP_FAILED)
-        munmap(plan->outcome, sizeof *plan->outcome);
-    if (plan->stacks != MAP_FAILED)
-        munmap(plan->stacks, STACKS_SIZE);
-}
-
 /* Wait until the thread that cloned has ended, and with it every use of the plan's memory. */
 static bool thread_ended(struct outcome *outcome, int64_t timeout)
 {
@@ -85,13 +62,15 @@ static bool thread_ended(struct outcome *outcome, int64_t timeout)
     }
 }
 
-/* A pid of our own child is its own until we reap it, which nobody else does. */
-static void reap(int pid)
+/* Tell whether the child has ended by itself. The pid of a child of ours stays its own until we
+ * reap it, which nobody else does. */
+static bool reap(int pid)
 {
-    siginfo_t info;
+    siginfo_t info = {0};
     /* __WALL: a child that has not executed has no SIGCHLD as its exit signal. */
     while (waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL) < 0 && errno == EINTR)
         ;
+    return info.si_code == CLD_EXITED;
 }
 
 static void kill_child(int pid)
@@ -165,8 +144,10 @@ static struct failure run_plan(struct plan *plan, int64_t timeout, int report[2]
     if (outcome->first_pid <= 0)
         return failure;
     *pid = outcome->first_pid;
+    plan->memory_is_free = true;
     if (plan->clones_again) {
-        reap(outcome->first_pid);
+        /* Only then has it waited until the second was off its stack. */
+        plan->memory_is_free = reap(outcome->first_pid);
         *pid = outcome->second_pid;
     }
     if (*pid > 0) {
@@ -221,12 +202,14 @@ static struct failure spawn_plan(struct plan *plan, int64_t timeout, int *pid, i
     for (int i = 0; i < 2; i++)
         if (report[i] >= 0)
             close(report[i]);
-    free_memory(plan);
+    if (failure.number != 0 || !plan->memory_is_free)
+        free_memory(plan);
     return failure;
 }
 
 struct module_state {
     PyObject *step_failed;
+    struct spares spares;
 };
 
 static PyObject *raise_failure(PyObject *module, struct failure failure)
@@ -246,7 +229,8 @@ static PyObject *spawn(PyObject *module, PyObject *arguments)
     unsigned long long flags;
     int cgroup, share_memory, pid = -1, pidfd = -1;
     long long timeout;
-    struct plan plan = {.outcome = MAP_FAILED, .stacks = MAP_FAILED};
+    struct plan plan = {0};
+    struct spares *spares = &((struct module_state *)PyModule_GetState(module))->spares;
     if (!PyArg_ParseTuple(arguments, "OO!KipL:spawn", &steps, &PyTuple_Type, &given, &flags,
                           &cgroup, &share_memory, &timeout))
         return NULL;
@@ -260,9 +244,11 @@ static PyObject *spawn(PyObject *module, PyObject *arguments)
         return NULL;
     }
     struct failure failure;
+    take_spare(spares, &plan);
     Py_BEGIN_ALLOW_THREADS
     failure = spawn_plan(&plan, timeout, &pid, &pidfd);
     Py_END_ALLOW_THREADS
+    keep_spare(spares, &plan);
     free_plan(&plan);
     if (failure.number != 0)
         return raise_failure(module, failure);
@@ -341,6 +327,11 @@ static int clear_module(PyObject *module)
     return 0;
 }
 
+static void free_module(void *module)
+{
+    free_spares(&((struct module_state *)PyModule_GetState(module))->spares);
+}
+
 static PyModuleDef_Slot SLOT_TABLE[] = {
     {Py_mod_exec, execute_module},
     {0, NULL},
@@ -355,6 +346,7 @@ static struct PyModuleDef DEFINITION = {
     .m_slots = SLOT_TABLE,
     .m_traverse = traverse_module,
     .m_clear = clear_module,
+    .m_free = free_module,
 };
 
 PyMODINIT_FUNC PyInit__spawn(void)

@@ -28,7 +28,7 @@ for part in _child _steps _paths _inside; do
     # shellcheck disable=SC2086 # the flags are words
     $compiler $common $trap_only -fno-tree-loop-distribute-patterns -c "$part.c" -o "$place/$part.o"
 done
-for part in _spawn _plan _sandbox; do
+for part in _spawn _plan _memory _sandbox; do
     # shellcheck disable=SC2086
     $compiler $common -fsanitize=address,undefined -fno-sanitize-recover=all "-I$include" \
         -c "$part.c" -o "$place/$part.o"
