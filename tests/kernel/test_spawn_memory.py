@@ -67,7 +67,7 @@ def test_memory_that_a_child_may_be_in_is_never_used_again(
     """Where only the first child was killed, the second has lost the ground it stands on."""
     os.mkfifo(data_dir / "fifo")
     root, directory = os.open(data_dir, os.O_RDONLY), group.open()
-    plan = [AGAIN, steps.WriteBeneath(root, "fifo", "x"), EXECUTE]
+    plan: list[steps.Step] = [AGAIN, steps.WriteBeneath(root, "fifo", "x"), EXECUTE]
     found: list[spawn.Child] = []
     thread = threading.Thread(target=lambda: found.append(spawn.spawn(plan, cgroup=directory)))
     thread.start()
