@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
-from pathlib import Path
 from typing import Final, final
 
 from anchor_supervisor.values import frozen
@@ -63,7 +63,7 @@ def parse_dispositions(status: str) -> Dispositions | None:
 
 def read_dispositions(pid: int) -> Dispositions | None:
     """Look at a process; None where it has ended, or cannot be looked at now."""
-    text = _read(Path(f"/proc/{pid}/status"))
+    text = _read(f"/proc/{pid}/status")
     return None if text is None else parse_dispositions(text)
 
 
@@ -72,13 +72,14 @@ def first_child(pid: int) -> int | None:
 
     For children that were adopted come after those that were there (proc_pid_task_children(5)).
     """
-    text = _read(Path(f"/proc/{pid}/task/{pid}/children"))
+    text = _read(f"/proc/{pid}/task/{pid}/children")
     children = (text or "").split()
     return int(children[0]) if children else None
 
 
-def _read(path: Path) -> str | None:
+def _read(path: str) -> str | None:
     try:
-        return path.read_text(errors="replace")
+        with io.FileIO(path) as file:
+            return file.readall().decode(errors="replace")
     except OSError:  # it has ended; or it is not to be read now, and will be another time
         return None

@@ -76,9 +76,13 @@ class RotatingFile:
                 os.close(fd)
 
     def _open(self) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(self._directory / self._name(0), flags, 0o600)
+        path = f"{self._directory}/{self._name(0)}"
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(path, flags, 0o600)
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):

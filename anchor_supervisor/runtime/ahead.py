@@ -36,6 +36,7 @@ class Ahead:
     _taken_for: InstanceId | None = field(default=None, init=False)
     _taken: trio.Event = field(factory=trio.Event, init=False)
     _stirred: trio.Event = field(factory=trio.Event, init=False)
+    _rested: trio.Event = field(factory=trio.Event, init=False)
     _one: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     async def run(self) -> None:
@@ -72,4 +73,12 @@ class Ahead:
         if not self._busy[instance]:
             del self._busy[instance]
         (self._passed_over.add if gone else self._passed_over.discard)(instance)
-        self._stirred.set()
+        if not self._busy:
+            self._stirred.set()
+            self._rested.set()
+            self._rested = trio.Event()
+
+    async def at_rest(self) -> None:
+        """Return once no start is under way, and no removal."""
+        while self._busy:
+            await self._rested.wait()

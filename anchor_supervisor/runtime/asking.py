@@ -30,9 +30,14 @@ from anchor_supervisor.values import define
 HELD: Final = ProbeAnswer(ok=True, output="held still, so not asked; it was well before")
 
 
-def crew() -> trio.CapacityLimiter:
+def crew_size() -> int:
     """As many at a time as there are processors: more only wait for the same kernel locks."""
-    return trio.CapacityLimiter(max(2, os.cpu_count() or 1))
+    return max(2, os.cpu_count() or 1)
+
+
+def crew() -> trio.CapacityLimiter:
+    """So many threads."""
+    return trio.CapacityLimiter(crew_size())
 
 
 @final

@@ -102,12 +102,14 @@ class Changes:
 
     async def apply(self, prepare: Prepare) -> AsyncGenerator[ApplyLine, None]:
         """Begin a change and tell of it, to its end."""
+        self.supervisor.settle()
         with JournalCursor(self.journal, at_end=True) as cursor:
             change = await self.begin(prepare)
             yield ApplyLine(plan=change.plan)  # noqa: ASYNC119 - the server closes it
             names = frozenset(one["container"] for one in change.plan["containers"])
             while True:
                 told = False
+                self.supervisor.settle()
                 for entry in _news(cursor, names):
                     told = True
                     yield ApplyLine(entry=entry)  # noqa: ASYNC119 - as above

@@ -13,7 +13,7 @@ import os
 import signal
 import struct
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -25,6 +25,7 @@ from anchor_supervisor.values import define
 # Bytes in the pipe beyond which a transition is not told: the other half of a pipe's 64 KiB
 # (pipe(7)) is for the verdict, so that a parent that was stopped (Ctrl-Z) never makes us wait.
 BACKLOG: Final = 32768
+TOGETHER: Final = 16  # transitions in one write: far less than the other half
 
 
 @final
@@ -40,16 +41,24 @@ class Reporter:
         return self._descriptor is not None
 
     def tell(self, **news: object) -> None:
-        """Send one piece of news. A parent that went away is no failure of ours.
+        """Send one piece of news. A parent that went away is no failure of ours."""
+        self._send([news])
 
-        States that the parent is too slow for are dropped; it waits for the verdict.
+    def tell_states(self, states: Sequence[Mapping[str, object]]) -> None:
+        """Send what has become of instances.
+
+        What the parent is too slow for is dropped; it waits for the verdict.
         """
+        for first in range(0, len(states), TOGETHER):
+            if self._descriptor is not None and _unread(self._descriptor) <= BACKLOG:
+                several = states[first : first + TOGETHER]
+                self._send([{"event": "state", **state} for state in several])
+
+    def _send(self, news: Iterable[Mapping[str, object]]) -> None:
         if self._descriptor is None:
             return
-        if news.get("event") == "state" and _unread(self._descriptor) > BACKLOG:
-            return
         try:
-            os.write(self._descriptor, json.dumps(news).encode() + b"\n")
+            os.write(self._descriptor, "".join([json.dumps(one) + "\n" for one in news]).encode())
         except BrokenPipeError:
             self.close()
 

@@ -14,7 +14,13 @@ from attrs import field
 from anchor_supervisor.control.handler import EventQuery
 from anchor_supervisor.control.shapes import JournalEntry
 from anchor_supervisor.fleet.model import InstanceId
-from anchor_supervisor.observability.journal import Entry, Journal, JournalCursor, last_entries
+from anchor_supervisor.observability.journal import (
+    Entry,
+    Journal,
+    JournalCursor,
+    entry_at,
+    last_entries,
+)
 from anchor_supervisor.observability.places import fleet_log_dir
 from anchor_supervisor.values import define
 
@@ -33,7 +39,11 @@ class EventLog:
 
     def add(self, event: str, **facts: object) -> None:
         """Write down that this happened now; the facts are what `json` can write."""
-        self.journal.append(time.time_ns(), event, **facts)
+        self.add_all([entry_at(time.time_ns(), event, **facts)])
+
+    def add_all(self, entries: Iterable[Entry]) -> None:
+        """Write these down, each of which says when it was."""
+        self.journal.append_all(entries)
         self._added.set()
         self._added = trio.Event()
 

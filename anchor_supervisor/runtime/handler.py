@@ -94,6 +94,7 @@ class FleetHandler:
         """Tell the story of each instance that `name` means."""
         fleet = self.machine.site.fleet.name
         instances = self._resolve(name)
+        self.supervisor.settle()
         read = [
             (instance, *await trio.to_thread.run_sync(_written, fleet, instance))
             for instance in instances
@@ -183,6 +184,7 @@ class FleetHandler:
         """Yield entries of the journal."""
         for name in query.names:
             self._resolve(name)
+        self.supervisor.settle()
         fleet = self.machine.site.fleet.name
         return event_log.follow(fleet_log_dir(fleet), query, self.journal.more)
 

@@ -38,8 +38,14 @@ from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status
 from anchor_supervisor.values import define
 
+TELL_WITHIN: Final = 0.025
+"""Seconds within which what has happened is told, whatever is being started."""
+
 UP_SOON: Final = 1.0
 """Seconds after which what could wait is done, whether or not the fleet is up."""
+
+LOG_WITHIN: Final = 10.0
+"""Seconds for which what is logged waits further, while something is being started."""
 
 
 @final
@@ -87,6 +93,7 @@ class Life:
             self.teller.warn(warning)
         self.machine.pressure.tell = self.teller.note
         self._supervisor = Supervisor(Core(fleet), self.machine, self._observe)
+        self._supervisor.settle = self.teller.settle
         self.machine.ending = self._is_ending
         self._clock = WallClock(self._supervisor.post, self.teller.clock_set)
         self._reloader = HostReloader(self._supervisor, self.machine, self._follow, self.limits)
@@ -110,6 +117,7 @@ class Life:
                 await trio.to_thread.run_sync(self._hand_over, self.written)
             return outcome
         finally:
+            self.teller.settle()
             with trio.CancelScope(shield=True):
                 await self._last_runs.flush()
                 await trio.to_thread.run_sync(self.machine.release)
@@ -148,18 +156,30 @@ class Life:
         nursery.start_soon(self._rereader.run)
         nursery.start_soon(self._clock.watch)
         nursery.start_soon(self._last_runs.keep)
+        nursery.start_soon(self._tell)
         nursery.start_soon(self._catch_up)
         self._clock.follow(fleet)
 
-    async def _catch_up(self) -> None:
-        """Do what can wait until the fleet is up, or takes its time: write what was logged so far.
+    async def _tell(self) -> None:
+        """Tell what has happened, while nothing is being started, which would have to wait."""
+        while True:
+            await self.teller.owes.wait()
+            with trio.move_on_after(TELL_WITHIN):
+                await self._supervisor.at_rest()
+            self.teller.settle()
 
-        And load what answers operators, before the first of them has to wait for it.
+    async def _catch_up(self) -> None:
+        """Do what can wait until the fleet is up, or takes its time.
+
+        Load what answers operators, before the first of them has to wait for it. And write what was
+        logged so far, which in a fleet of a thousand takes as long as many starts.
         """
         with trio.move_on_after(UP_SOON):
             await self._up.wait()
-        await trio.to_thread.run_sync(log.release)
         await trio.to_thread.run_sync(import_module, "anchor_supervisor.control.connection")
+        with trio.move_on_after(LOG_WITHIN):
+            await self._supervisor.at_rest()
+        await trio.to_thread.run_sync(log.release)
 
     def _follow(self, fleet: Fleet) -> None:
         """Be ready for what the fleet becomes, just before it does."""
@@ -196,6 +216,7 @@ class Life:
 
     def _stop(self) -> None:
         self._stopping = self._forwarded = True
+        self.teller.settle()
         log.info("stopping the fleet; once more kills it")
         self.teller.notifier.send("STOPPING=1")
         take_for_lasting()
@@ -227,7 +248,7 @@ class Life:
             self._handler.ready = True
             take_for_lasting()
             self._up.set()
-        self.teller.tell(command)
+        self.teller.keep(command)
 
     def _note_run(self, report: commands.Report) -> None:
         """Remember when a scheduled job has begun."""
@@ -236,6 +257,7 @@ class Life:
             self._last_runs.note(container.name, wall_offset() + trio.current_time())
 
     def _views(self) -> Views:
+        self.teller.settle()
         site = self.machine.site
         now = trio.current_time()
         clock = Clock(now, now + self._clock.shown_offset())

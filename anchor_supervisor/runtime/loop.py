@@ -37,9 +37,6 @@ def run_loop(
     Returns how it ended, and whether whoever asked for that wants its volumes gone as well.
     """
     environment = dict(os.environ)
-    machine = HostMachine(site, listener, options.stdio)
-    if begun is not None:
-        machine.take_over(begun)
     teller = Teller(
         reporter,
         EventLog(Journal(places.fleet_log_dir(site.fleet.name))),
@@ -48,6 +45,10 @@ def run_loop(
         full_names=options.log_format is LogFormat.JSON,
         renamed=renamed,
     )
+    heard = teller.before(listener) if options.output else listener
+    machine = HostMachine(site, heard, options.stdio)
+    if begun is not None:
+        machine.take_over(begun)
     whole = Life(
         machine,
         teller,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import final
 
 import trio
@@ -19,7 +20,7 @@ from anchor_supervisor.kernel.spawn import NOT_EXECUTABLE, NOT_FOUND, SpawnError
 from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.ahead import Ahead
 from anchor_supervisor.runtime.alone import Begun
-from anchor_supervisor.runtime.asking import HELD, Asking, crew
+from anchor_supervisor.runtime.asking import HELD, Asking, crew, crew_size
 from anchor_supervisor.runtime.bringup import Stdio, bring_up, keep_root
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
@@ -35,6 +36,7 @@ from anchor_supervisor.runtime.pressure import PressureWatch
 from anchor_supervisor.runtime.root_facts import root_facts
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site
+from anchor_supervisor.runtime.starters import Starters
 from anchor_supervisor.runtime.stop_signal import look_at_stop
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
@@ -74,13 +76,14 @@ class HostMachine:
     _nursery: trio.Nursery | None = field(default=None, init=False)
     _carriers: Carriers = field(init=False)
     _made_of: dict[InstanceId, Container] = field(factory=dict, init=False)
+    _yet_to_start: deque[InstanceId] = field(factory=deque, init=False)  # and some that have
     _outdated: set[InstanceId] = field(factory=set, init=False)  # whose holdings are taken anew
     _farewell: Farewell = field(factory=Farewell, init=False)
     _leading: Leading = field(init=False)
     _asking: Asking = field(init=False)
     ahead: Ahead = field(init=False)
     _looks: Looks = field(init=False)
-    _workers: trio.CapacityLimiter = field(factory=crew, init=False)
+    _starters: Starters[HostRun] = field(factory=lambda: Starters(crew_size()), init=False)
     # Apart from those, since a start may take minutes (a root is copied), and what is given back
     # must not stand behind it.
     _takers: trio.CapacityLimiter = field(factory=crew, init=False)
@@ -90,10 +93,11 @@ class HostMachine:
         self._carriers = Carriers(self.listener)
         fleet = self.site.fleet
         self._made_of = {one: fleet.containers[one.container] for one in instances(fleet)}
+        self._yet_to_start.extend(self._made_of)
         self._leading = Leading(self.site)
         self._asking = Asking(fleet.name, self.site.init, Holds())
         self.ahead = Ahead(self._holds_nothing, self.get_ready)
-        self._looks = Looks(self._look_at)
+        self._looks = Looks(self._look_at, self.ahead.at_rest)
 
     def holdings(self, instance: InstanceId) -> Holdings | None:
         """What the instance holds; None where it was never started, or all is given back."""
@@ -133,9 +137,7 @@ class HostMachine:
             self._carriers.end(instance)
         await self.ahead.begin(instance)
         try:
-            run = await trio.to_thread.run_sync(
-                self._bring_up, instance, cancelled, limiter=self._workers
-            )
+            run = await self._starters.run(partial(self._bring_up, instance, cancelled))
         finally:
             self.ahead.end(instance)
             if instance in self._holdings:
@@ -180,8 +182,13 @@ class HostMachine:
         """An instance that has yet to start."""
         if self.ending():
             return None
-        waiting = (one for one in self._made_of if one not in self._holdings and one not in but)
-        return next(waiting, None)
+        waiting = self._yet_to_start
+        while waiting:
+            one = waiting[0]
+            if one in self._made_of and one not in self._holdings and one not in but:
+                return one
+            waiting.popleft()
+        return None
 
     def _held_by(self, instance: InstanceId) -> Holdings:
         """Give what the instance holds, as it is to be from this start on."""
@@ -273,6 +280,8 @@ class HostMachine:
 
     def reshape(self, instance: InstanceId, container: Container, *, fresh: bool) -> None:
         """Remember what the instance is made of from its next start on."""
+        if instance not in self._made_of:
+            self._yet_to_start.append(instance)
         self._made_of[instance] = container
         if fresh and (instance in self._holdings or self.ahead.takes_for(instance)):
             self._outdated.add(instance)

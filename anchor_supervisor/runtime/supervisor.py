@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol, TypeVarTuple, Unpack, final
@@ -110,17 +110,28 @@ class Machine(Protocol):
 Observer = Callable[[commands.Command], None]
 
 
+def _nothing() -> None:
+    """Nothing is owed."""
+
+
 @final
 @define(eq=False)
 class Supervisor:
-    """Feeds a core until the fleet is done. `observer` sees every command before it is done."""
+    """Feeds a core until the fleet is done. `observer` sees every command before it is done.
+
+    `settle` is called before anybody who waits for a change looks up: what was seen is told then.
+    """
 
     core: Core
     machine: Machine
     observer: Observer
+    settle: Callable[[], None] = field(default=_nothing, init=False)
     _outcome: Outcome | None = field(default=None, init=False)
     _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
     _cancelled: dict[InstanceId, threading.Event] = field(factory=dict, init=False)
+    _called: deque[InstanceId] = field(factory=deque, init=False)  # to start, in that order
+    _starting: int = field(default=0, init=False)
+    _rested: trio.Event = field(factory=trio.Event, init=False)
     _probes: dict[InstanceId, trio.CancelScope] = field(factory=dict, init=False)
     troubles: dict[InstanceId, str] = field(factory=dict, init=False)  # what could not be done last
     _acting: Counter[InstanceId] = field(factory=Counter, init=False)
@@ -164,6 +175,11 @@ class Supervisor:
         """Return after the next event has been handled, or something else has been done."""
         await self._changed.wait()
 
+    async def at_rest(self) -> None:
+        """Return once no start is under way."""
+        while self._starting:
+            await self._rested.wait()
+
     async def run(
         self,
         background: Callable[[trio.Nursery], Awaitable[None]] | None = None,
@@ -196,8 +212,10 @@ class Supervisor:
 
     def wake(self) -> None:
         """Let everyone look who waits for something to change."""
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._changed.statistics().tasks_waiting:
+            self.settle()
+            self._changed.set()
+            self._changed = trio.Event()
 
     async def _next_event(self) -> events.Event:
         """Wait for an event, or for the core's deadline. No deadline: no wake-up."""
@@ -212,7 +230,9 @@ class Supervisor:
         match command:
             case commands.Spawn(instance=instance):
                 self._cancelled[instance] = threading.Event()
-                nursery.start_soon(self._live, instance, name=f"live {instance}")
+                self._called.append(instance)
+                self._starting += 1
+                nursery.start_soon(self._live)
             case commands.CancelSpawn(instance=instance):
                 self._cancelled[instance].set()
             case commands.Signal(instance=instance, signal=signal):
@@ -250,19 +270,15 @@ class Supervisor:
             ):
                 pass  # the observer's business
 
-    async def _live(self, instance: InstanceId) -> None:
+    async def _live(self) -> None:
         """One run of one instance. Whatever goes wrong here stays here."""
-        if instance in self._removals:  # an earlier one of that name is still being taken apart
-            await self._removals[instance].wait()  # no other begins before this one has ended
-        try:
-            run = await self.machine.start(instance, self._cancelled[instance].is_set)
-        except AnchorError as error:
-            permanent = self.machine.permanent(error)
-            self.post(events.SpawnFailed(instance, str(error), permanent=permanent))
-            return
-        except Exception as bug:
-            log.exception("bug", container=str(instance))
-            self.post(events.SpawnFailed(instance, f"internal error: {bug!r}"))
+        instance = self._called.popleft()  # trio lets many tasks begin in either order
+        run = await self._start(instance)
+        self._starting -= 1
+        if not self._starting:
+            self._rested.set()
+            self._rested = trio.Event()
+        if run is None:
             return
         self._runs[instance] = run
         self.post(events.Spawned(instance, run.pid))
@@ -276,6 +292,20 @@ class Supervisor:
         finally:
             del self._runs[instance]
         self.post(events.Exited(instance, status))
+
+    async def _start(self, instance: InstanceId) -> Run | None:
+        """The run; None where it could not be started, which is told."""
+        if instance in self._removals:  # an earlier one of that name is still being taken apart
+            await self._removals[instance].wait()  # no other begins before this one has ended
+        try:
+            return await self.machine.start(instance, self._cancelled[instance].is_set)
+        except AnchorError as error:
+            permanent = self.machine.permanent(error)
+            self.post(events.SpawnFailed(instance, str(error), permanent=permanent))
+        except Exception as bug:
+            log.exception("bug", container=str(instance))
+            self.post(events.SpawnFailed(instance, f"internal error: {bug!r}"))
+        return None
 
     async def _probe(self, command: commands.RunProbe) -> None:
         """One probe; one that is cancelled by the core gives no answer."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -98,9 +98,9 @@ def test_a_live_process_is_what_it_made_itself() -> None:
 def test_what_cannot_be_read_says_nothing(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever looks has more to do than this."""
 
-    def refuse(self: Path, errors: str) -> str:
-        raise OSError(number, os.strerror(number), str(self))
+    def refuse(path: str) -> io.FileIO:
+        raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(io, "FileIO", refuse)
     assert read_dispositions(os.getpid()) is None
     assert first_child(os.getpid()) is None

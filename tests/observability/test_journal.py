@@ -12,6 +12,7 @@ from anchor_supervisor.observability.journal import (
     Journal,
     JournalCursor,
     concerns,
+    entry_at,
     last_entries,
     read_entries,
 )
@@ -33,6 +34,19 @@ def test_entries_come_back_in_order(data_dir: Path) -> None:
     }
     assert [entry["time"][-3:-1] for entry in entries] == ["89", "90", "91", "92", "93"]
     assert [e["time"][-3:-1] for e in last_entries(data_dir, 2, names=("web.0",))] == ["91", "93"]
+
+
+def test_several_are_added_in_one_go(data_dir: Path) -> None:
+    """Each with its own time, in order."""
+    journal = Journal(data_dir)
+    journal.append_all([entry_at(NOW + number, "state", number=number) for number in range(3)])
+    journal.append_all([])
+    entries = list(read_entries(data_dir))
+    assert [(one["number"], one["time"][-3:-1]) for one in entries] == [
+        (0, "89"),
+        (1, "90"),
+        (2, "91"),
+    ]
 
 
 def test_it_stays_bounded(data_dir: Path) -> None:

@@ -87,18 +87,21 @@ def test_what_the_caller_had_open_is_closed(tmp_path: Path) -> None:
     assert "{'open': [" in said.stdout
 
 
-def test_a_parent_that_does_not_read_stops_nobody() -> None:
+@pytest.mark.parametrize("together", [1, 7, 5000])
+def test_a_parent_that_does_not_read_stops_nobody(together: int) -> None:
     """However many states there are to tell: they are dropped, and the verdict is not."""
     reader, writer = os.pipe()
     reporter = Reporter(writer)
-    for number in range(5000):
-        reporter.tell(event="state", name="web", reason=f"restart {number}")
+    told = [{"name": "web", "reason": f"restart {number}"} for number in range(5000)]
+    for first in range(0, len(told), together):
+        reporter.tell_states(told[first : first + together])
     reporter.tell(event="ready")
     reporter.close()
     with os.fdopen(reader) as pipe:
         *states, last = [json.loads(line) for line in pipe]
     assert last == {"event": "ready"}
     assert 0 < len(states) < 5000
+    assert states == [{"event": "state", **state} for state in told[: len(states)]]
 
 
 def test_a_parent_that_has_gone_does_not_disturb(tmp_path: Path) -> None:

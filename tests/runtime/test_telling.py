@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from anchor_supervisor.errors import FleetError, HostError, Problem
 from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, InstanceId
 from anchor_supervisor.observability.journal import Journal, read_entries
+from anchor_supervisor.observability.log_store import format_time
 from anchor_supervisor.runtime.detach import Reporter
 from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.notify import Notifier
@@ -58,6 +60,29 @@ def test_names_grow_with_the_fleet(tmp_path: Path) -> None:
         teller.tell(report())
     assert [entry["container"] for entry in logged] == ["web.1"]
     assert renamed == [{"web.1": "web"}]
+
+
+def test_what_is_kept_is_told_in_order_before_anything_else(tmp_path: Path) -> None:
+    """With the time at which it was; whoever hears what a container says has heard of it before."""
+    heard: list[str] = []
+    with told(tmp_path) as (teller, _), captured_logs() as logged:
+        teller.keep(report(reason="one"))
+        between = format_time(time.time_ns())
+        teller.keep(report(reason="two"))
+        assert teller.owes.is_set()
+        assert (logged, list(read_entries(tmp_path))) == ([], [])
+        listen = teller.before(lambda *_: heard.extend(str(one["reason"]) for one in logged))
+        listen(WEB, "stdout", b"")
+        assert heard == []
+        listen(WEB, "stdout", b"hello\n")
+        assert heard == ["one", "two"]
+        assert not teller.owes.is_set()
+        teller.keep(report(reason="three"))
+        teller.keep(commands.UpdateEnded("web", commands.UpdateResult.DONE, "four"))
+    assert [one["reason"] for one in logged] == ["one", "two", "three", "four"]
+    first, *rest = read_entries(tmp_path)
+    assert [first["reason"], *(one["reason"] for one in rest)] == ["one", "two", "three", "four"]
+    assert first["time"] <= between <= rest[0]["time"]
 
 
 def test_who_is_deaf_to_its_stop_signal_is_told(tmp_path: Path) -> None:
