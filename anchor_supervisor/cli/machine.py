@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from anchor_supervisor.errors import HostError, KernelError
-from anchor_supervisor.kernel import _spawn, cgroup, mount, namespaces
+from anchor_supervisor.kernel import _spawn, cgroup, mount, namespaces, spawn, steps
 from anchor_supervisor.network.nftables import Nftables
 from anchor_supervisor.observability import places
 
@@ -136,6 +136,16 @@ def _check_namespaces() -> Finding:
     return Finding("namespaces", OK, "user, network, ipc and uts namespaces were made")
 
 
+def _check_processes() -> Finding:
+    try:
+        spawn.spawn([steps.Execute(("/",), ("nothing",), ())])  # a directory: all but the last step
+    except spawn.SpawnError as error:
+        if error.step_index is None:
+            remedy = "run it where no seccomp filter refuses clone3 or pidfd_getfd"
+            return Finding("processes", FAIL, error.message, remedy)
+    return Finding("processes", OK, "processes begin with the descriptors that are meant for them")
+
+
 def _check_mounts() -> Finding:
     os.close(mount.new_filesystem("tmpfs"))
     return Finding("mounts", OK, "roots are assembled detached (fsopen, fsmount)")
@@ -244,6 +254,7 @@ CHECKS: Final[tuple[Callable[[], Finding], ...]] = (
     _check_limits,
     _check_pressure,
     _check_namespaces,
+    _check_processes,
     _check_mounts,
     _check_overlay,
     _check_idmapped_mounts,
