@@ -22,7 +22,7 @@ from anchor_supervisor.rootfs import strategies
 from anchor_supervisor.runtime import bringup, holdings
 from anchor_supervisor.runtime.lock import fleet_lock
 from anchor_supervisor.runtime.machine import HostMachine
-from anchor_supervisor.runtime.site import Site, open_site
+from anchor_supervisor.runtime.site import open_site
 from anchor_supervisor.runtime.sweep import sweep_locked
 from arithmetic import ROUND, rounds
 from floor import WARM_UP
@@ -45,7 +45,7 @@ restart = "no"
 PHASES: Final[dict[str, tuple[Any, str]]] = {
     "cgroup": (holdings, "apply_limits"),
     "namespaces": (holdings, "create_sandbox"),
-    "network": (Site, "attach"),
+    "network": (holdings.Holdings, "join"),
     "root": (strategies, "assemble"),
     "view": (bringup, "open_view"),
     "exec": (bringup, "spawn"),

@@ -106,6 +106,7 @@ def bring_up(
             status=handover.add(status),
         )
         prepared = site.prepared.take(holdings.container.name, start, holdings.hostname)
+        holdings.join()
         begun = time.time_ns()
         holdings.pump.log.end_run(begun)
         holdings.pump.watch = None if given else _line_watch(holdings.container)
@@ -183,14 +184,15 @@ def _root(
         return holdings.root.clone((container.root, layers), assemble)
 
 
-def keep_root(site: Site, holdings: Holdings) -> None:
-    """Build the root before the start that needs it, where it can be kept until then.
+def get_ready(site: Site, holdings: Holdings) -> None:
+    """Be on the networks, and build the root where it can be kept until the start that needs it.
 
-    Not one that is copied: that takes a disk's time, which others may need.
+    Not one that is copied: that takes a disk's time, which others may need. Raises AnchorError.
     """
     if holdings.container.root is RootStrategy.OVERLAY and _keeps_root(site, holdings.container):
         with Descriptors() as opened:
             opened.add(_root(site, holdings, lambda: False, opened))
+    holdings.join()
 
 
 def _keeps_root(site: Site, container: Container) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, final
 
 from attrs import field
 
+from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import (
     Container,
     InstanceId,
@@ -81,12 +83,25 @@ class Holdings:
     cgroup_fd: int  # children are born in the cgroup through this descriptor
     _namespaces: ExitStack
     _owned: ExitStack
+    _joining: Callable[[], None]
     _limits: Limits | None = None  # in force; None where that is not sure
     _grants: GrantFiles | None = None  # of the last start
     _changing: threading.Lock = field(factory=threading.Lock)
     _settling: threading.Lock = field(factory=threading.Lock)
     root: KeptRoot = field(factory=KeptRoot)
+    unfit: bool = False  # for any start: its networks cannot be joined
     _released: bool = False
+
+    def join(self) -> None:
+        """Return once the instance is on its networks, which takes place beside all else.
+
+        Raises AnchorError where it cannot be; then the holdings are to be given back.
+        """
+        try:
+            self._joining()
+        except AnchorError:
+            self.unfit = True
+            raise
 
     def renew_cgroup(self, mode: LimitsMode) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
@@ -167,10 +182,18 @@ class Holdings:
         self._owned.close()
 
 
-def acquire(site: Site, instance: InstanceId, container: Container, listener: Listener) -> Holdings:
+def acquire(
+    site: Site,
+    instance: InstanceId,
+    container: Container,
+    listener: Listener,
+    *,
+    beside: bool = True,
+) -> Holdings:
     """Take what the instance, made of this, needs before its first run.
 
-    Blocking, a few milliseconds. Raises AnchorError, and then nothing is left behind.
+    Blocking, a few milliseconds. Its networks may not be joined yet when this returns; `beside` is
+    as in `Site.attach`. Raises AnchorError, and then nothing is left behind.
     """
     hostname = host_name(container, instance)
     with ExitStack() as owned:
@@ -189,12 +212,14 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
         owned.callback(end_cgroup, cgroup)
         apply_limits(cgroup, container.limits, site.fleet.limits)
         own_network = container.network_mode is not NetworkMode.HOST
+        joining = _no_network
         sandbox = create_sandbox(ids, network=own_network, proc=site.proc)
         namespaces = owned.enter_context(ExitStack())
         namespaces.callback(sandbox.close)
         if sandbox.net is not None:
             owned.callback(site.forget, instance)
-            site.attach(instance, container, sandbox.net)
+            joining = site.attach(instance, container, sandbox.net, beside=beside)
+            owned.callback(_over, joining)
         pump = OutputPump(instance, directory, _log(site, instance), listener)
         owned.callback(pump.close)
         pump.open()
@@ -204,7 +229,7 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
             instance,
             container,
             hostname,
-            site.address(instance),
+            site.address_in_plan(instance, container),
             directory,
             writable,
             ids,
@@ -216,8 +241,19 @@ def acquire(site: Site, instance: InstanceId, container: Container, listener: Li
             cgroup.open(),
             namespaces,
             owned.pop_all(),
+            joining,
             container.limits,
         )
+
+
+def _no_network() -> None:
+    """There is nothing to join."""
+
+
+def _over(joining: Callable[[], None]) -> None:
+    """Wait until nobody does anything in the network namespace any more."""
+    with suppress(AnchorError):
+        joining()
 
 
 def host_name(container: Container, instance: InstanceId) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import final
 
@@ -21,7 +21,7 @@ from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.ahead import Ahead
 from anchor_supervisor.runtime.alone import Begun
 from anchor_supervisor.runtime.asking import HELD, Asking, crew, crew_size
-from anchor_supervisor.runtime.bringup import Stdio, bring_up, keep_root
+from anchor_supervisor.runtime.bringup import Stdio, bring_up, get_ready
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.completion import Complete
 from anchor_supervisor.runtime.failures import told
@@ -167,16 +167,26 @@ class HostMachine:
         """In one visit to a worker thread, for each costs half a millisecond."""
         if (begun := self._begun.pop(instance, None)) is not None:
             return begun
-        with told("prepare"):
-            return bring_up(self.site, self._held_by(instance), self.stdio, cancelled)
+        with told("prepare"), self._holding(instance) as holdings:
+            return bring_up(self.site, holdings, self.stdio, cancelled)
 
     def get_ready(self, instance: InstanceId) -> None:
         """Take what the instance will hold, as far as it can be before its start. Blocks.
 
         Raises AnchorError; then nothing is held.
         """
-        with told("prepare"):
-            keep_root(self.site, self._held_by(instance))
+        with told("prepare"), self._holding(instance) as holdings:
+            get_ready(self.site, holdings)
+
+    @contextmanager
+    def _holding(self, instance: InstanceId) -> Iterator[Holdings]:
+        """What the instance holds, for a start: given back where it turns out to be of no use."""
+        holdings = self._held_by(instance)
+        try:
+            yield holdings
+        finally:
+            if holdings.unfit:
+                self._give_back(instance)
 
     def _holds_nothing(self, but: set[InstanceId]) -> InstanceId | None:
         """An instance that has yet to start."""
@@ -199,7 +209,8 @@ class HostMachine:
         holdings = self._holdings.get(instance)
         if holdings is None:
             layouts = self.site.layouts
-            holdings = acquire(self.site, instance, container, self._carriers.heard)
+            beside = not self._starters.several  # else the others have the processors
+            holdings = acquire(self.site, instance, container, self._carriers.heard, beside=beside)
             self._holdings[instance] = holdings
             if self.site.layouts is not layouts:  # others have come or gone meanwhile
                 holdings.rewrite_hosts(self.site)

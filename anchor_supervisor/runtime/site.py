@@ -7,9 +7,10 @@ bridges stay up until nobody uses them any more.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -121,9 +122,22 @@ class Site:
         """The fleet's networks as they are to be."""
         return self.layouts[0].plan
 
-    def attach(self, instance: InstanceId, container: Container, net: int) -> None:
-        """Give the instance its interfaces in the network namespace `net`."""
-        self._attaching.ask((instance, container, net))
+    def attach(
+        self, instance: InstanceId, container: Container, net: int, *, beside: bool
+    ) -> Callable[[], None]:
+        """Begin to give the instance its interfaces in the network namespace `net`.
+
+        Returns what waits until they are there, and raises AnchorError where that cannot be. `net`
+        has to stay open until then. `beside` all else, where a processor is free for that; in a
+        burst of starts none is, and whoever has to wait first gives them to all that are there.
+        """
+        joining = (instance, container, net)
+        ticket = self._attaching.begin(joining) if beside else self._attaching.put(joining)
+        return functools.partial(self._attaching.end, ticket)
+
+    def close(self) -> None:
+        """End the thread that gives interfaces to instances."""
+        self._attaching.close()
 
     def forget(self, instance: InstanceId) -> None:
         """Drop what the network knows of an instance that is no more."""
@@ -149,6 +163,11 @@ class Site:
     def address(self, instance: InstanceId) -> str | None:
         """The instance's first address; None where it has no network of the fleet's."""
         address = self.network.address(instance)
+        return None if address is None else str(address)
+
+    def address_in_plan(self, instance: InstanceId, container: Container) -> str | None:
+        """The address that the instance, made of this container, will have; None: no network."""
+        address = self._layout(instance, container).plan.target(instance)
         return None if address is None else str(address)
 
     def names(self, instance: InstanceId, container: Container) -> Seen | None:
@@ -309,7 +328,7 @@ def open_site(
         opened.callback(os.close, no_input)
         proc = OwnProc()
         opened.callback(proc.close)
-        yield Site(
+        site = Site(
             run=run,
             writable=data / "fleets" / identity,
             data=data,
@@ -331,6 +350,8 @@ def open_site(
             held=held,
             up=(plan, standing_bridges([plan])),
         )
+        opened.callback(site.close)
+        yield site
 
 
 def _close_all(held: list[tuple[frozenset[Image], ExitStack]]) -> None:

@@ -57,6 +57,11 @@ class Starters(Generic[Done]):
     _expected: bool = field(default=False, init=False)  # that the loop will look soon
     _hurry: trio.Event = field(factory=trio.Event, init=False)
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one start is under way. Any thread may ask."""
+        return self._threads > 1
+
     async def run(self, act: Callable[[], Done]) -> Done:
         """Do it in one of the threads, and return or raise what came of it.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pytest
 from attrs import evolve
 
-from anchor_supervisor.errors import KernelError
+from anchor_supervisor.errors import AnchorError, KernelError
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.kernel import libc
 from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.network.fleet_network import FleetNetwork
+from anchor_supervisor.network.plan import NetworkPlan
 from anchor_supervisor.runtime import holdings
 from anchor_supervisor.runtime.holdings import acquire, host_name
 from anchor_supervisor.runtime.id_ranges import IdRanges
@@ -105,6 +108,35 @@ def test_whatever_cannot_be_taken_nothing_is_held(
         assert _held(workshop, site) == before
         _exercise(site)
         assert _held(workshop, site) == before
+
+
+def test_nothing_is_let_go_while_the_network_is_being_joined(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of a namespace that was closed might by then be another's."""
+    begun, gate = threading.Event(), threading.Event()
+    seen: list[str] = []
+    attach_many = FleetNetwork.attach_many
+
+    def slow(
+        network: FleetNetwork, several: Sequence[tuple[InstanceId, int, NetworkPlan]]
+    ) -> list[AnchorError | None]:
+        begun.set()
+        gate.wait()
+        seen.extend(os.readlink(f"/proc/self/fd/{net}") for _, net, _ in several)
+        return attach_many(network, several)
+
+    monkeypatch.setattr(FleetNetwork, "attach_many", slow)
+    with workshop.site(workshop.fleet('networks = ["default"]')) as site:
+        held = acquire(site, WEB, site.fleet.containers["web"], _nobody)
+        assert held.sandbox.net is not None
+        namespace = os.readlink(f"/proc/self/fd/{held.sandbox.net}")
+        begun.wait()
+        releasing = threading.Thread(target=held.release)
+        releasing.start()
+        gate.set()
+        releasing.join()
+    assert seen == [namespace]
 
 
 def _exercise(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -59,6 +60,31 @@ async def test_a_port_that_cannot_be_published_undoes_the_start(
         assert not real.site.cgroup.populated()
         assert (await real.start()).pid
         assert WEB not in real.machine.failures
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_a_network_that_cannot_be_joined_undoes_the_start(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    """It is joined beside all else: nothing runs without it, and the next start has all anew."""
+
+    def refuse(_network: FleetNetwork, several: Sequence[object]) -> list[NetworkError]:
+        return [NetworkError("no port left") for _ in several]
+
+    async with workshop.running(workshop.fleet('networks = ["default"]')) as real:
+        get_ready = partial(trio.to_thread.run_sync, real.machine.get_ready, WEB)
+        start = get_ready if ahead else real.start
+        before = open_descriptors()
+        with monkeypatch.context() as patched:
+            patched.setattr(FleetNetwork, "attach_many", refuse)
+            with pytest.raises(NetworkError, match="no port left"), trio.fail_after(DEADLINE):
+                await start()
+        assert real.machine.holdings(WEB) is None
+        assert open_descriptors() == before
+        assert not real.site.cgroup.child(str(WEB)).exists()
+        run = await real.start()
+        assert run.holdings.address is not None
 
 
 @pytest.mark.root

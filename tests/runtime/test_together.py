@@ -114,3 +114,57 @@ def test_calls_never_overlap_and_nobody_is_forgotten(pool: ThreadPoolExecutor) -
     list(pool.map(together.ask, range(2000)))
     assert most == 1
     assert sorted(served) == list(range(2000))
+
+
+@pytest.fixture
+def counter() -> Counter:
+    return Counter()
+
+
+@pytest.fixture
+def together(counter: Counter) -> Iterator[Together[int]]:
+    """One whose thread is ended."""
+    made = Together(threading.Lock(), counter)
+    yield made
+    made.close()
+    made.close()
+    assert "together" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_is_begun_is_done_beside_all_else(counter: Counter, together: Together[int]) -> None:
+    """Whoever began it has time of its own, and hears of it at the end."""
+    counter.gate.clear()
+    first = together.begin(2)
+    counter.begun.wait()
+    others = [together.begin(number) for number in (3, 4)]
+    assert not first.done
+    counter.gate.set()
+    together.end(first)
+    with pytest.raises(NetworkError, match="no 3"):
+        together.end(others[0])
+    together.end(others[1])
+    assert counter.waves == [[2], [3, 4]]
+    with pytest.raises(NetworkError, match="no 3"):
+        together.end(others[0])
+
+
+def test_the_thread_and_those_who_cannot_wait_serve_each_once(pool: ThreadPoolExecutor) -> None:
+    """Whoever is first; a thread that is late finds nothing to do."""
+    served: list[int] = []
+
+    def carry_out(several: Sequence[int]) -> list[AnchorError | None]:
+        served.extend(several)
+        return [None] * len(several)
+
+    together = Together(threading.Lock(), carry_out)
+    list(pool.map(lambda number: together.end(together.begin(number)), range(2000)))
+    together.close()
+    assert sorted(served) == list(range(2000))
+
+
+def test_an_end_waits_for_what_was_begun(counter: Counter, together: Together[int]) -> None:
+    """Nothing that was wished for is dropped, and nobody serves afterwards but who asks."""
+    tickets = [together.begin(number) for number in range(0, 20, 2)]
+    together.close()
+    assert all(ticket.done for ticket in tickets)
+    assert sorted(one for wave in counter.waves for one in wave) == list(range(0, 20, 2))
