@@ -1,8 +1,10 @@
-"""attrs' classes, three times as fast to make. What they do is the same.
+"""attrs' classes, made when they are first used. What they do is the same.
 
-attrs writes every method of every class as text and has it compiled when the class is made, which
-takes half a millisecond; a supervisor begins with two hundred classes. How values are shown,
-compared and hashed needs no code of each class's own, so only `__init__` is left to attrs.
+attrs writes the methods of every class as text and has it compiled when the class is made, half a
+millisecond each; a supervisor begins with two hundred classes, and a short command makes values of
+few of those that it loads. So a class is at first its own methods with places for its fields, and
+attrs completes it for the first value of it, or for whoever asks about its fields. How values are
+shown, compared and hashed needs no code of each class's own, so only `__init__` is left to attrs.
 """
 
 from __future__ import annotations
@@ -30,14 +32,25 @@ else:
         return _made(attrs.define, cls, options, None)
 
 
+_Hashed = Callable[["_Compared"], Callable[[Any], int]]
+
+
 def _made(
-    maker: Callable[..., Any],
-    cls: type | None,
-    options: dict[str, bool],
-    hashed: Callable[[_Compared], Callable[[Any], int]] | None,
+    maker: Callable[..., Any], cls: type | None, options: dict[str, bool], hashed: _Hashed | None
 ) -> Any:  # noqa: ANN401 - a class, or what makes one
     if cls is None:
         return functools.partial(_made, maker, options=options, hashed=hashed)
+    complete = functools.partial(_complete, maker, options, hashed)
+    # What one of these is about may be asked of the class itself, or be in a base of it.
+    if cls.__bases__ != (object,) or options.keys() - {"eq"}:
+        return complete(cls)
+    return _promised(cls, complete)
+
+
+def _complete(
+    maker: Callable[..., Any], options: dict[str, bool], hashed: _Hashed | None, cls: type
+) -> type[attrs.AttrsInstance]:
+    made: Any
     if options.get("order"):  # then all that compares is attrs' work
         made = maker(cls, repr=False, **options)
     else:
@@ -47,7 +60,71 @@ def _made(
             made.__eq__ = _eq(compared)
             made.__hash__ = None if hashed is None else hashed(compared)
     made.__repr__ = _repr
-    return made
+    return made  # type: ignore[no-any-return]
+
+
+def _promised(cls: type, complete: Callable[[type], type]) -> type:
+    """Make the class without what attrs adds to it, which it gets when it is needed.
+
+    Without a value of it nobody can miss more than what a promise stands for. Two threads may both
+    complete it: each does the same, and `__init__` comes last. (No method may use `super()`,
+    which means the class as it was written; a test looks.)
+    """
+    fields = [
+        name
+        for name, kind in cls.__annotations__.items()
+        if not str(kind).startswith(("ClassVar", "typing.ClassVar"))
+    ]
+    own = {name: value for name, value in cls.__dict__.items() if name not in fields}
+    for name in ("__dict__", "__weakref__"):
+        own.pop(name, None)
+
+    def keep() -> None:
+        whole = complete(cls)
+        added = {
+            name: value
+            for name, value in whole.__dict__.items()
+            if name not in own and name not in places
+        }
+        for name in (*sorted(added.keys() - {"__init__"}), "__init__"):
+            setattr(promised, name, added[name])
+
+    def first(self: object, *arguments: object, **named: object) -> None:
+        keep()
+        promised.__init__(self, *arguments, **named)  # type: ignore[misc]
+
+    def restored(self: Any, state: object) -> None:  # noqa: ANN401 - one made without `__init__`
+        keep()
+        self.__setstate__(state)
+
+    places = (*fields, "__weakref__", "__slots__")
+    asked = {name: _Promise(name, keep) for name in ("__attrs_attrs__", "__match_args__")}
+    promised = type(
+        cls.__name__,
+        (),
+        {
+            **own,
+            **asked,
+            "__slots__": (*fields, "__weakref__"),
+            "__qualname__": cls.__qualname__,
+            "__init__": first,
+            "__setstate__": restored,
+        },
+    )
+    return promised
+
+
+class _Promise:
+    """Something that a class has once it is complete, and that is asked of the class itself."""
+
+    def __init__(self, name: str, keep: Callable[[], None]) -> None:
+        """Stand for `name`."""
+        self._name, self._keep = name, keep
+
+    def __get__(self, value: object, cls: type) -> object:
+        """Complete the class, which puts the thing itself in this place."""
+        self._keep()
+        return cls.__dict__[self._name]
 
 
 _Compared = Callable[[Any], object]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import copy
+import inspect
+import threading
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -109,3 +115,128 @@ def test_the_edges_of_a_class() -> None:
     ours, _ = classes_of(values)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         ours(1, 2, 3).plain = 4
+
+
+def made(**kinds: Any) -> type:
+    """A class of frozen values that nobody has used yet, with these fields."""
+    body = {"__annotations__": dict.fromkeys(kinds, object), "__module__": __name__} | kinds
+    return values.frozen(type("Made", (), body))
+
+
+def is_complete(cls: type) -> bool:
+    """Whether attrs has had its turn."""
+    return isinstance(vars(cls)["__match_args__"], tuple)
+
+
+USES: dict[str, Callable[[Any], object]] = {
+    "make": lambda cls: cls(1),
+    "fields": lambda cls: [one.name for one in attrs.fields(cls)],
+    "is it one": attrs.has,
+    "match": lambda cls: cls.__match_args__,
+    "restore": lambda cls: cls.__new__(cls).__setstate__({"a": 1, "b": 2}),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_class_is_completed_by_its_first_use(use: Callable[[Any], object]) -> None:
+    """Whatever that is; before it attrs has done nothing, and after it all is there."""
+    cls = made(a=attrs.field(), b=2)
+    assert not is_complete(cls)
+    use(cls)
+    assert is_complete(cls)
+    value: Any = cls(1)
+    assert attrs.asdict(value) == {"a": 1, "b": 2}
+    assert attrs.evolve(value, b=3) == cls(1, 3) != value
+    assert copy.copy(value) == copy.deepcopy(value) == value
+    assert not hasattr(value, "__dict__")
+    assert str(inspect.signature(cls)) == "(a: object, b: object = 2) -> None"
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'a'"):
+        cls()
+
+
+def test_what_a_class_has_of_its_own_is_there_at_once() -> None:
+    """Methods, properties, constants, its name and its module."""
+
+    @values.frozen
+    class Thing:
+        """What it is."""
+
+        FEW: ClassVar[int] = 3
+        a: int
+
+        @property
+        def twice(self) -> int:
+            """Double it."""
+            return self.a * 2
+
+    assert (Thing.__name__, Thing.__doc__, Thing.FEW) == ("Thing", "What it is.", 3)
+    assert Thing.__module__ == __name__
+    assert Thing.__qualname__.endswith("<locals>.Thing")
+    assert not is_complete(Thing)
+    assert Thing(2).twice == 4
+    assert Thing.FEW == 3
+
+
+def test_a_match_may_be_the_first_use() -> None:
+    """A pattern takes its fields in order, also where nothing was made before."""
+
+    @values.frozen
+    class Point:
+        """A place."""
+
+        x: int
+        y: int = 0
+
+    for thing in (object(), Point(1)):
+        match thing:
+            case Point(x, y):
+                assert (x, y) == (1, 0)
+            case other:
+                assert not isinstance(other, Point)
+
+
+def test_what_is_done_after_making_is_done_the_first_time_too() -> None:
+    """`__attrs_post_init__`, factories, private names: all of attrs' `__init__` counts."""
+
+    @values.define
+    class Owner:
+        """Something that changes."""
+
+        _hidden: int
+        found: list[int] = attrs.field(factory=list, init=False)
+
+        def __attrs_post_init__(self) -> None:
+            """Note what was given."""
+            self.found.append(self._hidden)
+
+    assert Owner(hidden=3).found == [3]
+    assert Owner(4).found == [4]
+
+
+def test_two_threads_may_both_be_first() -> None:
+    """Each value is whole, whoever completed the class."""
+    for _ in range(20):
+        cls: Any = made(a=1, b=2)
+        start = threading.Barrier(4)
+
+        def make(a: int, cls: Any = cls, start: threading.Barrier = start) -> object:
+            start.wait()
+            return cls(a)
+
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(make, range(4)))
+        assert found == [cls(a) for a in range(4)]
+        assert len(set(found)) == 4
+
+
+def test_no_class_of_values_asks_for_super() -> None:
+    """It would mean the class as it was written, which is not the one that values are of."""
+    package = Path(values.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                decorators = {ast.unparse(one).partition("(")[0] for one in node.decorator_list}
+                if decorators & {"frozen", "define"}:
+                    written = ast.unparse(node)
+                    assert "super()" not in written, (path, node.name)
+                    assert "__class__" not in written, (path, node.name)

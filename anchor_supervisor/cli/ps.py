@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from anchor_supervisor.cli import render
@@ -22,6 +21,8 @@ from anchor_supervisor.control.fleets import client_for, running_fleets
 from anchor_supervisor.observability.terminal import display_names
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from anchor_supervisor.control.shapes import ContainerRow, LimitsRow
 
 EXAMPLES = """\

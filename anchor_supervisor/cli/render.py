@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from anchor_supervisor.observability.terminal import neutral_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 RESET: Final = "\x1b[0m"
 STATE_COLOURS: Final = {
@@ -79,32 +81,40 @@ def size(count: int) -> str:
 
 def now() -> datetime:
     """Read the clock on the wall, which only shows durations here and decides nothing."""
+    from datetime import UTC, datetime  # for who shows a time
+
     return datetime.now(UTC)
+
+
+def _read(text: str) -> datetime:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text)
 
 
 def ago(text: str | None, present: datetime) -> str:
     """Say how long ago an RFC 3339 time was."""
     if text is None:
         return "-"
-    return duration((present - datetime.fromisoformat(text)).total_seconds())
+    return duration((present - _read(text)).total_seconds())
 
 
 def until(text: str, present: datetime) -> str:
     """Say in how long an RFC 3339 time will be; `now` when it has passed."""
-    left = (datetime.fromisoformat(text) - present).total_seconds()
+    left = (_read(text) - present).total_seconds()
     return f"in {duration(left)}" if left > 0 else "now"
 
 
 def clock(text: str, *, digits: int = 3) -> str:
     """Give the local time of day of an RFC 3339 time."""
-    local = datetime.fromisoformat(text).astimezone()
+    local = _read(text).astimezone()
     fraction = f"{local.microsecond:06d}"[:digits]
     return local.strftime("%H:%M:%S") + (f".{fraction}" if digits else "")
 
 
 def moment(text: str) -> str:
     """Give the local time of an RFC 3339 time, with its day where that is not today."""
-    local = datetime.fromisoformat(text).astimezone()
+    local = _read(text).astimezone()
     day = "" if local.date() == now().astimezone().date() else local.strftime("%Y-%m-%d ")
     return day + clock(text)
 

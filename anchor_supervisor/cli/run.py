@@ -125,12 +125,12 @@ def _tables(options: argparse.Namespace, name: str, words: list[str]) -> dict[st
         "pull": options.pull,
         "root": options.root_strategy,
         "read_only": options.read_only,
-        "environment": [text for text in map(_variable, options.env) if text is not None],
-        "volumes": [_volume(text) for text in options.volume],
-        "ports": options.publish,
     }
     limits = {"memory": options.memory, "cpus": options.cpus}
     optional = {
+        "environment": [text for text in map(_variable, options.env) if text is not None],
+        "volumes": [_volume(text) for text in options.volume],
+        "ports": options.publish,
         "command": words,
         "user": options.user,
         "working_dir": options.workdir,

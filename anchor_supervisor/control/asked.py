@@ -14,10 +14,11 @@ from urllib.parse import parse_qs
 from anchor_supervisor.control.handler import EventQuery, LogQuery, Wanted
 from anchor_supervisor.control.protocol import Malformed
 from anchor_supervisor.fleet.container import MOST_REPLICAS
+from anchor_supervisor.patterns import pattern
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}", re.IGNORECASE)
-_SIGNAL = re.compile(r"[A-Z0-9+-]{1,16}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", re.ASCII)
+_NAME = pattern(r"[a-z0-9][a-z0-9_.-]{0,127}", re.IGNORECASE)
+_SIGNAL = pattern(r"[A-Z0-9+-]{1,16}")
+_TIME = pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", re.ASCII)
 _EVENT_KEYS: Final = frozenset({"name", "tail", "since", "follow"})
 _LOG_KEYS: Final = _EVENT_KEYS | {"previous"}
 _FILES: Final = 100

@@ -6,7 +6,6 @@ cost a third of the time that `anchor ps` may take (it imports `email` and `ssl`
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 import time
@@ -91,6 +90,8 @@ class Pending:
             status, _ = self._head()
             if status >= 400:
                 self._value(status, self._guarded_read(-1))
+            import json  # which most of those that look for a fleet need not
+
             while (line := self._guarded_readline()).endswith(b"\n"):
                 yield json.loads(line)
 
@@ -134,6 +135,8 @@ class Pending:
             return b""
 
     def _value(self, status: int, body: bytes) -> Any:  # noqa: ANN401
+        import json
+
         try:
             value = json.loads(body)
             if status < 400:
@@ -198,7 +201,7 @@ class Client:
 
         Raises NotRunning where nobody listens, ControlError where it cannot be reached.
         """
-        content = b"" if body is None else json.dumps(body).encode()
+        content = b"" if body is None else _encoded(body)
         head = (
             f"{method} {path} HTTP/1.0\r\nHost: anchor\r\n"
             f"Content-Type: {protocol.JSON_TYPE}\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -245,3 +248,9 @@ class Client:
             return _silent(self.fleet)
         reason = error.strerror or str(error)
         return ControlError(f"cannot reach the supervisor of `{self.fleet}`: {reason}")
+
+
+def _encoded(body: object) -> bytes:
+    import json
+
+    return json.dumps(body).encode()

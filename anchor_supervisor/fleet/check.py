@@ -14,12 +14,10 @@ from anchor_supervisor.errors import Problem
 from anchor_supervisor.fleet.check_addresses import address_findings
 from anchor_supervisor.fleet.check_container import container_findings
 from anchor_supervisor.fleet.check_dependencies import dependency_findings
-from anchor_supervisor.fleet.check_grants import grant_findings
 from anchor_supervisor.fleet.check_names import name_findings
 from anchor_supervisor.fleet.check_policies import policy_findings
 from anchor_supervisor.fleet.check_ports import port_findings
 from anchor_supervisor.fleet.check_privileges import privilege_findings
-from anchor_supervisor.fleet.check_volumes import volume_findings
 from anchor_supervisor.fleet.finding import Finding
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.fleet.profiles import profile_findings
@@ -46,10 +44,23 @@ def findings(fleet: Fleet, whole: Fleet | None = None) -> Iterator[Finding]:
         yield from port_findings(each)
     yield from name_findings(whole)
     yield from dependency_findings(whole)
-    yield from volume_findings(whole)
+    yield from _mount_findings(whole)
     for container in whole.containers.values():
         yield from container_findings(container)
         yield from policy_findings(container)
-        yield from grant_findings(container)
         yield from privilege_findings(container)
     yield from profile_findings(whole.containers, fleet.profiles)
+
+
+def _mount_findings(fleet: Fleet) -> Iterator[Finding]:
+    """Yield what is wrong with what is mounted, which in many a fleet is nothing."""
+    containers = fleet.containers.values()
+    if any(container.volumes for container in containers):
+        from anchor_supervisor.fleet.check_volumes import volume_findings
+
+        yield from volume_findings(fleet)
+    if any(container.grants for container in containers):
+        from anchor_supervisor.fleet.check_grants import grant_findings
+
+        for container in containers:
+            yield from grant_findings(container)

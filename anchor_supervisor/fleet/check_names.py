@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,18 +9,19 @@ from anchor_supervisor.fleet.finding import Finding, path_of
 from anchor_supervisor.fleet.model import Container, Fleet
 from anchor_supervisor.fleet.mounts import TMPFS, VOLUME_NAME
 from anchor_supervisor.fleet.wording import show
+from anchor_supervisor.patterns import pattern
 
-FLEET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+FLEET_NAME: Final = pattern(r"[a-z0-9][a-z0-9-]{0,30}")
 
 LONGEST_NAME: Final = 58
 """`NAME-1000` has to be one label of a host name: 63 letters (RFC 1035, 2.3.4)."""
 
 # No dot: `web.2` is the second replica of `web`. No underscore: not a letter of host names.
-_NAME: Final = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?")
+_NAME: Final = pattern(rf"[a-z0-9](?:[a-z0-9-]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?")
 _NAME_RULE: Final = f"lower-case letters, digits and inner `-`, at most {LONGEST_NAME}"
 
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_HOST_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_HOST_NAME: Final = pattern(rf"{_LABEL}(?:\.{_LABEL})*")
 LONGEST_HOST_NAME: Final = 64  # HOST_NAME_MAX (sethostname(2))
 LONGEST_DOMAIN_NAME: Final = 253  # RFC 1035, without the final dot
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,6 +9,7 @@ from anchor_supervisor.fleet.finding import Finding, path_of
 from anchor_supervisor.fleet.model import Container, NetworkMode, UserNamespace
 from anchor_supervisor.fleet.users import foreign_ids, user_mistakes
 from anchor_supervisor.fleet.wording import did_you_mean, show
+from anchor_supervisor.patterns import pattern
 
 CAPABILITIES: Final = (  # noqa: SIM905 - forty lines would say no more
     "ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN "
@@ -34,9 +34,9 @@ _IPC_SYSCTLS: Final = frozenset(
     )
 )
 # No `/`, and no `..`: the name becomes a path. No `+` or line break in a value: CVE-2022-0811.
-_SYSCTL_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)+")
+_SYSCTL_NAME: Final = pattern(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)+")
 LEAST_OPEN_FILES: Final = 64
-_SYSCTL_VALUE: Final = re.compile(r"[0-9A-Za-z_.,:-]+(?:[ \t]+[0-9A-Za-z_.,:-]+)*")
+_SYSCTL_VALUE: Final = pattern(r"[0-9A-Za-z_.,:-]+(?:[ \t]+[0-9A-Za-z_.,:-]+)*")
 
 Findings = Iterator[Finding]
 

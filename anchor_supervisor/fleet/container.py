@@ -7,9 +7,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from anchor_supervisor.fleet import grants, policies, probes, schedules, schema, values
+from anchor_supervisor.fleet import policies, schema, values
 from anchor_supervisor.fleet.attachments import attachments
-from anchor_supervisor.fleet.env_file import parse_env
 from anchor_supervisor.fleet.model import (
     Build,
     Capabilities,
@@ -28,10 +27,9 @@ from anchor_supervisor.fleet.model import (
     Schedule,
     Startup,
     UserNamespace,
+    Volume,
 )
-from anchor_supervisor.fleet.mounts import volume
 from anchor_supervisor.fleet.places import join
-from anchor_supervisor.fleet.ports import MOST_PORTS, ports
 from anchor_supervisor.fleet.profiles import profiles
 from anchor_supervisor.fleet.reactions import dependencies, reaction
 from anchor_supervisor.fleet.sheet import Sheet, Table, located
@@ -43,6 +41,9 @@ MOST_REPLICAS: Final = 1000
 SHORTEST_RUN: Final = 0.1  # seconds
 UNLIMITED: Final = -1
 """RLIM_INFINITY, as the standard library's `resource` has it."""
+
+
+# What few containers ask for is loaded with the first that does.
 
 
 def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> Container:
@@ -70,7 +71,7 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
         entrypoint=table.read("entrypoint", values.words, None),
         command=table.read("command", values.words, None),
         environment=_environment(table, around),
-        volumes=table.located("volumes", lambda origin: volume(origin.directory)),
+        volumes=_volumes(table),
         network_mode=mode,
         networks=networks,
         init=table.read("init", values.boolean, default=True),
@@ -105,27 +106,45 @@ def container(sheet: Sheet, name: str, value: object, around: Surroundings) -> C
     )
 
 
+def _volumes(table: Table) -> tuple[Volume, ...]:
+    if "volumes" not in table:
+        return ()
+    from anchor_supervisor.fleet.mounts import volume
+
+    return table.located("volumes", lambda origin: volume(origin.directory))
+
+
 def _health(table: Table) -> Health | None:
     if "health" not in table or table.get("health") == "none":
         return None
+    from anchor_supervisor.fleet import probes
+
     return probes.health(table.sheet, table.at("health"), table.get("health"))
 
 
 def _startup(table: Table) -> Startup | None:
     if "startup" not in table:
         return None
+    from anchor_supervisor.fleet import probes
+
     return probes.startup(table.sheet, table.at("startup"), table.get("startup"))
 
 
 def _schedule(table: Table, around: Surroundings) -> Schedule | None:
     if "schedule" not in table:
         return None
+    from anchor_supervisor.fleet import schedules
+
     path = table.at("schedule")
     return schedules.schedule(table.sheet, path, table.get("schedule"), around.read_bytes)
 
 
 def _grants(table: Table, around: Surroundings) -> tuple[Grant, ...]:
     """Read `secrets`, then `configs`."""
+    if not {"secrets", "configs"} & table.given:
+        return ()
+    from anchor_supervisor.fleet import grants
+
     return tuple(
         grant
         for kind, key in grants.TABLES.items()
@@ -190,6 +209,8 @@ def _environment(table: Table, around: Surroundings) -> Mapping[str, str]:
 
 
 def _env_file(around: Surroundings, origin: Origin) -> Callable[[object], Mapping[str, str]]:
+    from anchor_supervisor.fleet.env_file import parse_env
+
     def read(value: object) -> Mapping[str, str]:
         path = values.absolute(values.filled_text(value), origin.directory)
         return parse_env(around.read_text(path), file=path, environment=origin.environment)
@@ -199,6 +220,10 @@ def _env_file(around: Surroundings, origin: Origin) -> Callable[[object], Mappin
 
 def _ports(table: Table) -> tuple[Port, ...]:
     """Read every entry, up to a number of ports that no container needs."""
+    if "ports" not in table:
+        return ()
+    from anchor_supervisor.fleet.ports import MOST_PORTS, ports
+
     count = 0
 
     def read(value: object) -> tuple[Port, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,17 +10,18 @@ from anchor_supervisor.fleet.interpolate import interpolate
 from anchor_supervisor.fleet.places import key_lines
 from anchor_supervisor.fleet.tree import Node, Origin, grow
 from anchor_supervisor.fleet.wording import Mistake, show
+from anchor_supervisor.patterns import pattern
 
 DEEPEST_KEY: Final = 32  # parts of a dotted key
 
 # tomllib takes memory and time as the square of a dotted key's length, so we look first.
-_DEEP_KEY: Final = re.compile(
+_DEEP_KEY: Final = pattern(
     r"(?<![A-Za-z0-9_-])"
     r"""(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
     rf"{{{DEEPEST_KEY}}}"
 )
 _AT_END: Final = " (at end of document)"
-_TOML_LINE: Final = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
+_TOML_LINE: Final = pattern(r" \(at line ([0-9]+), column [0-9]+\)\Z")
 
 
 def parse_document(text: str, origin: Origin) -> Node:

@@ -15,14 +15,15 @@ from typing import Final
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.interpolate import interpolate
 from anchor_supervisor.fleet.wording import Mistake
+from anchor_supervisor.patterns import pattern
 
-_BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_KEY: Final = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(=?)[ \t]*")
-_SINGLE: Final = re.compile(r"'([^']*)'")
-_DOUBLE: Final = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
-_PLAIN: Final = re.compile(r"(?:[^\r\n#]|(?<![ \t])#)*")
-_REST: Final = re.compile(r"[ \t]*(?:#[^\n]*)?(?=\r?\n|\r?\Z)")
-_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_BLANK: Final = pattern(r"(?:[ \t\r\n]|#[^\n]*)*")
+_KEY: Final = pattern(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(=?)[ \t]*")
+_SINGLE: Final = pattern(r"'([^']*)'")
+_DOUBLE: Final = pattern(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
+_PLAIN: Final = pattern(r"(?:[^\r\n#]|(?<![ \t])#)*")
+_REST: Final = pattern(r"[ \t]*(?:#[^\n]*)?(?=\r?\n|\r?\Z)")
+_ESCAPE: Final = pattern(r"\\(.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$$"}
 
 

@@ -7,14 +7,14 @@ hold further `${...}`. No shell: nothing is run, split or globbed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from anchor_supervisor.fleet.wording import Mistake, printable, show
+from anchor_supervisor.patterns import pattern
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPERATOR: Final = re.compile(r":?[-?+]")
+_NAME: Final = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPERATOR: Final = pattern(r":?[-?+]")
 DEEPEST: Final = 20  # `${A:-${B:-...}}`: levels
 
 Variables = Mapping[str, str]

@@ -16,7 +16,7 @@ from typing import Final
 from attrs import evolve
 
 from anchor_supervisor.errors import FleetError, Problem
-from anchor_supervisor.fleet import check, grants, schema, values
+from anchor_supervisor.fleet import check, schema, values
 from anchor_supervisor.fleet.attachments import DEFAULT_NETWORK, attached
 from anchor_supervisor.fleet.container import container
 from anchor_supervisor.fleet.document import parse_document, tree_of
@@ -130,7 +130,10 @@ def _fleet(sheet: Sheet, document: object) -> Fleet:
     head = Table(sheet, "fleet", root.get("fleet", {}), schema.FLEET)
     name = _name(sheet, head)
     around = Surroundings(read_text, read_bytes, name)
-    around = evolve(around, sources=grants.sources(sheet, root, around))
+    if {"secrets", "configs"} & root.given:
+        from anchor_supervisor.fleet import grants
+
+        around = evolve(around, sources=grants.sources(sheet, root, around))
     return Fleet(
         name=name,
         containers=MappingProxyType(_containers(sheet, root, around)),

@@ -7,24 +7,25 @@ judges them. A path is written as TOML would write it, with 0-based positions in
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, final
 
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
-_BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_SPACE: Final = re.compile(r"[ \t]*")
-_SCALAR: Final = re.compile(r"[^,\]}#\r\n]*")
-_STRING: Final = re.compile(
+from anchor_supervisor.patterns import pattern
+
+_BARE: Final = pattern(r"[A-Za-z0-9_-]+")
+_BLANK: Final = pattern(r"(?:[ \t\r\n]|#[^\n]*)*")
+_SPACE: Final = pattern(r"[ \t]*")
+_SCALAR: Final = pattern(r"[^,\]}#\r\n]*")
+_STRING: Final = pattern(
     r'"""(?:\\.|[^\\])*?"{3,5}(?!")'
     r"|'''.*?'{3,5}(?!')"
     r'|"(?:\\.|[^"\\\n])*"'
     r"|'[^'\n]*'",
     re.DOTALL,
 )
-_CONTAINER: Final = re.compile(r'containers\.(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+)')
-_LAST_PART: Final = re.compile(r'(?:\[[0-9]+\]|\.?(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+))\Z')
+_CONTAINER: Final = pattern(r'containers\.(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+)')
+_LAST_PART: Final = pattern(r'(?:\[[0-9]+\]|\.?(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_-]+))\Z')
 
 LONGEST_PATH: Final = 512
 """Letters; what is deeper is found by what is around it. Memory grows as the square of depth."""
@@ -49,6 +50,8 @@ def join(path: str, key: str) -> str:
 
 def _quote(key: str) -> str:
     """Write a key as a TOML string without anything that a terminal would act on."""
+    import json  # few keys need quotes
+
     return "".join(
         letter
         if letter.isprintable()

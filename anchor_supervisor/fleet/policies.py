@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from attrs import fields_dict
@@ -21,6 +20,7 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.signals import signal_name
 from anchor_supervisor.fleet.wording import Mistake, show
+from anchor_supervisor.patterns import pattern
 
 SHORTEST_DELAY: Final = 0.001  # seconds
 LARGEST_CODE: Final = 255
@@ -29,7 +29,7 @@ MOST_CPUS: Final = 1024.0
 LARGEST_WEIGHT: Final = 10_000  # cgroup-v2.rst: cpu.weight, io.weight
 MOST_PIDS: Final = 4_194_304  # PID_MAX_LIMIT (proc_sys_kernel(5))
 
-_CPUSET: Final = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*")
+_CPUSET: Final = pattern(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*")
 
 
 def limits(sheet: Sheet, path: str, value: object) -> Limits:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from ipaddress import IPv4Address
 from typing import Final
 
 from anchor_supervisor.fleet.model import Port
 from anchor_supervisor.fleet.values import plain
 from anchor_supervisor.fleet.wording import Mistake, show
+from anchor_supervisor.patterns import pattern
 
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 PROTOCOLS: Final = ("tcp", "udp")
 LARGEST_PORT: Final = 65535
 MOST_PORTS: Final = 1024  # of one container
-_RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_RANGE: Final = pattern(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 def ports(value: object) -> tuple[Port, ...]:

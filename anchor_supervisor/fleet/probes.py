@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from attrs import evolve
@@ -22,6 +21,7 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.fleet.ports import port
 from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.wording import Mistake, printable, show
+from anchor_supervisor.patterns import pattern
 
 PROBES: Final = ("exec", "tcp", "http", "log", "notify")
 SHORTEST_INTERVAL: Final = 0.01  # seconds; a probe costs about a millisecond
@@ -29,7 +29,7 @@ MOST_RETRIES: Final = 1000
 LONGEST_PATTERN: Final = 1024  # letters
 
 # Visible ASCII but `#`, which never reaches a server. A line break would forge a header.
-_HTTP: Final = re.compile(r":([0-9]{1,5})(/[!-\"$-~]*)?")
+_HTTP: Final = pattern(r":([0-9]{1,5})(/[!-\"$-~]*)?")
 
 
 def health(sheet: Sheet, path: str, value: object) -> Health | None:

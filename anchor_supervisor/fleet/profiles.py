@@ -6,7 +6,6 @@ ports and addresses, may be another's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -15,11 +14,12 @@ from anchor_supervisor.fleet.model import Container
 from anchor_supervisor.fleet.sheet import Table
 from anchor_supervisor.fleet.values import filled_text
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+from anchor_supervisor.patterns import pattern
 
 EVERY: Final = "*"
 """Chosen instead of a name: all of them."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_NAME: Final = pattern(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 Containers = Mapping[str, Container]
 

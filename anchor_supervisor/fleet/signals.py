@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from anchor_supervisor.fleet.values import filled_text
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+from anchor_supervisor.patterns import pattern
 
 SIGNALS: Final = (  # noqa: SIM905 - thirty lines would say no more
     "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM CHLD CONT STOP TSTP "
@@ -20,7 +20,7 @@ NO_STOP_SIGNALS: Final = frozenset({"STOP", "TSTP", "TTIN", "TTOU", "CONT", "CHL
 NO_NEWS_SIGNALS: Final = frozenset({"KILL", "STOP"})
 """What no process can have a handler for (signal(7)), so that it could not be told anything."""
 
-_REAL_TIME: Final = re.compile(r"RTMIN\+([1-9]|[12][0-9]|30)")
+_REAL_TIME: Final = pattern(r"RTMIN\+([1-9]|[12][0-9]|30)")
 """The C library keeps two of the kernel's for itself and counts from its own RTMIN (signal(7))."""
 
 

@@ -6,10 +6,10 @@ a hint. Digits are ASCII only: `int()` would take fullwidth ones, `1_000` and ` 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.fleet.wording import Mistake, show
+from anchor_supervisor.patterns import pattern
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -27,14 +27,14 @@ _DURATION_UNITS: Final = (
     ("ms", 1_000),
     ("us", 1),
 )
-_DURATION: Final = re.compile(
+_DURATION: Final = pattern(
     "".join(rf"(?:([0-9]{{1,15}}(?:\.[0-9]{{1,9}})?){unit})?" for unit, _ in _DURATION_UNITS)
 )
 _SIZE_UNITS: Final = ("", "K", "M", "G", "T")
-_SIZE: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:([KMGTkmgt])i?)?[Bb]?")
-_DECIMAL: Final = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,19})?")
-_COUNT: Final = re.compile(r"0|[1-9][0-9]{0,18}")
-_MODE: Final = re.compile(r"[0-7]{3,4}")
+_SIZE: Final = pattern(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)(?:([KMGTkmgt])i?)?[Bb]?")
+_DECIMAL: Final = pattern(r"[0-9]{1,19}(?:\.[0-9]{1,19})?")
+_COUNT: Final = pattern(r"0|[1-9][0-9]{0,18}")
+_MODE: Final = pattern(r"[0-7]{3,4}")
 
 
 def _exact(number: str | int) -> Fraction:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from anchor_supervisor.fleet.units import parse_id
 from anchor_supervisor.fleet.wording import Mistake, show
+from anchor_supervisor.patterns import pattern
 
 PRIVATE_IDS: Final = 65536
 """Ids of a user namespace of the container's own."""
 
 # passwd(5), and the `$` of machine accounts (useradd(8)).
-_USER_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
-_STARTS_AS_NUMBER: Final = re.compile(r"[-+]?\d")
+_USER_NAME: Final = pattern(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
+_STARTS_AS_NUMBER: Final = pattern(r"[-+]?\d")
 
 
 def check_user(text: str) -> None:

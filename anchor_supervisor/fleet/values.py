@@ -8,8 +8,6 @@ from __future__ import annotations
 import enum
 import math
 import posixpath
-import re
-import shlex
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
@@ -17,11 +15,12 @@ from anchor_supervisor.fleet import units
 from anchor_supervisor.fleet.model import Image, ImageKind
 from anchor_supervisor.fleet.tree import Origin
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, kind_of, show
+from anchor_supervisor.patterns import pattern
 
 E = TypeVar("E", bound=enum.StrEnum)
 
 ARCHIVE_ENDINGS: Final = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tar.zst")
-_STORE_NAME: Final = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@/\[\]-]{0,511}")
+_STORE_NAME: Final = pattern(r"[A-Za-z0-9\[][A-Za-z0-9._:@/\[\]-]{0,511}")
 
 
 def text(value: object) -> str:
@@ -154,6 +153,8 @@ def words(value: object) -> tuple[str, ...]:
         message = f"{show(value)} is {kind_of(value)}, not a list or a string"
         raise Mistake(message)
     try:
+        import shlex  # only for what is not a list
+
         return tuple(shlex.split(value))
     except ValueError as error:
         message = f"{show(value)} cannot be split into words: {str(error).lower()}"

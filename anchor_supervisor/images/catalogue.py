@@ -6,7 +6,6 @@ so whoever finds a name finds a whole image.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import quote
 
+from anchor_supervisor.digests import sha256
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import reference as names
 from anchor_supervisor.images.blobs import read_json
@@ -159,7 +159,7 @@ def name_path(layout: Layout, reference: Reference) -> Path:
     quoted = quote(str(reference), safe="")
     if len(quoted) > _LONGEST:
         # `~` is in no reference, so that no two names meet.
-        quoted = f"{quoted[:100]}~{hashlib.sha256(quoted.encode()).hexdigest()}"
+        quoted = f"{quoted[:100]}~{sha256(quoted.encode()).hexdigest()}"
     return layout.names / quoted
 
 

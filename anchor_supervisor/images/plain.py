@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+from anchor_supervisor.digests import sha256
 from anchor_supervisor.errors import ImageError, KernelError
 from anchor_supervisor.fleet.model import Image, ImageKind
 from anchor_supervisor.rootfs.layers import HOST_ROOT, Layers
@@ -49,4 +49,4 @@ def _directory(path: Path) -> Layers:
         message = f"image `{path}` is neither a directory nor an archive"
         raise ImageError(message)
     name = f"{path}\0{status.st_dev}\0{status.st_ino}"
-    return Layers((path,), f"directory:{hashlib.sha256(name.encode()).hexdigest()}")
+    return Layers((path,), f"directory:{sha256(name.encode()).hexdigest()}")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from pathlib import Path
 from typing import Final, final
 
 from anchor_supervisor.errors import HostError, KernelError
+from anchor_supervisor.patterns import pattern
 from anchor_supervisor.values import frozen
 
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_OCTAL: Final = pattern(r"\\([0-7]{3})")
 
 
 def find_mount(mountinfo: str | None = None) -> Path:

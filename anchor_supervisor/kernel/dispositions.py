@@ -7,9 +7,10 @@ import re
 import signal
 from typing import Final, final
 
+from anchor_supervisor.patterns import pattern
 from anchor_supervisor.values import frozen
 
-_MASKS: Final = re.compile(r"^Sig(Blk|Ign|Cgt):\s*([0-9a-f]+)$", re.MULTILINE)
+_MASKS: Final = pattern(r"^Sig(Blk|Ign|Cgt):\s*([0-9a-f]+)$", re.MULTILINE)
 
 # signal(7): where nothing else is said, these do nothing, and these stop instead of ending.
 _SPARING: Final = frozenset(

@@ -13,15 +13,16 @@ import io
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, TextIO, cast, final
 
 from anchor_supervisor.observability.terminal import neutral_text, wants_color
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from structlog.typing import BindableLogger, EventDict, Processor
 
-_Entry = tuple[str, Mapping[str, object], datetime]
+    _Entry = tuple[str, Mapping[str, object], datetime]
 
 
 class Sink(Protocol):
@@ -95,7 +96,7 @@ class Log:
             return
         with self._writing:
             if self._held is not None:
-                self._held.append((event, facts, datetime.now(UTC)))
+                self._held.append((event, facts, _now()))
                 return
         self._write("info", event, facts)
 
@@ -160,6 +161,12 @@ class Log:
                 exception_formatter=structlog.dev.plain_traceback,
             ),
         ]
+
+
+def _now() -> datetime:
+    from datetime import UTC, datetime  # a command that goes well writes no lines
+
+    return datetime.now(UTC)
 
 
 def _harmless(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -7,17 +7,17 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from anchor_supervisor.errors import ControlError
+from anchor_supervisor.patterns import pattern
 
 RUN_DIR_VARIABLE = "ANCHOR_RUN_DIR"
 DATA_DIR_VARIABLE = "ANCHOR_DATA_DIR"
 DEFAULT_RUN_DIR = Path("/run/anchor")
 DEFAULT_DATA_DIR = Path("/var/lib/anchor")
 
-_FLEET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_FLEET_NAME = pattern(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
 def run_dir() -> Path:
@@ -70,6 +70,6 @@ def log_dir(fleet: str, instance: object) -> Path:
 
 def fleet_id(fleet: str) -> str:
     """Give seven hex digits that keep equal fleet names in other run directories apart."""
-    import hashlib  # here, because it loads OpenSSL and the client does not need it
+    from anchor_supervisor.digests import sha256  # the client does not need it
 
-    return hashlib.sha256(f"{run_dir()}\0{fleet}".encode()).hexdigest()[:7]
+    return sha256(f"{run_dir()}\0{fleet}".encode()).hexdigest()[:7]

@@ -12,15 +12,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, TextIO, final
 
+from anchor_supervisor.patterns import pattern
+
 MAX_HELD: Final = 16 * 1024
 RESET: Final = b"\x1b[0m"
 _COLOURS: Final = tuple(
     b"\x1b[%dm" % number for number in (36, 33, 32, 35, 34, 96, 93, 92, 95, 94, 31, 91)
 )
 
-_HARMLESS = re.compile(rb"[\t\x20-\x7e]*")
+_HARMLESS = pattern(rb"[\t\x20-\x7e]*")
 _SGR = r"\x1b\[[0-9;:]*m"
-_SEQUENCES = re.compile(
+_SEQUENCES = pattern(
     rf"(?P<sgr>{_SGR})"
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: cursor, erase, modes (ECMA-48, 5.4)
     r"|(?:\x1b[P\]X^_]|[\x90\x9d\x98\x9e\x9f])"  # DCS, OSC, SOS, PM, APC, to their end
@@ -29,7 +31,7 @@ _SEQUENCES = re.compile(
     r"|\x1b[0-Z\\^-~]"  # ESC and one character
 )
 # C0 but tab, DEL, C1, and the characters that turn the direction of writing (Trojan Source).
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = pattern(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def wants_color(stream: TextIO) -> bool:

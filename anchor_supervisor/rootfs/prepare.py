@@ -10,14 +10,13 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.fleet.model import Container, ImageKind, NetworkMode, RootStrategy
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.steps import Given, Handover
 from anchor_supervisor.rootfs.devices import Devices
-from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import (
     DEVICES,
@@ -28,7 +27,10 @@ from anchor_supervisor.rootfs.plan import (
     root_steps,
 )
 from anchor_supervisor.rootfs.strategies import require_mount_points
-from anchor_supervisor.rootfs.volumes import OpenVolume, prepare
+
+if TYPE_CHECKING:
+    from anchor_supervisor.rootfs.grants import GrantFiles
+    from anchor_supervisor.rootfs.volumes import OpenVolume
 
 _INERT: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _SEEN_ONLY: Final = _INERT | mount.MOUNT_ATTR_RDONLY
@@ -64,11 +66,11 @@ def open_view(
     `hidden` are directories of the supervisor that image `host` would show; they are masked there.
     Raises HostError, ImageError or FleetError, each naming what is wrong.
     """
-    view = View(
-        root=handover.add(root),
-        null=handover.add(opened.add(devices.clone("null"))),
-        devices={name: handover.add(opened.add(devices.clone(name))) for name in DEVICES},
-        volumes=tuple(
+    volumes: tuple[MountedVolume, ...] = ()
+    if container.volumes:
+        from anchor_supervisor.rootfs.volumes import prepare  # with all that may be in one
+
+        volumes = tuple(
             _handed(
                 prepare(
                     volume,
@@ -84,7 +86,12 @@ def open_view(
                 opened,
             )
             for volume in container.volumes
-        ),
+        )
+    view = View(
+        root=handover.add(root),
+        null=handover.add(opened.add(devices.clone("null"))),
+        devices={name: handover.add(opened.add(devices.clone(name))) for name in DEVICES},
+        volumes=volumes,
         etc={target: handover.add(opened.add(_clone(path))) for target, path in etc.items()},
         grants=_granted(grants, handover, opened),
         sysfs=_machine_sysfs(container, handover, opened),

@@ -16,7 +16,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.errors import AnchorError, HostError, ImageError, KernelError
 from anchor_supervisor.fleet.model import RootStrategy
@@ -27,9 +27,10 @@ from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.overlay import assemble_overlay, merge_layers, visible
 from anchor_supervisor.rootfs.private import make_private
-from anchor_supervisor.rootfs.reflink import share_content
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath, remove_writable
-from anchor_supervisor.rootfs.tree_copy import Content, copy_content, copy_layers
+
+if TYPE_CHECKING:
+    from anchor_supervisor.rootfs.tree_copy import Content
 
 _UNFINISHED: Final = ".root-new"
 
@@ -67,8 +68,7 @@ def assemble(
             return assemble_overlay(layers.paths, writable, ids, user_namespace, beneath, opened)
         case RootStrategy.COPY | RootStrategy.REFLINK:
             _refuse_whole_machine(strategy, layers)
-            content = share_content if strategy is RootStrategy.REFLINK else copy_content
-            return _assemble_copy(layers, writable, user_namespace, content, cancelled)
+            return _assemble_copy(strategy, layers, writable, user_namespace, cancelled)
         case RootStrategy.BIND:
             return merged(layers, user_namespace=user_namespace)
 
@@ -120,23 +120,31 @@ def _forget(writable: Path) -> None:
 
 
 def _assemble_copy(
+    strategy: RootStrategy,
     layers: Layers,
     writable: Path,
     user_namespace: int | None,
-    content: Content,
     cancelled: Callable[[], bool],
 ) -> int:
     make_private(writable)
     copy = writable / "root"
     if not copy.is_dir():
-        _copy_aside(layers, writable, copy.name, content, cancelled)
+        _copy_aside(layers, writable, copy.name, _content(strategy), cancelled)
     return clone_mapped(copy, user_namespace, mount.MOUNT_ATTR_NODEV)
+
+
+def _content(strategy: RootStrategy) -> Content:
+    from anchor_supervisor.rootfs import reflink, tree_copy  # most roots are not copied
+
+    return reflink.share_content if strategy is RootStrategy.REFLINK else tree_copy.copy_content
 
 
 def _copy_aside(
     layers: Layers, writable: Path, name: str, content: Content, cancelled: Callable[[], bool]
 ) -> None:
     """Copy under another name and rename: a copy that was cut short is never taken for a root."""
+    from anchor_supervisor.rootfs.tree_copy import copy_layers
+
     with contextlib.ExitStack() as stack:
         parent = os.open(writable, DIRECTORY_FLAGS)
         stack.callback(os.close, parent)

@@ -7,12 +7,12 @@ machine's. A name is checked letter by letter, so that one key can never turn in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.kernel.steps import Slot, WriteBeneath
+from anchor_supervisor.patterns import pattern
 
 # namespaces(7), ipc_namespaces(7): what the ipc namespace has of its own.
 OF_IPC: Final = frozenset(
@@ -33,8 +33,8 @@ NETWORK_PREFIX: Final = "net."
 # Lets group 0 send pings without CAP_NET_RAW (icmp(7)), which containers do not hold by default.
 DEFAULTS: Final[Mapping[str, str]] = {"net.ipv4.ping_group_range": "0 0"}
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_:-]+)+")
-_VALUE: Final = re.compile(r"[\x20-\x7e\t]{1,1024}")
+_NAME: Final = pattern(r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_:-]+)+")
+_VALUE: Final = pattern(r"[\x20-\x7e\t]{1,1024}")
 
 
 def problem(name: str, value: str, *, own_network: bool) -> str | None:

@@ -16,6 +16,7 @@ from typing import Final, final
 
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.kernel.mount import open_beneath
+from anchor_supervisor.patterns import pattern
 from anchor_supervisor.values import frozen
 
 PASSWD: Final = "etc/passwd"  # noqa: S105 - a file name
@@ -24,8 +25,8 @@ LARGEST_FILE: Final = 1 << 20  # bytes; a thousand users take about 60 KiB
 LARGEST_ID: Final = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, `do not change` (setresuid(2))
 MOST_GROUPS: Final = 65536  # NGROUPS_MAX (setgroups(2))
 
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}\$?", re.ASCII)
+_NUMBER: Final = pattern(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_NAME: Final = pattern(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}\$?", re.ASCII)
 
 
 @final

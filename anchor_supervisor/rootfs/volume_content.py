@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
+from anchor_supervisor.digests import sha256
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import libc, mount
 from anchor_supervisor.rootfs.layers import Layers
@@ -57,7 +57,7 @@ def anonymous_path(writable: Path, target: str) -> Path:
 
     A target may be longer than a file name may be, and its digest is not.
     """
-    name = hashlib.sha256(target.encode()).hexdigest()[:32]
+    name = sha256(target.encode()).hexdigest()[:32]
     return writable / "volumes" / name / CONTENT
 
 

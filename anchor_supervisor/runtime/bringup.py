@@ -20,7 +20,6 @@ from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.spawn import Child, Prepared, SpawnError, spawn
 from anchor_supervisor.kernel.steps import Handover
 from anchor_supervisor.rootfs import strategies, users
-from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime.holdings import Holdings
@@ -33,6 +32,7 @@ from anchor_supervisor.runtime.writable_lock import writable_locked
 from anchor_supervisor.values import frozen
 
 if TYPE_CHECKING:
+    from anchor_supervisor.rootfs.grants import GrantFiles
     from anchor_supervisor.runtime.line_watch import LineWatch
     from anchor_supervisor.runtime.notify_socket import NotifySocket
 
@@ -210,6 +210,8 @@ def _grants(holdings: Holdings, root: int, credentials: Credentials) -> GrantFil
     grants = holdings.container.grants
     files = None
     if grants:
+        from anchor_supervisor.rootfs.grants import GrantFiles  # few containers have any
+
         files = GrantFiles(grants, root, (credentials.uid, credentials.gid), holdings.ids)
     holdings.hold_grants(files)
     return files

@@ -7,12 +7,8 @@ pipe, one JSON object a line; the end of the pipe is the child's end.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
-import struct
-import termios
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
@@ -58,7 +54,7 @@ class Reporter:
         if self._descriptor is None:
             return
         try:
-            os.write(self._descriptor, "".join([json.dumps(one) + "\n" for one in news]).encode())
+            os.write(self._descriptor, _encoded(news))
         except BrokenPipeError:
             self.close()
 
@@ -89,6 +85,8 @@ class Background:
         if not data:
             return None
         *lines, self._rest = (self._rest + data).split(b"\n")
+        import json
+
         return (json.loads(line) for line in lines)
 
     def cancel(self) -> None:
@@ -124,7 +122,17 @@ def fork_supervisor(log: Path) -> Background | Reporter:
     return Reporter(writer)
 
 
+def _encoded(news: Iterable[Mapping[str, object]]) -> bytes:
+    import json  # for who has somebody to tell
+
+    return "".join([json.dumps(one) + "\n" for one in news]).encode()
+
+
 def _unread(pipe: int) -> int:
+    import fcntl
+    import struct
+    import termios
+
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from queue import SimpleQueue
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from attrs import field
 
@@ -19,6 +18,11 @@ from anchor_supervisor.runtime.failures import whatever_happens
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.values import define
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    _Handed = SimpleQueue[tuple[InstanceId, Holdings] | None]
 
 HANDS: Final = 8
 
@@ -34,14 +38,18 @@ def end_runs(runs: Mapping[InstanceId, HostRun]) -> None:
             run.abandon()
 
 
+def _queue() -> _Handed:
+    from queue import SimpleQueue  # a single command gives back what it has by itself
+
+    return SimpleQueue()
+
+
 @final
 @define(eq=False)
 class Farewell:
     """Threads that give back what they are handed, in no order; there are none before that."""
 
-    _handed: SimpleQueue[tuple[InstanceId, Holdings] | None] = field(
-        factory=SimpleQueue, init=False
-    )
+    _handed: _Handed = field(factory=_queue, init=False)
     _hands: list[threading.Thread] = field(factory=list, init=False)
     _bugs: list[Exception] = field(factory=list, init=False)
 

@@ -8,15 +8,17 @@ A file takes everything at once, so it needs no thread: what a detached fleet sa
 from __future__ import annotations
 
 import os
-import queue
 import select
 import stat
 import threading
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from attrs import field
 
 from anchor_supervisor.values import define
+
+if TYPE_CHECKING:
+    import queue
 
 QUEUE: Final = 4096
 
@@ -27,7 +29,7 @@ class Screen:
     """Writes chunks to a descriptor, from a thread of its own. `put` never waits for a reader."""
 
     descriptor: int
-    _queue: queue.Queue[bytes | None] = field(factory=lambda: queue.Queue(QUEUE), init=False)
+    _queue: queue.Queue[bytes | None] = field(init=False)
     _dropped: int = field(default=0, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _is_file: bool = field(init=False)
@@ -44,7 +46,10 @@ class Screen:
         if self._is_file:
             self._write_whole(data)
             return
+        import queue  # what is written to a file, or never, is put into none
+
         if self._thread is None:
+            self._queue = queue.Queue(QUEUE)
             self._thread = threading.Thread(target=self._write, name="screen", daemon=True)
             self._thread.start()
         try:
@@ -66,6 +71,8 @@ class Screen:
     def close(self, patience: float = 1.0) -> None:
         """Write what is queued, waiting at most `patience` seconds for a stopped terminal."""
         if self._thread is not None:
+            import queue
+
             try:
                 self._queue.put(None, timeout=patience)
             except queue.Full:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from attrs import field
 
@@ -29,7 +29,6 @@ from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
 from anchor_supervisor.network.names import Seen
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.rootfs import files
-from anchor_supervisor.rootfs.grants import GrantFiles
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.kept_root import KeptRoot
@@ -38,6 +37,9 @@ from anchor_supervisor.runtime.output import STREAMS, Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
 from anchor_supervisor.values import define, frozen
+
+if TYPE_CHECKING:
+    from anchor_supervisor.rootfs.grants import GrantFiles
 
 
 @final

@@ -9,12 +9,12 @@ by default (systemd's UIDS-GIDS), and below 2^31, which some file systems take f
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
+from anchor_supervisor.digests import sha256
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.kernel import libc
 from anchor_supervisor.kernel.namespaces import IdRange
@@ -39,7 +39,7 @@ class IdRanges:
 
         Raises HostError when every range is taken.
         """
-        digest = hashlib.sha256(f"{self.directory}\0{self.fleet_id}\0{name}".encode()).digest()
+        digest = sha256(f"{self.directory}\0{self.fleet_id}\0{name}".encode()).digest()
         start = int.from_bytes(digest[:4], "big") % RANGES
         for offset in range(RANGES):
             first = FIRST + (start + offset) % RANGES * RANGE

@@ -39,7 +39,6 @@ from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs import command
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.strategies import merged
-from anchor_supervisor.rootfs.volumes import open_source
 from anchor_supervisor.runtime.provisions import complete_fleet, wrong_names
 from anchor_supervisor.runtime.recipe import exceeds_own_limit
 from anchor_supervisor.values import frozen
@@ -195,6 +194,8 @@ def _missing_sources(fleet: Fleet, container: Container) -> Iterator[Problem]:
             )
         elif volume.kind is VolumeKind.BIND:
             try:
+                from anchor_supervisor.rootfs.volumes import open_source  # few have volumes
+
                 os.close(open_source(volume, Path(volume.source or "")))
             except HostError as error:
                 key = f"containers.{container.name}.volumes[{number}]"

@@ -13,7 +13,6 @@ from anchor_supervisor.fleet.model import Container, Fleet, ImageKind
 from anchor_supervisor.fleet.model import Image as Reference
 from anchor_supervisor.images.plain import Resolved, is_plain, resolve_plain
 from anchor_supervisor.rootfs.layers import Layers
-from anchor_supervisor.runtime.contents import with_contents
 from anchor_supervisor.values import frozen
 
 if TYPE_CHECKING:
@@ -69,7 +68,12 @@ def _provisions(fleet: Fleet, resolve: Callable[[Reference], Resolved]) -> Provi
     images = {name: one.image for name, one in found.items() if one.image is not None}
     layers = {name: one.layers for name, one in found.items()}
     complete = complete_fleet(fleet, images)
-    return Provisions(with_contents(_with_digests(complete, layers)), layers, images)
+    complete = _with_digests(complete, layers)
+    if any(one.volumes for one in complete.containers.values()):
+        from anchor_supervisor.runtime.contents import with_contents
+
+        complete = with_contents(complete)
+    return Provisions(complete, layers, images)
 
 
 def _with_digests(fleet: Fleet, layers: Mapping[str, Layers]) -> Fleet:

@@ -91,18 +91,10 @@ def test_what_is_held_is_told_later_as_of_its_time(
 ) -> None:
     """Held lines cost nothing when they are told, and lose neither their order nor their time."""
     moments = iter(datetime(2026, 1, 1, 0, 0, second).astimezone(UTC) for second in range(9))
-
-    class Clock:
-        """Local midnight, and a second later each time."""
-
-        @staticmethod
-        def now(_zone: object) -> datetime:
-            return next(moments)
-
     log, stream = a_log(form)
     log.hold()
     with monkeypatch.context() as patched:
-        patched.setattr("anchor_supervisor.observability.log.datetime", Clock)
+        patched.setattr("anchor_supervisor.observability.log._now", lambda: next(moments))
         log.info("one", number=1)
         log.info("two")
     assert stream.getvalue() == ""

@@ -25,7 +25,7 @@ from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.kernel.steps import Execute
 from anchor_supervisor.network.fleet_network import FleetNetwork, Lead
-from anchor_supervisor.rootfs import strategies
+from anchor_supervisor.rootfs import tree_copy
 from anchor_supervisor.runtime import holdings, machine
 from anchor_supervisor.runtime.bringup import Stdio, bring_up
 from anchor_supervisor.runtime.holdings import Holdings
@@ -222,7 +222,7 @@ async def test_a_copy_under_way_is_given_up(
         begun.set()
         assert asked.wait(DEADLINE)
 
-    monkeypatch.setattr(strategies, "copy_content", copied)
+    monkeypatch.setattr(tree_copy, "copy_content", copied)
     async with workshop.running(workshop.fleet('root = "copy"')) as real:
         failures = []
         async with trio.open_nursery() as nursery:
