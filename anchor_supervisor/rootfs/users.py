@@ -183,11 +183,18 @@ def _read(root_fd: int, path: str) -> str:
         if not stat.S_ISREG(status.st_mode):
             message = f"the image's `/{path}` is not a plain file"
             raise ImageError(message)
-        with open(f"/proc/self/fd/{handle}", "rb") as file:  # noqa: PTH123 - a descriptor
-            content = file.read(LARGEST_FILE + 1)
+        content = _content(handle, min(status.st_size, LARGEST_FILE) + 1)
     finally:
         os.close(handle)
     if len(content) > LARGEST_FILE:
         message = f"the image's `/{path}` is larger than {LARGEST_FILE} bytes"
         raise ImageError(message)
     return content.decode("utf-8", "surrogateescape")
+
+
+def _content(handle: int, most: int) -> bytes:
+    file = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, most)
+    finally:
+        os.close(file)

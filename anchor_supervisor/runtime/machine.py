@@ -83,7 +83,8 @@ class HostMachine:
     _asking: Asking = field(init=False)
     ahead: Ahead = field(init=False)
     _looks: Looks = field(init=False)
-    _starters: Starters[HostRun] = field(factory=lambda: Starters(crew_size()), init=False)
+    # One more than the crew: a start waits for its child for a third of its time.
+    _starters: Starters[HostRun] = field(factory=lambda: Starters(crew_size() + 1), init=False)
     # Apart from those, since a start may take minutes (a root is copied), and what is given back
     # must not stand behind it.
     _takers: trio.CapacityLimiter = field(factory=crew, init=False)
