@@ -38,9 +38,6 @@ from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status
 from anchor_supervisor.values import define
 
-TELL_WITHIN: Final = 0.025
-"""Seconds within which what has happened is told, whatever is being started."""
-
 UP_SOON: Final = 1.0
 """Seconds after which what could wait is done, whether or not the fleet is up."""
 
@@ -156,17 +153,8 @@ class Life:
         nursery.start_soon(self._rereader.run)
         nursery.start_soon(self._clock.watch)
         nursery.start_soon(self._last_runs.keep)
-        nursery.start_soon(self._tell)
         nursery.start_soon(self._catch_up)
         self._clock.follow(fleet)
-
-    async def _tell(self) -> None:
-        """Tell what has happened, while nothing is being started, which would have to wait."""
-        while True:
-            await self.teller.owes.wait()
-            with trio.move_on_after(TELL_WITHIN):
-                await self._supervisor.at_rest()
-            self.teller.settle()
 
     async def _catch_up(self) -> None:
         """Do what can wait until the fleet is up, or takes its time.

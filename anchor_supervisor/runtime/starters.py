@@ -18,7 +18,7 @@ from attrs import field
 
 from anchor_supervisor.values import define
 
-BEAT: Final = 0.025
+BEAT: Final = 0.05
 """Seconds after which the loop hears in any case of what has been done."""
 
 Done = TypeVar("Done")

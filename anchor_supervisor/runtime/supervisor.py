@@ -12,7 +12,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol, TypeVarTuple, Unpack, final
+from typing import Final, Protocol, TypeVarTuple, Unpack, final
 
 import trio
 from attrs import field
@@ -109,6 +109,9 @@ class Machine(Protocol):
 
 Observer = Callable[[commands.Command], None]
 
+TELL_WITHIN: Final = 0.05
+"""Seconds within which what has happened is told, whatever is being started."""
+
 
 def _nothing() -> None:
     """Nothing is owed."""
@@ -119,7 +122,8 @@ def _nothing() -> None:
 class Supervisor:
     """Feeds a core until the fleet is done. `observer` sees every command before it is done.
 
-    `settle` is called before anybody who waits for a change looks up: what was seen is told then.
+    What it has seen is told by `settle` before the loop sleeps, or, while something is being
+    started, within `TELL_WITHIN`; and before anybody who waits for a change looks up.
     """
 
     core: Core
@@ -129,6 +133,7 @@ class Supervisor:
     _outcome: Outcome | None = field(default=None, init=False)
     _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
     _cancelled: dict[InstanceId, threading.Event] = field(factory=dict, init=False)
+    _owing_since: float | None = field(default=None, init=False)
     _called: deque[InstanceId] = field(factory=deque, init=False)  # to start, in that order
     _starting: int = field(default=0, init=False)
     _rested: trio.Event = field(factory=trio.Event, init=False)
@@ -202,10 +207,12 @@ class Supervisor:
     async def _loop(self, nursery: trio.Nursery) -> Outcome:
         while self._outcome is None:
             event = await self._next_event()
-            posted = event is not self._due
-            for command in self.core.handle(event, trio.current_time()):
+            posted, now = event is not self._due, trio.current_time()
+            for command in self.core.handle(event, now):
                 self.observer(command)
                 self._perform(command, nursery)
+                if self._owing_since is None:
+                    self._owing_since = now
             self._handled += posted
             self.wake()
         return self._outcome
@@ -222,7 +229,15 @@ class Supervisor:
         with suppress(trio.WouldBlock):
             return self._inbox.receive_nowait()
         deadline = self.core.next_deadline()
-        with trio.move_on_at(math.inf if deadline is None else deadline):
+        due = math.inf if deadline is None else deadline
+        if self._owing_since is not None and self._starting:
+            tell_by = self._owing_since + TELL_WITHIN
+            with trio.move_on_at(min(tell_by, due)):
+                return await self._inbox.receive()
+        if self._owing_since is not None:
+            self._owing_since = None
+            self.settle()
+        with trio.move_on_at(due):
             return await self._inbox.receive()
         return self._due
 

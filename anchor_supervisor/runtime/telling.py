@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
-import trio
 from attrs import field
 
 from anchor_supervisor.errors import AnchorError
@@ -38,7 +37,7 @@ Names = Mapping[str, str]
 class Teller:
     """Tells what the core decides. `quiet`: the log is not told of transitions.
 
-    What is kept, with its time, is told together, before anything else is: `owes` is set meanwhile.
+    What is kept, with its time, is told together, before anything else is.
     `full_names`: say `web.1`, which a machine can rely on, where a person reads `web`. `renamed`
     is told what to show for each instance, at first and whenever the fleet has changed.
     """
@@ -50,7 +49,6 @@ class Teller:
     full_names: bool = False
     renamed: Callable[[Names], None] = lambda _: None
     said_ready: bool = field(default=False, init=False)
-    owes: trio.Event = field(factory=trio.Event, init=False)
     _kept: list[tuple[int, commands.Report]] = field(factory=list, init=False)
     _shown: Names = field(factory=dict, init=False)
 
@@ -77,7 +75,6 @@ class Teller:
         """Tell of one command soon, by `settle`, where it can wait; else at once."""
         if isinstance(command, commands.Report):
             self._kept.append((time.time_ns(), command))
-            self.owes.set()
         else:
             self.tell(command)
 
@@ -95,7 +92,6 @@ class Teller:
         """Tell what was kept."""
         if self._kept:
             kept, self._kept = self._kept, []
-            self.owes = trio.Event()
             self._report(kept)
 
     def tell(self, command: commands.Command) -> None:
