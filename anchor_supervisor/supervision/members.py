@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import final
+from operator import attrgetter
+from typing import Final, final
 
 from anchor_supervisor.fleet.model import Container, Fleet, InstanceId, instances
 from anchor_supervisor.supervision.census import Census
@@ -20,6 +21,8 @@ from anchor_supervisor.supervision.states import State
 from anchor_supervisor.values import frozen
 
 UP = frozenset({State.STARTING, State.RUNNING})
+
+_PLACE: Final = attrgetter("container", "replica")  # compares much faster than instances do
 
 
 @final
@@ -195,7 +198,7 @@ class Members:
         """Group the instances that stay."""
         replicas: dict[str, list[Instance]] = {name: [] for name in self.fleet.containers}
         extras: dict[str, list[Instance]] = {}
-        for identity in sorted(self.all):
+        for identity in sorted(self.all, key=_PLACE):
             if identity in self.leaving:
                 continue
             wanted = identity.replica <= self.fleet.containers[identity.container].replicas

@@ -17,6 +17,7 @@ from anchor_supervisor.fleet.model import (
     RestartPolicy,
     RestartWhen,
 )
+from anchor_supervisor.runtime.supervisor import TELL_WITHIN
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import State
 from fake_machine import Script
@@ -73,6 +74,35 @@ async def test_who_waits_for_a_change_hears_what_was_seen_first(autojump_clock: 
         assert owed[-1] == len(story.commands)
         await story.supervisor.order(events.StopRequested(WEB))
         assert owed[-1] == len(story.commands)
+        story.supervisor.post(events.FleetStopRequested())
+
+    await story.play(operator)
+
+
+@pytest.mark.parametrize(
+    ("starting", "told_at"), [(0.01, [0.01]), (2.0, [TELL_WITHIN, 2.0]), (0.0, [0.0])]
+)
+async def test_what_was_seen_is_told_at_rest_and_otherwise_soon(
+    autojump_clock: MockClock, starting: float, told_at: list[float]
+) -> None:
+    """Not before a start that is quick, and not behind one that is slow."""
+    story = Story(a_fleet(Container("web", HOST)), always(Script(starting=starting)))
+    began = trio.current_time()
+    told: list[float] = []
+    seen = 0
+
+    def settle() -> None:
+        nonlocal seen
+        if len(story.commands) > seen:
+            seen = len(story.commands)
+            told.append(trio.current_time() - began)
+
+    story.supervisor.settle = settle
+
+    async def operator() -> None:
+        await trio.sleep(10.0)
+        assert seen == len(story.commands)
+        assert told == [pytest.approx(at) for at in told_at]
         story.supervisor.post(events.FleetStopRequested())
 
     await story.play(operator)
