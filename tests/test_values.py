@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import pickle
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -240,3 +242,99 @@ def test_no_class_of_values_asks_for_super() -> None:
                     written = ast.unparse(node)
                     assert "super()" not in written, (path, node.name)
                     assert "__class__" not in written, (path, node.name)
+
+
+@values.frozen
+class Pair:
+    """Two plain fields, called as an argument of anybody's may be."""
+
+    value: int
+    self_: object = ()
+
+
+def pair() -> tuple[Any, Any]:
+    """That class, not used yet, and the same of attrs."""
+    body = {"__annotations__": {"value": int, "name": object}, "name": (), "__module__": __name__}
+    return values.frozen(type("Pair", (), dict(body))), attrs.frozen(type("Pair", (), dict(body)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((1,), {}),
+        ((1, 2), {}),
+        ((1,), {"name": 2}),
+        ((), {"value": 1}),
+        ((), {"name": 2, "value": 1}),
+        ((), {}),
+        ((), {"name": 2}),
+        ((1, 2, 3), {}),
+        ((1,), {"value": 1}),
+        ((1, 2), {"name": 2}),
+        ((1,), {"nobody": 1}),
+        ((), {"value": 1, "nobody": 1}),
+    ],
+)
+def test_plain_values_are_made_as_attrs_makes_them(
+    arguments: tuple[int, ...], named: dict[str, int]
+) -> None:
+    """Also what cannot be one: the first few, and those after them."""
+    ours, theirs = pair()
+    for _ in range(values.FEW + 2):
+        try:
+            wanted = theirs(*arguments, **named)
+        except TypeError as error:
+            with pytest.raises(TypeError, match=re.escape(str(error))):
+                ours(*arguments, **named)
+        else:
+            made = ours(*arguments, **named)
+            assert (made.value, made.name) == (wanted.value, wanted.name)
+            assert repr(made) == repr(wanted)
+
+
+def test_a_class_of_plain_fields_is_completed_after_a_few_values() -> None:
+    """Values from before and after are the same, and none of them can change."""
+    ours, _ = pair()
+    few = [ours(number) for number in range(values.FEW)]
+    known = {one: one.value for one in few}
+    assert not is_complete(ours)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        few[0].value = 2
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        del few[0].value
+    assert few[1] == ours(1)
+    assert is_complete(ours)
+    assert [ours(number) for number in range(values.FEW)] == few
+    assert all(known[ours(number)] == number for number in range(values.FEW))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        few[0].value = 2
+
+
+def test_an_owner_of_plain_fields_changes_from_the_first_on() -> None:
+    """And is compared by what it holds, without being a key."""
+
+    @values.define
+    class Count:
+        """It goes up."""
+
+        so_far: int = 0
+
+    one, other = Count(), Count(1)
+    assert not is_complete(Count)
+    one.so_far += 1
+    assert one == other
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.nobody = 1  # type: ignore[attr-defined]
+
+
+def test_a_value_of_an_incomplete_class_can_be_copied_and_sent() -> None:
+    """Which is attrs' work, and completes it."""
+    one = Pair(1, [2])
+    other = copy.deepcopy(one)
+    assert other == one
+    assert other.self_ is not one.self_
+    assert pickle.loads(pickle.dumps(one)) == one
+    ours, _ = pair()
+    assert attrs.evolve(ours(1), name=3) == ours(1, 3)
