@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-from typing import Final, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
 from anchor_supervisor.errors import HostError, NetworkError
+
+if TYPE_CHECKING:
+    import ctypes
 
 LIBRARY: Final = "libnftables.so.1"
 _SHOWN_ERRORS = 3
@@ -53,6 +55,8 @@ class Nftables:
 
 
 def _load() -> ctypes.CDLL:
+    import ctypes  # for fleets with a network
+
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:

@@ -8,7 +8,6 @@ whatever would reach the socket, and the firewall refuses connections while nobo
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import socket
 import struct
@@ -99,6 +98,8 @@ def reserve(port: PublishedPort) -> socket.socket:
 
 def _drop_everything(endpoint: socket.socket) -> None:
     """Attach a filter that lets no packet through: socket(7), SO_ATTACH_FILTER."""
+    import ctypes  # for who publishes ports
+
     program = ctypes.create_string_buffer(_DROP_ALL)
     described = struct.pack("@HP", 1, ctypes.addressof(program))  # struct sock_fprog
     endpoint.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
