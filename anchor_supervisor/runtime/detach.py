@@ -112,6 +112,8 @@ def fork_supervisor(log: Path) -> Background | Reporter:
     pid = os.fork()  # noqa: TID251 - the whole supervisor moves on; no container is started so
     if pid:
         os.close(writer)
+        import json  # noqa: F401 - what the news comes in, while there is none
+
         return Background(pid, reader)
     os.close(reader)
     os.setsid()
