@@ -12,6 +12,9 @@ import pytest
 from leaks import Snapshot, assert_nothing_left, cgroup2_mount
 from waiting import eventually
 
+# Each looks at the whole machine, so none may run beside other tests that make containers.
+pytestmark = pytest.mark.root
+
 
 def test_a_file_in_the_run_directory_is_a_leak(run_dir: Path, data_dir: Path) -> None:
     """Whatever a fleet leaves in its run directory, or as a writable layer, is named."""
@@ -36,7 +39,6 @@ def test_a_program_with_our_run_directory_is_a_leak(run_dir: Path) -> None:
     assert_nothing_left(before, run_dir)
 
 
-@pytest.mark.root
 def test_a_cgroup_is_a_leak() -> None:
     """An empty cgroup counts until it is removed."""
     top = cgroup2_mount()
@@ -51,7 +53,6 @@ def test_a_cgroup_is_a_leak() -> None:
     assert f"cgroup {left}" not in Snapshot.take().since(before)
 
 
-@pytest.mark.root
 def test_namespaces_links_mounts_and_tables_are_leaks() -> None:
     """In a machine of its own, so that nothing real is touched: each kind is seen and named."""
     script = """
