@@ -26,6 +26,9 @@ def test_a_file_in_the_run_directory_is_a_leak(run_dir: Path, data_dir: Path) ->
         f"run directory entry {run_dir}/shop",
         f"writable layer {data_dir}/fleets/shop",
     }
+    (run_dir / "shop").rmdir()
+    (data_dir / "fleets/shop").rmdir()
+    assert_nothing_left(before, run_dir, data_dir)
 
 
 def test_a_program_with_our_run_directory_is_a_leak(run_dir: Path) -> None:
