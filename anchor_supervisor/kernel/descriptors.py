@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, final
 from anchor_supervisor.kernel._calls import close_all
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 
@@ -36,11 +35,6 @@ class Descriptors:
         """Own until the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()

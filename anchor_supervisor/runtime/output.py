@@ -51,7 +51,7 @@ class OutputPump:
 
     def open(self) -> None:
         """Make the FIFOs and open the read ends. Raises KernelError."""
-        paths = [libc.path_bytes(f"{self.directory}/{stream}") for stream in STREAMS]
+        paths = self._paths()
         made = libc.perform(
             [
                 *(("mknodat", libc.AT_FDCWD, path, stat.S_IFIFO | 0o600, 0) for path in paths),
@@ -67,16 +67,19 @@ class OutputPump:
 
         The caller closes both. They belong to the user so that it can open /dev/stdout anew.
         """
-        paths = [libc.path_bytes(f"{self.directory}/{stream}") for stream in STREAMS]
+        flags = os.O_RDWR | os.O_CLOEXEC
         made = libc.perform(
             [
                 *(("fchown", reader, uid, gid) for reader in self.readers),
-                *(("openat", libc.AT_FDCWD, path, os.O_RDWR | os.O_CLOEXEC, 0) for path in paths),
+                *(("openat", libc.AT_FDCWD, path, flags, 0) for path in self._paths()),
             ],
             "open the pipes in",
             str(self.directory),
         )
         return made[-2], made[-1]
+
+    def _paths(self) -> list[bytes]:
+        return [libc.path_bytes(f"{self.directory}/{stream}") for stream in STREAMS]
 
     @property
     def readers(self) -> tuple[int, ...]:

@@ -59,8 +59,8 @@ def test_a_bridge_is_encoded_as_pyroute2_does() -> None:
     assert links.make_bridge(IDENTITY, BRIDGE).body == expected
 
 
-def test_a_veth_is_encoded_as_pyroute2_does() -> None:
-    """Byte for byte, with the other end in another namespace."""
+def other_end(place: int) -> dict[str, object]:
+    """The end in the namespace 5, as pyroute2 wants it."""
     peer = nested(
         IFLA_IFNAME="eth0",
         IFLA_ADDRESS="02:ac:0a:58:07:02",
@@ -68,7 +68,13 @@ def test_a_veth_is_encoded_as_pyroute2_does() -> None:
         IFLA_NUM_RX_QUEUES=1,
         IFLA_NET_NS_FD=5,
     )
-    peer["index"] = inside_index(1)
+    peer["index"] = inside_index(place)
+    return peer
+
+
+def test_a_veth_is_encoded_as_pyroute2_does() -> None:
+    """Byte for byte, with the other end in another namespace."""
+    peer = other_end(1)
     expected = oracle(
         ifinfmsg,
         [
@@ -92,14 +98,7 @@ def test_a_veth_is_encoded_as_pyroute2_does() -> None:
 
 def test_a_veth_in_the_place_of_a_bridge_is_encoded_as_pyroute2_does() -> None:
     """With the bridge's name and address, down, and on no bridge."""
-    peer = nested(
-        IFLA_IFNAME="eth0",
-        IFLA_ADDRESS="02:ac:0a:58:07:02",
-        IFLA_NUM_TX_QUEUES=1,
-        IFLA_NUM_RX_QUEUES=1,
-        IFLA_NET_NS_FD=5,
-    )
-    peer["index"] = inside_index(0)
+    peer = other_end(0)
     expected = oracle(
         ifinfmsg,
         [
