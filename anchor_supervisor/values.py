@@ -1,12 +1,13 @@
-"""attrs' classes, made when they are used. What they do is the same.
+"""attrs' classes, which attrs completes when that is worth it. What they do is the same.
 
-attrs writes the methods of every class as text and has it compiled when the class is made, half a
-millisecond each; a supervisor begins with two hundred classes, and a command that is soon over
-makes one or two values of most that it loads. So a class is at first its own methods with places
-for its fields, and attrs completes it when that is worth it: for the first value of it, or for
-whoever asks about its fields; for a class of plain fields, after the first few values, which need
-nothing but to be put into their places. How values are shown, compared and hashed needs no code
-of each class's own, so only `__init__` is left to attrs.
+attrs writes the `__init__` of every class as text and has it compiled when the class is made, half
+a millisecond each; a supervisor begins with two hundred classes, and a command that is soon over
+makes one or two values of most that it loads. Attrs itself takes as long to import as the whole
+interpreter to start. So a class makes its first few values by the list of its fields, for which
+nothing needs to be compiled. A class of which there are more gets the `__init__` that attrs writes,
+and so does one that is called wrongly, because attrs says best what is wrong.
+
+How values are shown, compared and hashed needs no code of each class's own.
 """
 
 from __future__ import annotations
@@ -14,196 +15,211 @@ from __future__ import annotations
 import functools
 import operator
 import reprlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, final
 
-import attrs
-
-__all__ = ["define", "frozen"]
+__all__ = ["define", "evolve", "field", "field_names", "frozen"]
 
 if TYPE_CHECKING:
-    from attrs import define, frozen
+    from attrs import AttrsInstance, define, evolve, field, frozen
 else:
 
     def frozen(cls: type | None = None, **options: bool) -> Any:  # noqa: ANN401 - as attrs has it
         """Make a class of frozen values, as `attrs.frozen` does."""
-        return _made(attrs.frozen, cls, options, _hash)
+        return _made(cls, "frozen", options)
 
     def define(cls: type | None = None, **options: bool) -> Any:  # noqa: ANN401
         """Make a class of values that change, as `attrs.define` does."""
-        return _made(attrs.define, cls, options, None)
+        return _made(cls, "define", options)
+
+    def field(**options: Any) -> Any:  # noqa: ANN401
+        """Say more about a field than its type, as `attrs.field` does."""
+        return _Options(options)
+
+    def evolve(value: Any, /, **changes: object) -> Any:  # noqa: ANN401
+        """Make a value that is like this one but for the changes, as `attrs.evolve` does."""
+        kept = {
+            one.alias: getattr(value, one.name)
+            for one in _fields(value.__class__)
+            if one.init and one.alias not in changes
+        }
+        return value.__class__(**kept, **changes)
 
 
-FEW: Final = 32
-"""Values of a class before its `__init__` is compiled, which takes as long as fifty of them."""
+FEW: Final = 200
+"""Values of a class before attrs compiles its `__init__`, which would have been as fast by then."""
 
-_FIELD: Final = type(attrs.field())
-_Hashed = Callable[["_Compared"], Callable[[Any], int]]
-
-
-def _made(
-    maker: Callable[..., Any], cls: type | None, options: dict[str, bool], hashed: _Hashed | None
-) -> Any:  # noqa: ANN401 - a class, or what makes one
-    if cls is None:
-        return functools.partial(_made, maker, options=options, hashed=hashed)
-    complete = functools.partial(_complete, maker, options, hashed)
-    # What one of these is about may be asked of the class itself, or be in a base of it.
-    if cls.__bases__ != (object,) or options.keys() - {"eq"}:
-        return complete(cls)
-    return _Promised(cls, complete).made(frozen=hashed is not None, eq=options.get("eq", True))
+_put: Final = object.__setattr__
 
 
-def _complete(
-    maker: Callable[..., Any], options: dict[str, bool], hashed: _Hashed | None, cls: type
-) -> type[attrs.AttrsInstance]:
+def field_names(cls: type) -> tuple[str, ...]:
+    """Name the fields of a class, in order."""
+    return tuple(one.name for one in _fields(cls))
+
+
+class _Options(dict[str, Any]):
+    """What is said about a field in the body of its class."""
+
+
+@final
+class _Field:
+    """A field, as attrs understands what is said about it."""
+
+    __slots__ = ("alias", "eq", "factory", "init", "name", "named", "options", "repr")
+
+    def __init__(self, name: str, options: _Options) -> None:
+        """Take what is said."""
+        self.name, self.options = name, options
+        self.alias = name.lstrip("_")
+        self.factory: Callable[[], object] | None = options.get("factory")
+        self.init: bool = options.get("init", True)
+        self.named: bool = options.get("kw_only", False)
+        self.eq: bool = options.get("eq", True)
+        self.repr: bool = options.get("repr", True)
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a value must be given."""
+        return self.init and not self.options.keys() & {"default", "factory"}
+
+
+def _fields(cls: type) -> tuple[_Field, ...]:
+    fields: tuple[_Field, ...] = getattr(cls, "__values_fields__", ())
+    return fields
+
+
+def _declared(cls: type) -> Iterator[_Field]:
+    """Read the fields that are written in the body of a class."""
+    for name, kind in cls.__annotations__.items():
+        if not str(kind).startswith(("ClassVar", "typing.ClassVar")):
+            given = cls.__dict__.get(name, _Options())
+            yield _Field(name, given if isinstance(given, _Options) else _Options(default=given))
+
+
+def _made(cls: type | None, kind: str, options: dict[str, bool]) -> Any:  # noqa: ANN401 - or what
+    if cls is None:  # makes one
+        return functools.partial(_made, kind=kind, options=options)
+    own = tuple(_declared(cls))
     made: Any
-    if options.get("order"):  # then all that compares is attrs' work
-        made = maker(cls, repr=False, **options)
-    else:
-        made = maker(cls, repr=False, **{**options, "eq": False})
-        if options.get("eq", True):
-            compared = _compared(made)
-            made.__eq__ = _eq(compared)
-            made.__hash__ = None if hashed is None else hashed(compared)
+    if cls.__bases__ in {(object,), (Generic,)} and options.keys() <= {"eq", "order"}:
+        made = _promised(cls, kind, own)
+    else:  # one that has fields of another, which attrs knows how to put together
+        made = _written(cls, kind, own, options)
+    made.__values_fields__ = fields = (*_fields(cls.__bases__[0]), *own)
     made.__repr__ = _repr
+    if options.get("eq", True):
+        compared = _compared([one.name for one in fields if one.eq])
+        made.__eq__ = _answer(compared, operator.eq)
+        made.__hash__ = _hash(compared) if kind == "frozen" else None
+        if options.get("order"):
+            for operation in (operator.lt, operator.le, operator.gt, operator.ge):
+                setattr(made, f"__{operation.__name__}__", _answer(compared, operation))
+    return made
+
+
+def _written(
+    cls: type, kind: str, fields: tuple[_Field, ...], options: dict[str, bool]
+) -> type[AttrsInstance]:
+    """Have attrs write the class; what of it is ours already, it leaves out."""
+    import attrs
+
+    for one in fields:
+        setattr(cls, one.name, attrs.field(**one.options))
+    made: type[AttrsInstance] = getattr(attrs, kind)(
+        cls, **{**options, "repr": False, "eq": False, "order": False}
+    )
+    return made
+
+
+def _promised(cls: type, kind: str, fields: tuple[_Field, ...]) -> type:
+    """Make a class of its own methods and places for its fields, without attrs."""
+    names = tuple(one.name for one in fields)
+    left_out = {*names, "__dict__", "__weakref__"}
+    body = {name: value for name, value in cls.__dict__.items() if name not in left_out}
+    body |= {
+        "__slots__": (*names, "__weakref__"),
+        "__qualname__": cls.__qualname__,
+        "__match_args__": tuple(one.name for one in fields if one.init and not one.named),
+        "__getstate__": _state,
+        "__setstate__": _restore,
+    }
+    if kind == "frozen":
+        body |= {"__setattr__": _refuse, "__delattr__": _refuse}
+    made: Any = type(cls.__name__, cls.__bases__, body)
+
+    def complete() -> None:
+        whole = _written(cls, kind, fields, {})
+        made.__attrs_attrs__ = whole.__attrs_attrs__
+        made.__init__ = whole.__init__
+
+    made.__attrs_attrs__ = _Fields(complete)
+    made.__init__ = _first(fields, complete, then=hasattr(cls, "__attrs_post_init__"))
     return made  # type: ignore[no-any-return]
 
 
-class _Promised:
-    """A class without what attrs adds to it, which it gets when it is needed.
+def _first(
+    fields: tuple[_Field, ...], complete: Callable[[], None], *, then: bool
+) -> Callable[..., None]:
+    """Write the `__init__` that makes the first few values, and then has attrs write its own.
 
-    What can be missed before that, a promise stands for. Two threads may both complete it: each
-    does the same, and `__init__` comes last. (No method may use `super()`, which means the class
-    as it was written; a test looks.)
+    Two threads may both be the one that does so: each does the same.
     """
+    aliases = [one.alias for one in fields if one.init and not one.named]
+    known = frozenset(one.alias for one in fields if one.init)
+    required = frozenset(one.alias for one in fields if one.is_required)
+    left = FEW
 
-    def __init__(self, cls: type, complete: Callable[[type], type]) -> None:
-        """Look at the class as it is written."""
-        self._cls, self._complete = cls, complete
-        self._fields = tuple(
-            name
-            for name, kind in cls.__annotations__.items()
-            if not str(kind).startswith(("ClassVar", "typing.ClassVar"))
-        )
-        left = {*self._fields, "__dict__", "__weakref__"}
-        self._own = {name: value for name, value in cls.__dict__.items() if name not in left}
+    def first(value: Any, /, *arguments: object, **named: object) -> None:  # noqa: ANN401
+        nonlocal left
+        left -= 1
+        given = {**dict(zip(aliases, arguments, strict=False)), **named}
+        sound = len(given) == len(arguments) + len(named) and required <= given.keys() <= known
+        if left < 0 or not sound:
+            complete()
+            value.__init__(*arguments, **named)
+            return
+        for one in fields:
+            if one.init and one.alias in given:
+                _put(value, one.name, given[one.alias])
+            elif one.factory is not None:
+                _put(value, one.name, one.factory())
+            elif "default" in one.options:
+                _put(value, one.name, one.options["default"])
+        if then:
+            value.__attrs_post_init__()
 
-    def made(self, *, frozen: bool, eq: bool) -> type:
-        """Make it."""
-        body = {
-            **self._own,
-            "__slots__": (*self._fields, "__weakref__"),
-            "__qualname__": self._cls.__qualname__,
-            "__init__": self._first(),
-            "__getstate__": self._later("__getstate__"),
-            "__setstate__": self._later("__setstate__"),
-            "__repr__": _repr,
-            "__attrs_attrs__": _Promise("__attrs_attrs__", self._keep),
-            "__match_args__": _Promise("__match_args__", self._keep),
-        }
-        if self._is_plain():
-            body["__init__"] = self._plain()
-            if frozen:
-                body["__setattr__"], body["__delattr__"] = _refuse, _refuse
-            if eq:
-                compared = _places(self._fields)
-                body["__eq__"] = _eq(compared)
-                body["__hash__"] = _hash(compared) if frozen else None
-        self._made: Any = type(self._cls.__name__, (), body)
-        return self._made
-
-    def _is_plain(self) -> bool:
-        """Whether to make a value is to put what is given, or else the default, into its place."""
-        return "__attrs_post_init__" not in self._own and not any(
-            name.startswith("_") or isinstance(self._cls.__dict__.get(name), _FIELD)
-            for name in self._fields
-        )
-
-    def _keep(self) -> None:
-        whole = self._complete(self._cls)
-        places = {*self._fields, "__weakref__", "__slots__"}
-        added = {
-            name: value
-            for name, value in whole.__dict__.items()
-            if name not in self._own and name not in places
-        }
-        for name in (*sorted(added.keys() - {"__init__"}), "__init__"):
-            setattr(self._made, name, added[name])
-
-    def _first(self) -> Callable[..., None]:
-        def first(value: object, /, *arguments: object, **named: object) -> None:
-            self._keep()
-            self._made.__init__(value, *arguments, **named)
-
-        return first
-
-    def _plain(self) -> Callable[..., None]:
-        fields, names, put = self._fields, frozenset(self._fields), object.__setattr__
-        defaults = {one: value for one, value in self._cls.__dict__.items() if one in names}
-        first = self._first()
-        left = FEW
-
-        def plain(value: object, /, *arguments: object, **named: object) -> None:
-            nonlocal left
-            left -= 1
-            given = {**defaults, **dict(zip(fields, arguments, strict=False)), **named}
-            sound = (
-                given.keys() == names
-                and len(arguments) <= len(fields)
-                and named.keys().isdisjoint(fields[: len(arguments)])
-            )
-            if left < 0 or not sound:  # attrs' own says best what is wrong
-                first(value, *arguments, **named)
-                return
-            for name, one in given.items():
-                put(value, name, one)
-
-        return plain
-
-    def _later(self, name: str) -> Callable[..., Any]:
-        def later(value: object, /, *arguments: object) -> Any:  # noqa: ANN401 - whatever it is
-            self._keep()
-            return getattr(value, name)(*arguments)
-
-        return later
+    return first
 
 
-class _Promise:
-    """Something that a class has once it is complete, and that is asked of the class itself."""
+@final
+class _Fields:
+    """The fields of a class as attrs has them, for whoever asks attrs about them."""
 
-    def __init__(self, name: str, keep: Callable[[], None]) -> None:
-        """Stand for `name`."""
-        self._name, self._keep = name, keep
+    def __init__(self, complete: Callable[[], None]) -> None:
+        """Stand in their place."""
+        self._complete = complete
 
     def __get__(self, value: object, cls: type) -> object:
-        """Complete the class, which puts the thing itself in this place."""
-        self._keep()
-        return cls.__dict__[self._name]
+        """Have them written, which puts them themselves in this place."""
+        self._complete()
+        return cls.__dict__["__attrs_attrs__"]
 
 
-_Compared = Callable[[Any], object]
+_Compared = Callable[[Any], Any]
 
 
-def _compared(made: type[attrs.AttrsInstance]) -> _Compared:
+def _compared(names: Sequence[str]) -> _Compared:
     """Say what of a value counts when two are compared."""
-    return _places([field.name for field in attrs.fields(made) if field.eq])
-
-
-def _places(names: Sequence[str]) -> _Compared:
     return operator.attrgetter(*names) if names else lambda _: ()
 
 
-def _refuse(_value: object, _name: str, *_: object) -> None:
-    raise attrs.exceptions.FrozenInstanceError
-
-
-def _eq(compared: _Compared) -> Callable[[object, object], Any]:
-    def equals(self: object, other: object) -> Any:  # noqa: ANN401 - NotImplemented is no bool
+def _answer(compared: _Compared, operation: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def answer(self: object, other: object) -> Any:  # noqa: ANN401 - NotImplemented is no bool
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return compared(self) == compared(other)
+        return operation(compared(self), compared(other))
 
-    return equals
+    return answer
 
 
 def _hash(compared: _Compared) -> Callable[[Any], int]:
@@ -211,7 +227,22 @@ def _hash(compared: _Compared) -> Callable[[Any], int]:
 
 
 @reprlib.recursive_repr()
-def _repr(self: attrs.AttrsInstance) -> str:
-    shown = (one.name for one in attrs.fields(self.__class__) if one.repr)
+def _repr(self: object) -> str:
+    shown = (one.name for one in _fields(self.__class__) if one.repr)
     said = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
     return f"{self.__class__.__qualname__.rsplit('>.', 1)[-1]}({said})"
+
+
+def _refuse(_value: object, _name: str, *_: object) -> NoReturn:
+    import attrs
+
+    raise attrs.exceptions.FrozenInstanceError
+
+
+def _state(self: object) -> dict[str, object]:
+    return {name: getattr(self, name) for name in field_names(self.__class__)}
+
+
+def _restore(self: object, state: dict[str, object]) -> None:
+    for name, value in state.items():
+        _put(self, name, value)

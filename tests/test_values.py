@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import operator
 import pickle
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 import pytest
@@ -30,16 +33,16 @@ def classes_of(module: Any, **options: bool) -> tuple[type, type]:
         """A field of each kind: plain, hidden, not compared, with a default."""
 
         plain: int
-        hidden: int = attrs.field(repr=False)
-        aside: int = attrs.field(eq=False)
+        hidden: int = module.field(repr=False)
+        aside: int = module.field(eq=False)
         last: object = None
 
     class Owner:
         """Something that changes."""
 
         plain: int
-        hidden: int = attrs.field(repr=False)
-        aside: int = attrs.field(eq=False)
+        hidden: int = module.field(repr=False)
+        aside: int = module.field(eq=False)
         last: object = None
 
     return module.frozen(**options)(Value), module.define(**options)(Owner)
@@ -85,13 +88,18 @@ def test_without_eq_only_the_same_one_is_equal(make: Callable[..., Any]) -> None
     assert len({one, other}) == 2
 
 
-def test_order_is_left_to_attrs() -> None:
-    """`order=True` compares field after field, `cache_hash` is kept."""
-    made = values.frozen(order=True, cache_hash=True)(
-        type("Number", (), {"__annotations__": {"a": int, "b": int}})
+@given(pairs=st.lists(st.tuples(SMALL, SMALL), min_size=2, max_size=2))
+def test_values_are_ordered_as_those_of_attrs(pairs: list[tuple[int, int]]) -> None:
+    """`order=True` compares field after field, with values of the same class alone."""
+    ours, theirs = (
+        module.frozen(order=True)(type("Number", (), {"__annotations__": {"a": int, "b": int}}))
+        for module in (values, attrs)
     )
-    assert sorted([made(2, 1), made(1, 2)]) == [made(1, 2), made(2, 1)]
-    assert {made(1, 2): "x"}[made(1, 2)] == "x"
+    for operation in (operator.lt, operator.le, operator.gt, operator.ge):
+        our = operation(*(ours(*pair) for pair in pairs))
+        assert our is operation(*(theirs(*pair) for pair in pairs))
+        with pytest.raises(TypeError, match="not supported between"):
+            operation(ours(1, 2), theirs(1, 2))
 
 
 @values.frozen
@@ -127,33 +135,51 @@ def made(**kinds: Any) -> type:
 
 def is_complete(cls: type) -> bool:
     """Whether attrs has had its turn."""
-    return isinstance(vars(cls)["__match_args__"], tuple)
+    return isinstance(vars(cls)["__attrs_attrs__"], tuple)
+
+
+def call_wrongly(cls: Any) -> None:
+    """Leave out what must be given."""
+    with pytest.raises(TypeError, match="missing 1 required"):
+        cls()
 
 
 USES: dict[str, Callable[[Any], object]] = {
-    "make": lambda cls: cls(1),
     "fields": lambda cls: [one.name for one in attrs.fields(cls)],
     "is it one": attrs.has,
-    "match": lambda cls: cls.__match_args__,
-    "restore": lambda cls: cls.__new__(cls).__setstate__({"a": 1, "b": 2}),
+    "wrongly": call_wrongly,
+    "often": lambda cls: [cls(one) for one in range(values.FEW + 1)],
 }
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_class_is_completed_by_its_first_use(use: Callable[[Any], object]) -> None:
-    """Whatever that is; before it attrs has done nothing, and after it all is there."""
-    cls = made(a=attrs.field(), b=2)
+def test_a_class_is_completed_where_that_is_needed(use: Callable[[Any], object]) -> None:
+    """Before it attrs has done nothing, and after it all is there, for the values before it too."""
+    cls: Any = made(a=values.field(), b=2)
+    early = cls(1)
+    assert str(early) == "Made(a=1, b=2)"
+    assert values.field_names(cls) == ("a", "b")
+    assert values.evolve(early, b=3) == cls(1, 3) != early
     assert not is_complete(cls)
     use(cls)
     assert is_complete(cls)
     value: Any = cls(1)
+    assert value == early
     assert attrs.asdict(value) == {"a": 1, "b": 2}
-    assert attrs.evolve(value, b=3) == cls(1, 3) != value
+    assert attrs.evolve(value, b=3) == values.evolve(early, b=3) == cls(1, 3) != value
     assert copy.copy(value) == copy.deepcopy(value) == value
     assert not hasattr(value, "__dict__")
     assert str(inspect.signature(cls)) == "(a: object, b: object = 2) -> None"
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'a'"):
         cls()
+
+
+def test_a_supervisor_begins_without_attrs() -> None:
+    """Not even imported, by anything that makes values, before a class has many of them."""
+    told = "import sys, anchor_supervisor.fleet.model as model; model.Limits(); model.StopPolicy()"
+    words = f"{told}; print([name for name in sys.modules if name.startswith('attr')])"
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 def test_what_a_class_has_of_its_own_is_there_at_once() -> None:
@@ -174,7 +200,6 @@ def test_what_a_class_has_of_its_own_is_there_at_once() -> None:
     assert (Thing.__name__, Thing.__doc__, Thing.FEW) == ("Thing", "What it is.", 3)
     assert Thing.__module__ == __name__
     assert Thing.__qualname__.endswith("<locals>.Thing")
-    assert not is_complete(Thing)
     assert Thing(2).twice == 4
     assert Thing.FEW == 3
 
@@ -197,22 +222,74 @@ def test_a_match_may_be_the_first_use() -> None:
                 assert not isinstance(other, Point)
 
 
-def test_what_is_done_after_making_is_done_the_first_time_too() -> None:
-    """`__attrs_post_init__`, factories, private names: all of attrs' `__init__` counts."""
+@values.define
+class Owner:
+    """Something that changes, begins by itself, and knows more than it was told."""
 
-    @values.define
-    class Owner:
-        """Something that changes."""
+    _hidden: int
+    _times: int = 2
+    found: list[int] = values.field(factory=list, init=False)
+    open: bool = values.field(default=False, init=False)
+    later: int = values.field(init=False)
+    named: int = values.field(default=0, kw_only=True)
 
-        _hidden: int
-        found: list[int] = attrs.field(factory=list, init=False)
+    def __attrs_post_init__(self) -> None:
+        """Note what was given."""
+        self.found += [self._hidden] * self._times
 
-        def __attrs_post_init__(self) -> None:
-            """Note what was given."""
-            self.found.append(self._hidden)
 
-    assert Owner(hidden=3).found == [3]
-    assert Owner(4).found == [4]
+def test_what_is_done_after_making_is_done_each_time() -> None:
+    """`__attrs_post_init__`, factories, private names, what is not given: the first times too."""
+    assert not is_complete(Owner)
+    for _ in range(values.FEW + 2):
+        owner = Owner(hidden=3, named=5)
+        assert (owner.found, owner.open, owner.named) == ([3, 3], False, 5)
+        assert Owner(4, 1).found == [4]
+        assert values.evolve(owner, times=1).found == [3]
+        with pytest.raises(AttributeError, match="later"):
+            print(owner.later)
+        owner.later = 1
+    with pytest.raises(TypeError, match="found"):
+        Owner(1, found=[])  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional argument"):
+        Owner(1, 2, 3)  # type: ignore[call-arg]
+    assert is_complete(Owner)
+
+
+T = TypeVar("T")
+
+
+@values.frozen
+class Box(Generic[T]):
+    """Of anything."""
+
+    content: T
+
+
+@values.define(kw_only=True)
+class Base:
+    """What others build upon."""
+
+    line: int = values.field(default=0, eq=False)
+
+
+@values.define
+class Derived(Base):
+    """One of them."""
+
+    words: str
+    more: tuple[str, ...] = values.field(factory=tuple)
+
+
+def test_classes_with_bases() -> None:
+    """Type variables, and fields of the base: attrs puts those together."""
+    assert Box[int](1) == Box(1) != Box(2)
+    assert values.field_names(Box) == ("content",)
+    assert values.field_names(Derived) == ("line", "words", "more")
+    one = Derived("x", line=3)
+    assert one == Derived("x", line=4) != Derived("y")
+    assert repr(one) == "Derived(line=3, words='x', more=())"
+    assert values.evolve(one, words="z") == Derived("z")
 
 
 def test_two_threads_may_both_be_first() -> None:
@@ -229,6 +306,21 @@ def test_two_threads_may_both_be_first() -> None:
             found = list(pool.map(make, range(4)))
         assert found == [cls(a) for a in range(4)]
         assert len(set(found)) == 4
+
+
+def test_whoever_makes_values_asks_us_and_not_attrs() -> None:
+    """A field of attrs' would be the default of a field of ours."""
+    package = Path(values.__file__).parent
+    taken = {name for name in values.__all__ if hasattr(attrs, name)}
+    assert taken == {"define", "evolve", "field", "frozen"}
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module == "attrs"
+                and path.stem != "values"
+            ):
+                assert taken.isdisjoint(one.name for one in node.names), path
 
 
 def test_no_class_of_values_asks_for_super() -> None:
@@ -330,11 +422,11 @@ def test_an_owner_of_plain_fields_changes_from_the_first_on() -> None:
 
 
 def test_a_value_of_an_incomplete_class_can_be_copied_and_sent() -> None:
-    """Which is attrs' work, and completes it."""
+    """And is then as it was."""
     one = Pair(1, [2])
     other = copy.deepcopy(one)
     assert other == one
     assert other.self_ is not one.self_
     assert pickle.loads(pickle.dumps(one)) == one
     ours, _ = pair()
-    assert attrs.evolve(ours(1), name=3) == ours(1, 3)
+    assert values.evolve(ours(1), name=3) == ours(1, 3)

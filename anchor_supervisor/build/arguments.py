@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.build import expand
 from anchor_supervisor.build.instructions import Arg, Dockerfile, OnBuild
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.wording import Mistake
 from anchor_supervisor.images.model import Platform
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, field, frozen
 
 Variables = Mapping[str, str]
 

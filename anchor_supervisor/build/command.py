@@ -18,8 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.build.layer_plan import Item, LayerPlan
 from anchor_supervisor.build.options import Interrupted, Reporter
 from anchor_supervisor.build.paths import Resolver
@@ -55,7 +53,7 @@ from anchor_supervisor.rootfs.strategies import merged
 from anchor_supervisor.runtime.bringup import Stdio
 from anchor_supervisor.runtime.service import supervise
 from anchor_supervisor.runtime.terms import Ending, Options, Written
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 NAME: Final = "build"
 LAST_OUTPUT: Final = 4096  # bytes that are told again when a step fails

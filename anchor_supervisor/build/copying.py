@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from typing import Final, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.build import modes
 from anchor_supervisor.build.layer_plan import WHITEOUT, Item, LayerPlan, item_of
 from anchor_supervisor.build.paths import Place, shown
@@ -28,7 +26,7 @@ from anchor_supervisor.images.model import Limits
 from anchor_supervisor.images.unpack import unpack
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 from anchor_supervisor.rootfs.users import lookup
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, field, frozen
 
 _LARGEST_HEADER: Final = 1 << 20
 

@@ -11,14 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, final
 
-from attrs import evolve
-
 from anchor_supervisor.build import instructions as say
 from anchor_supervisor.build import patterns
 from anchor_supervisor.build.mounts import read_mount
 from anchor_supervisor.build.read import refuse_remote
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.wording import Mistake, printable, show
+from anchor_supervisor.values import evolve
 
 Variables = Mapping[str, str]
 I = TypeVar("I", bound=say.Instruction | say.From)  # noqa: E741 - an instruction

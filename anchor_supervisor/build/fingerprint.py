@@ -15,11 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.build.selection import Source
 from anchor_supervisor.build.tree import Node, Tree
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 MOST_REMEMBERED: Final = 50_000
 # A file that is written to twice within the clock's grain looks unchanged (git's "racy" files).

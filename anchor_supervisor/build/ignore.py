@@ -12,11 +12,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.wording import Mistake, show
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 _SPECIAL: Final = re.compile(r"[*?\[\\]")
 _STAR: Final = "[^/]*"

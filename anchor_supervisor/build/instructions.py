@@ -10,10 +10,8 @@ import enum
 import re
 from typing import ClassVar, Final, TypeAlias, final
 
-from attrs import field
-
 from anchor_supervisor.errors import Problem
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 Command: TypeAlias = tuple[str, ...] | str
 """The exec form (a tuple of arguments) or the shell form (text for the shell)."""

@@ -11,14 +11,12 @@ import stat
 from collections.abc import Callable
 from typing import Final, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.build.paths import Resolver, shown
 from anchor_supervisor.build.tree import Node, Tree
 from anchor_supervisor.errors import BuildError
 from anchor_supervisor.images import headers
 from anchor_supervisor.images.headers import Header
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, evolve, field, frozen
 
 _CHUNK: Final = 1 << 20
 WHITEOUT: Final = ".wh."

@@ -9,13 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import Final, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.build import words
 from anchor_supervisor.build.instructions import Heredoc
 from anchor_supervisor.errors import Problem
 from anchor_supervisor.fleet.wording import Mistake, printable, show
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, field, frozen
 
 DIRECTIVES: Final = ("syntax", "escape", "check")
 WITH_HEREDOCS: Final = ("RUN", "COPY", "ADD")

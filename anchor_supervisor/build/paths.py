@@ -12,12 +12,10 @@ import os
 import stat
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import BuildError
 from anchor_supervisor.images.entry import printable
 from anchor_supervisor.kernel.mount import open_beneath
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 MOST_LINKS: Final = 40  # MAXSYMLINKS (path_resolution(7))
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)

@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.build.cache import Cache
 from anchor_supervisor.build.copying import Wishes, plan_copy
 from anchor_supervisor.build.fingerprint import FileDigests, fingerprint
@@ -29,7 +27,7 @@ from anchor_supervisor.fleet.model import Volume, VolumeKind
 from anchor_supervisor.images.unpack import unpack
 from anchor_supervisor.kernel.mount import open_beneath
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 LARGEST_SECRET: Final = 500 << 10  # bytes; BuildKit's own limit
 _SECRETS: Final = "/run/secrets"

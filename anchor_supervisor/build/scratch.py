@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
-from attrs import field
-
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 
 @final

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
-from attrs import field
-
 from anchor_supervisor.build import configuration as config
 from anchor_supervisor.build import dockerfile as files
 from anchor_supervisor.build import expand, sources
@@ -29,7 +27,7 @@ from anchor_supervisor.images.indexes import parse_platform
 from anchor_supervisor.images.model import Image, Layer, machine_platform
 from anchor_supervisor.images.store import Store
 from anchor_supervisor.rootfs.private import make_private
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 __all__ = ["BuildOptions", "build"]
 

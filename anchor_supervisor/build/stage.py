@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.build import configuration as config
 from anchor_supervisor.build import expand, history, steps
 from anchor_supervisor.build import instructions as say
@@ -16,7 +14,7 @@ from anchor_supervisor.build.cache import key_of
 from anchor_supervisor.build.workshop import Workshop, chain
 from anchor_supervisor.errors import BuildError, FleetError, ImageError, KernelError
 from anchor_supervisor.images.model import Layer
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, evolve, field, frozen
 
 LAYERED: Final = (say.Run, say.Copy, say.Add, say.WorkDir)
 """What is counted and shown as a step, beside FROM: whatever may make a layer."""

@@ -11,14 +11,12 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.build.ignore import Ignore
 from anchor_supervisor.build.paths import Resolver, attributes_of, shown
 from anchor_supervisor.errors import BuildError
 from anchor_supervisor.kernel.mount import open_beneath
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 DEEPEST: Final = 512  # levels; more than that no unpacker takes either
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.build.cache import Cache
 from anchor_supervisor.build.fingerprint import FileDigests
 from anchor_supervisor.build.options import BuildOptions, Reporter
@@ -24,7 +22,7 @@ from anchor_supervisor.images.store import Lease, Store
 from anchor_supervisor.observability import places
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.strategies import merged
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 PREFIX: Final = "build-"
 """How the fleets of RUN steps are called."""

@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import evolve
-
 from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
 from anchor_supervisor.cli.options import add_profile_option, chosen_profiles
@@ -17,6 +15,7 @@ from anchor_supervisor.cli.program import collect_garbage_from_now, leave
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
 from anchor_supervisor.fleet.parse import load_files
 from anchor_supervisor.fleet.units import parse_duration
+from anchor_supervisor.values import evolve
 
 EXAMPLES = """\
 examples:

@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import Any, Final, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.cli.options import add_file_option, add_profile_option, load_fleet
 from anchor_supervisor.cli.problems import show, warn
 from anchor_supervisor.cli.program import collect_garbage_from_now
@@ -23,7 +21,7 @@ from anchor_supervisor.fleet.units import format_duration, parse_duration
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.terminal import wants_color
 from anchor_supervisor.runtime.detach import Background, Reporter, fork_supervisor
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, evolve, field
 
 EXAMPLES: Final = """\
 The supervisor goes on in the background; `anchor down` ends it.

@@ -16,7 +16,6 @@ from typing import Final, cast, final
 
 import h11
 import trio
-from attrs import field
 
 from anchor_supervisor.control import routes
 from anchor_supervisor.control.handler import Handler
@@ -31,7 +30,7 @@ from anchor_supervisor.control.protocol import (
 from anchor_supervisor.control.server import Bounds
 from anchor_supervisor.errors import AnchorError, SupervisionBug
 from anchor_supervisor.observability.log import log
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 CHUNK: Final = 65536
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol, final
 
-from attrs import field
-
 from anchor_supervisor.control.shapes import (
     ApplyLine,
     ContainerRow,
@@ -25,7 +23,7 @@ from anchor_supervisor.control.shapes import (
     RootContext,
     Why,
 )
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 
 @final

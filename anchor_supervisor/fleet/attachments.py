@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.model import Attachment, Container, Network, NetworkMode
 from anchor_supervisor.fleet.places import join
 from anchor_supervisor.fleet.sheet import Sheet, Table, items
 from anchor_supervisor.fleet.wording import show
+from anchor_supervisor.values import evolve
 
 DEFAULT_NETWORK: Final = "default"
 

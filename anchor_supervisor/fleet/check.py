@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attrs import evolve
-
 from anchor_supervisor.errors import Problem
 from anchor_supervisor.fleet.check_addresses import address_findings
 from anchor_supervisor.fleet.check_container import container_findings
@@ -21,6 +19,7 @@ from anchor_supervisor.fleet.check_privileges import privilege_findings
 from anchor_supervisor.fleet.finding import Finding
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.fleet.profiles import profile_findings
+from anchor_supervisor.values import evolve
 
 
 def problems(fleet: Fleet) -> list[Problem]:

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field, fields_dict
-
 from anchor_supervisor.fleet.effects import (
     EFFECTS,
     Effect,
@@ -23,7 +21,7 @@ from anchor_supervisor.fleet.leaves import Leaf, key_of, leaves_of, network_leav
 from anchor_supervisor.fleet.model import Container, Fleet
 from anchor_supervisor.fleet.places import join
 from anchor_supervisor.fleet.spelling import words_of
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, field_names, frozen
 
 __all__ = [
     "EFFECTS",
@@ -112,7 +110,7 @@ def container_changes(old: Container, new: Container) -> tuple[Change, ...]:
     """Return every key that differs between two states of one container, in the model's order."""
     return tuple(
         change
-        for name in fields_dict(Container)
+        for name in field_names(Container)
         if getattr(old, name) != getattr(new, name)
         for change in _field_changes(name, old, new)
     )

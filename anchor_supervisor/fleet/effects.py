@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from attrs import evolve, fields_dict
-
 from anchor_supervisor.fleet.model import (
     Container,
     Grant,
@@ -22,6 +20,7 @@ from anchor_supervisor.fleet.model import (
     ReactionKind,
     Volume,
 )
+from anchor_supervisor.values import evolve, field_names
 
 
 class Effect(enum.IntEnum):
@@ -96,7 +95,7 @@ _REACTIONS: Final[Mapping[ReactionKind, Effect]] = MappingProxyType(
 def effect_between(old: Container, new: Container) -> Effect:
     """Return the greatest effect of all that differs between two states of one container."""
     return max(
-        (field_effect(name, old, new) for name in fields_dict(Container)), default=Effect.NOTHING
+        (field_effect(name, old, new) for name in field_names(Container)), default=Effect.NOTHING
     )
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import evolve
-
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.include import with_includes
@@ -16,7 +14,7 @@ from anchor_supervisor.fleet.read import Identity, Reader
 from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.tree import MOST_VALUES, Node, Origin, flatten, size
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, frozen
 
 LONGEST_CHAIN: Final = 20  # containers that extend one another
 

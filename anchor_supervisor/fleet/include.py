@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import evolve
-
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.places import join
@@ -19,6 +17,7 @@ from anchor_supervisor.fleet.read import Identity, Reader
 from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.tree import Node, flatten, same
 from anchor_supervisor.fleet.wording import Mistake, kind_of, show
+from anchor_supervisor.values import evolve
 
 DEEPEST: Final = 20  # files that include one another
 DECLARED: Final = ("containers", "networks", "volumes", "secrets", "configs")

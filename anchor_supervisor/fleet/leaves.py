@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import AttrsInstance, evolve, fields_dict
-
 from anchor_supervisor.fleet import schema
 from anchor_supervisor.fleet.model import Attachment, Container, Health, Network, Startup
 from anchor_supervisor.fleet.places import join
@@ -25,7 +23,7 @@ from anchor_supervisor.fleet.spelling import (
     volume_words,
     words_of,
 )
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, field_names, frozen
 
 UNSAID: Final = frozenset({"name", "complete", "image_health"})
 """Fields of the model that are no key of the file: they follow from others."""
@@ -90,10 +88,10 @@ def network_leaves(network: Network) -> Leaves:
     yield Leaf(join(here, "internal"), network.internal, words_of(network.internal), usual=True)
 
 
-def _table(path: str, section: Section, value: AttrsInstance, usual: AttrsInstance) -> Leaves:
+def _table(path: str, section: Section, value: object, usual: object) -> Leaves:
     """Yield a leaf for each key of a policy; `usual` is one with its defaults."""
     declared: frozenset[str] | None = getattr(value, "declared", None)
-    for name in fields_dict(type(value)):
+    for name in field_names(type(value)):
         if name in {"declared", "probe"}:
             continue
         one, key = getattr(value, name), section[name]

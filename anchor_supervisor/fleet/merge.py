@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet.grants import DIRECTORIES
 from anchor_supervisor.fleet.model import GrantKind
 from anchor_supervisor.fleet.tree import Node
 from anchor_supervisor.fleet.values import clean, pair
 from anchor_supervisor.fleet.wording import Mistake
+from anchor_supervisor.values import evolve
 
 Trail = tuple[str, ...]
 """Keys from the top; `*` is any name."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, final
-
-from attrs import field
+from typing import Final, NamedTuple, final
 
 from anchor_supervisor.fleet.mount_model import Grant, GrantKind, Propagation, Volume, VolumeKind
 from anchor_supervisor.fleet.places import Place, named_for, nearest_place
@@ -38,7 +36,7 @@ from anchor_supervisor.fleet.policy_model import (
     UpdateOrder,
     UpdatePolicy,
 )
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 __all__ = [
     "EMPTY",
@@ -303,9 +301,12 @@ class Fleet:
 
 
 @final
-@frozen(order=True, cache_hash=True)  # it is the key of everything that is looked up
-class InstanceId:
-    """One replica of one container. Replicas count from 1."""
+class InstanceId(NamedTuple):
+    """One replica of one container. Replicas count from 1.
+
+    A tuple, because it is the key of everything that is looked up, and nothing is hashed and
+    compared faster.
+    """
 
     container: str
     replica: int = 1

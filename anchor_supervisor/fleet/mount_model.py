@@ -5,9 +5,7 @@ from __future__ import annotations
 import enum
 from typing import final
 
-from attrs import field
-
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 
 class VolumeKind(enum.StrEnum):

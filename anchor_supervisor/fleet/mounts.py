@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet.model import Propagation, Volume, VolumeKind
 from anchor_supervisor.fleet.units import parse_id, parse_mode, parse_size
 from anchor_supervisor.fleet.values import absolute, clean, filled_text, is_path
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
 from anchor_supervisor.patterns import pattern
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, frozen
 
 TMPFS: Final = "tmpfs"
 VOLUME_NAME: Final = pattern(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")

@@ -13,8 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from attrs import evolve
-
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet import check, schema, values
 from anchor_supervisor.fleet.attachments import DEFAULT_NETWORK, attached
@@ -30,6 +28,7 @@ from anchor_supervisor.fleet.read import TEXT, Reader, read_bytes, read_text
 from anchor_supervisor.fleet.sheet import Sheet, Table, table_of
 from anchor_supervisor.fleet.surroundings import Surroundings
 from anchor_supervisor.fleet.tree import Node, Origin, flatten
+from anchor_supervisor.values import evolve
 
 MOST_CONTAINERS: Final = 1000
 MOST_PARALLEL: Final = 1000

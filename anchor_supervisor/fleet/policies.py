@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import fields_dict
-
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.model import (
     Kind,
@@ -21,6 +19,7 @@ from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.signals import signal_name
 from anchor_supervisor.fleet.wording import Mistake, show
 from anchor_supervisor.patterns import pattern
+from anchor_supervisor.values import field_names
 
 SHORTEST_DELAY: Final = 0.001  # seconds
 LARGEST_CODE: Final = 255
@@ -46,7 +45,7 @@ def limits(sheet: Sheet, path: str, value: object) -> Limits:
         cpuset=table.read("cpuset", _cpuset, None),
         pids=table.read("pids", values.whole(1, MOST_PIDS), default.pids),
         io_weight=table.read("io_weight", weight, None),
-        declared=table.given & frozenset(fields_dict(Limits)),
+        declared=table.given & frozenset(field_names(Limits)),
     )
 
 

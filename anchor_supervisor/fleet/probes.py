@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet import schema, values
 from anchor_supervisor.fleet.model import (
     ExecProbe,
@@ -22,6 +20,7 @@ from anchor_supervisor.fleet.ports import port
 from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.wording import Mistake, printable, show
 from anchor_supervisor.patterns import pattern
+from anchor_supervisor.values import evolve
 
 PROBES: Final = ("exec", "tcp", "http", "log", "notify")
 SHORTEST_INTERVAL: Final = 0.01  # seconds; a probe costs about a millisecond

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field
-
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 
 @final

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import final
 
-from attrs import field
-
 from anchor_supervisor.fleet.model import GrantKind
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 
 @final

@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.places import LONGEST_PATH, Place, join
 from anchor_supervisor.fleet.wording import Mistake, show
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 DEEPEST: Final = 100  # tables and lists inside one another
 LONGEST_KEY: Final = 256  # letters of one part

@@ -17,8 +17,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.images.leases import Lease
 from anchor_supervisor.images.model import LARGEST_JSON, Descriptor, hexadecimal
@@ -34,7 +32,7 @@ from anchor_supervisor.images.store_layout import (
     told,
     write_all,
 )
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 _CHUNK: Final = 1 << 20
 _NO_KERNEL_COPY: Final = (

@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.images.reference import DEFAULT_REGISTRY, Reference
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 _LARGEST: Final = 1 << 20  # bytes of a file of credentials
 _HUB: Final = (

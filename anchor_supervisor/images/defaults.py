@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.fleet.model import (
     Container,
@@ -26,7 +24,7 @@ from anchor_supervisor.fleet.model import (
     VolumeKind,
 )
 from anchor_supervisor.images.model import Image
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, field, frozen
 
 T = TypeVar("T")
 

@@ -12,10 +12,8 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 if TYPE_CHECKING:  # what reads no archive needs these names, and not all of tarfile
     import tarfile

@@ -11,9 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Final, final
 
-from attrs import field
-
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)  # two blocks of zeros (pax(1), ustar Interchange Format)

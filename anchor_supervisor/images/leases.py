@@ -20,8 +20,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, final
 
-from attrs import field
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.model import checked_digest
 from anchor_supervisor.images.store_layout import (
@@ -32,7 +30,7 @@ from anchor_supervisor.images.store_layout import (
     told,
     write_all,
 )
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 
 class Lease(Protocol):

@@ -10,8 +10,6 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import indexes
 from anchor_supervisor.images.load_docker import check_images
@@ -27,7 +25,7 @@ from anchor_supervisor.images.load_files import (
 from anchor_supervisor.images.load_parts import Parts, Planned
 from anchor_supervisor.images.manifests import parse_diff_ids, parse_manifest
 from anchor_supervisor.images.model import INDEXES, Descriptor, Platform
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 LAYOUT: Final = "oci-layout"
 INDEX: Final = "index.json"

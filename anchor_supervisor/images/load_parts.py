@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images import catalogue, indexes
 from anchor_supervisor.images.decompress import compression_of, decompressed
@@ -27,7 +25,7 @@ from anchor_supervisor.images.model import (
 )
 from anchor_supervisor.images.progress import Progress
 from anchor_supervisor.images.store import Lease, Store
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 _MAGIC: Final = 16  # bytes that tell how a file is compressed
 _KEPT: Final = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}

@@ -12,10 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import ImageError
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"

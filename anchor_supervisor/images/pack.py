@@ -17,13 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
-from attrs import evolve
-
 from anchor_supervisor.errors import AnchorError, ImageError, KernelError
 from anchor_supervisor.images import headers
 from anchor_supervisor.images.entry import DEEPEST, LONGEST_NAME, OPAQUE, WHITEOUT, printable
 from anchor_supervisor.images.headers import Header
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, evolve, frozen
 
 NOBODY: Final = 65534  # what an id without a mapping looks like (user_namespaces(7))
 ID_COUNT: Final = 65536  # ids of a container in a user namespace

@@ -18,8 +18,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import ImageError
 from anchor_supervisor.images.entry import Name
 from anchor_supervisor.images.layer_store import (
@@ -33,7 +31,7 @@ from anchor_supervisor.images.leases import Lease
 from anchor_supervisor.images.model import MOST_LAYERS
 from anchor_supervisor.images.store_layout import Layout, told
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 _OPAQUE: Final = "trusted.overlay.opaque"
 _MOST_LOOKS: Final = 200_000  # a second or two; honest layers leave out a few dozen directories

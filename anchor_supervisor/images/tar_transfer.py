@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, BinaryIO, Final, cast, final
 
-from attrs import field
-
 from anchor_supervisor.errors import AnchorError, HostError, ImageError, KernelError
 from anchor_supervisor.images import headers
 from anchor_supervisor.images.archive_stream import ArchiveStream
@@ -25,7 +23,7 @@ from anchor_supervisor.images.node import Attributes, Node
 from anchor_supervisor.images.pack import ID_COUNT, NOBODY, pack_tree
 from anchor_supervisor.images.planting import Planter
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 LARGEST: Final = 1 << 50  # bytes of one archive; the disk ends before
 _CHUNK: Final = 1 << 20

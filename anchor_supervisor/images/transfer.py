@@ -12,8 +12,6 @@ import stat
 from collections.abc import Callable
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import AnchorError, HostError, KernelError
 from anchor_supervisor.images.entry import printable
 from anchor_supervisor.images.node import NODE_FLAGS, Attributes, Node, names_in
@@ -21,7 +19,7 @@ from anchor_supervisor.images.planting import Planter
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 from anchor_supervisor.rootfs.tree_copy import copy_content
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 DEEPEST: Final = 400  # levels; two descriptors each, of the 1024 that a process usually has
 _NO_LINK: Final = (errno.ENOENT, errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTDIR)

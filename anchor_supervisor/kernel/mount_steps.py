@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 from typing import ClassVar, final
 
-from attrs import field
-
 from anchor_supervisor.values import frozen
 
 Encoded = tuple[int, tuple[int, ...], tuple[bytes, ...]]
@@ -26,12 +24,12 @@ SLOTS = 32
 class Slot:
     """A descriptor that lives only in the child: 0 to SLOTS - 1."""
 
-    number: int = field()
+    number: int
 
-    @number.validator
-    def _in_range(self, _attribute: object, value: int) -> None:
-        if not 0 <= value < SLOTS:
-            message = f"slot `{value}` is not between 0 and {SLOTS - 1}"
+    def __attrs_post_init__(self) -> None:
+        """Raise ValueError where there is no such slot."""
+        if not 0 <= self.number < SLOTS:
+            message = f"slot `{self.number}` is not between 0 and {SLOTS - 1}"
             raise ValueError(message)
 
 

@@ -14,10 +14,8 @@ import os
 import threading
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.kernel import mount
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 USES: Final = 32
 """A mount costs as much as finding one's way past so many."""

@@ -13,8 +13,6 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import final
 
-from attrs import evolve
-
 from anchor_supervisor.errors import AnchorError, NetworkError
 from anchor_supervisor.fleet.model import InstanceId, Port
 from anchor_supervisor.network.firewall import Firewall, enable_forwarding
@@ -43,7 +41,7 @@ from anchor_supervisor.network.ports import Reservations
 from anchor_supervisor.network.ruleset import Target, Targets
 from anchor_supervisor.network.sweep import remove_links
 from anchor_supervisor.network.veths import Veths, Wanted
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, frozen
 
 Lead = tuple[InstanceId, tuple[Port, ...] | None]
 """An instance, and the ports that lead to it from now on; None: none any more."""

@@ -12,11 +12,9 @@ from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.fleet.model import InstanceId, Network
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 POOL: Final = IPv4Network("10.88.0.0/16")
 MAX_BRIDGE_PORTS: Final = 1023

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from itertools import accumulate, pairwise
 from typing import final
 
-from attrs import field
-
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.network.plan import Endpoint, NetworkPlan
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 
 @final

@@ -11,8 +11,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from types import MappingProxyType
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import NetworkError
 from anchor_supervisor.fleet.model import (
     Attachment,
@@ -33,7 +31,7 @@ from anchor_supervisor.network.leases import (
     lease_addresses,
     lease_networks,
 )
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 DEFAULT_NETWORK: Final = "default"
 ANYWHERE: Final = IPv4Address("0.0.0.0")  # noqa: S104 - what the user wrote, compared with

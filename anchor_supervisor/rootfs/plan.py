@@ -17,8 +17,6 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import FleetError, Problem
 from anchor_supervisor.fleet.model import EMPTY, Grant, Volume, VolumeKind
 from anchor_supervisor.kernel.mount import (
@@ -41,7 +39,7 @@ from anchor_supervisor.kernel.steps import (
     Step,
 )
 from anchor_supervisor.rootfs.sysctls import sysctl_steps
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 _INERT: Final = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 

@@ -16,11 +16,9 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import HostError, ImageError
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 DEEPEST: Final = 1000  # levels; PATH_MAX lets nobody walk deeper than 2048 anyhow
 _CHUNK: Final = 8 << 20

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from typing import final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import InstanceId
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 
 @final

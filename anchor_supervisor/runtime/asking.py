@@ -6,7 +6,6 @@ import os
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.fleet.model import (
     ExecProbe,
@@ -25,7 +24,7 @@ from anchor_supervisor.runtime.notify_socket import probe_notify
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.words import duration
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 HELD: Final = ProbeAnswer(ok=True, output="held still, so not asked; it was well before")
 

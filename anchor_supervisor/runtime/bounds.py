@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.fleet.model import InstanceId
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 TELL_EVERY: Final = 10.0  # seconds between two of a kind and instance
 

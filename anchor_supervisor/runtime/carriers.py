@@ -10,11 +10,10 @@ import select
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.runtime.output import Listener, OutputPump
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 AT_ONCE: Final = 16
 """Chunks that are taken in before everybody else in the loop has a turn."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol, cast, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.control.handler import Wanted
 from anchor_supervisor.control.protocol import Refused
@@ -28,7 +27,7 @@ from anchor_supervisor.runtime.settling import (
 )
 from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.supervision.states import Phase, State
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 
 class Reloader(Protocol):

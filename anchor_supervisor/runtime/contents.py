@@ -15,15 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, final
 
-from attrs import evolve, field
-
 from anchor_supervisor.errors import HostError
 from anchor_supervisor.fleet.model import Container, Fleet, Volume, VolumeKind
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.filesystem import file_system
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS
 from anchor_supervisor.rootfs.volumes import open_source
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, evolve, field
 
 MOST_ENTRIES: Final = 10_000
 MOST_BYTES: Final = 64 << 20

@@ -13,10 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
-from attrs import field
-
 from anchor_supervisor.rootfs.private import make_private
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 # Bytes in the pipe beyond which a transition is not told: the other half of a pipe's 64 KiB
 # (pipe(7)) is for the verdict, so that a parent that was stopped (Ctrl-Z) never makes us wait.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, cast, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.control.handler import EventQuery
 from anchor_supervisor.control.shapes import JournalEntry
@@ -22,7 +21,7 @@ from anchor_supervisor.observability.journal import (
     last_entries,
 )
 from anchor_supervisor.observability.places import fleet_log_dir
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 ENTRIES_IN_WHY: Final = 5
 ORDINARY: Final = frozenset({"transition"})

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, final
 
-from attrs import field
-
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.runtime.failures import whatever_happens
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.run import HostRun
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 if TYPE_CHECKING:
     from queue import SimpleQueue

@@ -13,9 +13,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING, Final, final
 
-from attrs import field
-
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 if TYPE_CHECKING:
     import queue

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.control.handler import ActOptions, EventQuery, LogQuery, Wanted
 from anchor_supervisor.control.protocol import NotFound, Refused
@@ -35,7 +34,7 @@ from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.runtime.views import Views
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase, State
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 ORDERS: Final[Mapping[str, Callable[[InstanceId], events.Event]]] = {
     "start": events.StartRequested,

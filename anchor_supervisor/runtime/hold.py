@@ -14,14 +14,13 @@ from contextlib import asynccontextmanager
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 LONGEST: Final = 5.0  # seconds until every process has stopped; one that waits for a disk may not
 MOST: Final = 600.0  # seconds that anybody is kept still for

@@ -13,8 +13,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import (
     Container,
@@ -36,7 +34,7 @@ from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cg
 from anchor_supervisor.runtime.output import STREAMS, Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 if TYPE_CHECKING:
     from anchor_supervisor.rootfs.grants import GrantFiles

@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from typing import Final, final
 
 import trio
-from attrs import evolve, field
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import pidfd
@@ -29,7 +28,7 @@ from anchor_supervisor.runtime.recipe import container_powers, reaped_exec_steps
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.words import duration
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, evolve, field
 
 MAX_OUTPUT: Final = 4096  # bytes kept of what a command prints: its end, where the error is
 PATIENCE: Final = 10.0  # seconds for what was killed to end; more takes only what cannot die

@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, Self, final
 
-from attrs import field
-
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 

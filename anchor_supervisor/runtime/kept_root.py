@@ -13,11 +13,9 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import final
 
-from attrs import field
-
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import mount
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 
 @final

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.log import log
 from anchor_supervisor.rootfs.private import make_private
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 LATEST: Final = 253_370_764_800.0  # wall seconds; the calendar ends with the year 9999
 LARGEST: Final = 1 << 20  # bytes; a thousand jobs take about 50 KiB

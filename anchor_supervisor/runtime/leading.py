@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from typing import Protocol, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, InstanceId, Port, Probe
 from anchor_supervisor.network.fleet_network import Lead
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.runtime.together import Together
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 
 def decisive_probe(container: Container) -> Probe | None:

@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.control.server import serve
 from anchor_supervisor.fleet.model import Fleet, InstanceId, LimitsMode
@@ -36,7 +35,7 @@ from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 UP_SOON: Final = 1.0
 """Seconds after which what could wait is done, whether or not the fleet is up."""

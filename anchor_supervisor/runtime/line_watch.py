@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.fleet.model import Container, LogProbe
 from anchor_supervisor.fleet.wording import printable
 from anchor_supervisor.observability.log_reader import read_records
 from anchor_supervisor.observability.log_store import read_runs
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 if TYPE_CHECKING:
     import regex

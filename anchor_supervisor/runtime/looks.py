@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.runtime.run import HostRun
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 SETTLING: Final = 1.0
 """Seconds after which a program that nobody probes should have set up its signal handlers."""

@@ -10,7 +10,6 @@ from functools import partial
 from typing import final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.control.protocol import Refused
 from anchor_supervisor.control.shapes import ExecContext, RootContext
@@ -40,7 +39,7 @@ from anchor_supervisor.runtime.starters import Starters
 from anchor_supervisor.runtime.stop_signal import look_at_stop
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision.states import State
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 
 def _warn(instance: InstanceId, warning: str) -> None:

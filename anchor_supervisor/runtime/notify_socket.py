@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.wording import printable
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 TARGET: Final = "/dev/anchor-notify"
 """Where the container finds it: the value of NOTIFY_SOCKET."""

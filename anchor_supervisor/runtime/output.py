@@ -15,12 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
-from attrs import field
-
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.kernel import libc
 from anchor_supervisor.observability.log_store import LogWriter
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 if TYPE_CHECKING:
     from anchor_supervisor.runtime.line_watch import LineWatch

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import evolve
-
 from anchor_supervisor.control.shapes import ContainerChange, KeyChange, Plan, UpdateRow
 from anchor_supervisor.fleet.diff import (
     Change,
@@ -18,6 +16,7 @@ from anchor_supervisor.fleet.model import Container, Fleet, InstanceId
 from anchor_supervisor.fleet.places import join
 from anchor_supervisor.supervision.commands import UpdateResult
 from anchor_supervisor.supervision.update import UpdateStatus
+from anchor_supervisor.values import evolve
 
 Update = UpdateStatus
 

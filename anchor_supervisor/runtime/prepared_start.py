@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import final
 
-from attrs import evolve, field
-
 from anchor_supervisor.fleet.model import EMPTY
 from anchor_supervisor.kernel.namespaces import Sandbox
 from anchor_supervisor.kernel.spawn import Prepared, prepare
@@ -22,7 +20,7 @@ from anchor_supervisor.runtime.recipe import (
     container_steps,
     execute_step,
 )
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, evolve, field, frozen
 
 
 @final

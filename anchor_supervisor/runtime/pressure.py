@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Final, final
 
 import trio
-from attrs import asdict, field
+from attrs import asdict
 
 from anchor_supervisor.fleet.model import InstanceId, Limits
 from anchor_supervisor.kernel.cgroup import Cgroup
@@ -26,7 +26,7 @@ from anchor_supervisor.kernel.cgroup_watch import CgroupWatch
 from anchor_supervisor.kernel.stalls import Stall, StallTriggers, read_stall
 from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.bounds import Bounds, Matter
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 OOM: Final = "oom"
 HIGH: Final = "memory-high"

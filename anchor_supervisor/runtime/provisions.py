@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar, final
 
-from attrs import evolve
-
 from anchor_supervisor.errors import AnchorError, FleetError, HostError, Problem, UnfitHostError
 from anchor_supervisor.fleet import check
 from anchor_supervisor.fleet.model import Container, Fleet, ImageKind
 from anchor_supervisor.fleet.model import Image as Reference
 from anchor_supervisor.images.plain import Resolved, is_plain, resolve_plain
 from anchor_supervisor.rootfs.layers import Layers
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, frozen
 
 if TYPE_CHECKING:
     from anchor_supervisor.images.model import Image

@@ -9,8 +9,6 @@ import resource
 from collections.abc import Mapping, Sequence
 from typing import Final, final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet.model import EMPTY, Container, UserNamespace
 from anchor_supervisor.kernel import capabilities
 from anchor_supervisor.kernel.namespaces import (
@@ -41,7 +39,7 @@ from anchor_supervisor.kernel.steps import (
 )
 from anchor_supervisor.rootfs import command
 from anchor_supervisor.rootfs.users import Credentials
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, frozen
 
 NEW_NAMESPACES: Final = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWCGROUP
 EVERY_NAMESPACE: Final = NEW_NAMESPACES | CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS

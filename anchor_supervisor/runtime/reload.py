@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final, final
 
 import trio
-from attrs import evolve, field
 
 from anchor_supervisor.control.handler import Wanted
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, Problem
@@ -24,7 +23,7 @@ from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import Phase
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, evolve, field
 
 OVER: Final = frozenset({Phase.STOPPING, Phase.DONE})
 

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from typing import final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.reload import OVER, source_of
 from anchor_supervisor.runtime.telling import Teller
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 
 @final

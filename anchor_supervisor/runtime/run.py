@@ -10,8 +10,6 @@ import struct
 import time
 from typing import TYPE_CHECKING, Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import libc, pidfd
 from anchor_supervisor.kernel.spawn import Child
@@ -20,7 +18,7 @@ from anchor_supervisor.runtime.limits import oom_words
 from anchor_supervisor.runtime.recipe import Process
 from anchor_supervisor.runtime.words import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 if TYPE_CHECKING:
     from anchor_supervisor.runtime.notify_socket import NotifySocket

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.control.shapes import ContainerChange, Plan, UpdateRow
 from anchor_supervisor.fleet.diff import Effect
 from anchor_supervisor.fleet.model import Container, Fleet, InstanceId, Kind, instances
@@ -14,7 +12,7 @@ from anchor_supervisor.runtime.plan_view import effect_word
 from anchor_supervisor.supervision.commands import UpdateResult
 from anchor_supervisor.supervision.states import HealthState, State
 from anchor_supervisor.supervision.status import Status
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 NEW_RUN: Final = frozenset({effect_word(Effect.RESTART), effect_word(Effect.RECREATE)})
 ENDED: Final = frozenset({State.STOPPED, State.COMPLETED, State.FAILED, State.BACKOFF})

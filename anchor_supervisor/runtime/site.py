@@ -16,8 +16,6 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import final
 
-from attrs import field
-
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, Fleet, Image, InstanceId
 from anchor_supervisor.kernel.cgroup import Cgroup
@@ -44,7 +42,7 @@ from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.limits import end_cgroup, enforced_limits, make_fleet_cgroup
 from anchor_supervisor.runtime.prepared_start import PreparedStarts
 from anchor_supervisor.runtime.together import Together
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar, final
 
 import trio
-from attrs import field
 
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 BEAT: Final = 0.05
 """Seconds after which the loop hears in any case of what has been done."""

@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import Final, Protocol, TypeVarTuple, Unpack, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Container, InstanceId, Probe
@@ -24,7 +23,7 @@ from anchor_supervisor.runtime.terms import Outcome
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus
-from anchor_supervisor.values import define, frozen
+from anchor_supervisor.values import define, field, frozen
 
 Ts = TypeVarTuple("Ts")
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
-from attrs import field
-
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import Fleet, InstanceId, instances
 from anchor_supervisor.observability.journal import Entry, entry_at
@@ -24,7 +22,7 @@ from anchor_supervisor.runtime.output import Listener
 from anchor_supervisor.supervision import commands
 from anchor_supervisor.supervision.commands import UpdateResult
 from anchor_supervisor.supervision.states import HealthState, State
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 LOUD: Final = frozenset({State.FAILED, State.BACKOFF})
 

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from attrs import field
-
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.fleet.model import InstanceId, LimitsMode
 from anchor_supervisor.observability.log import LogFormat
 from anchor_supervisor.supervision.states import ExitStatus, State
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 if TYPE_CHECKING:
     from anchor_supervisor.rootfs.layers import Layers

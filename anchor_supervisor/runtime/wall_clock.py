@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Final, final
 
 import trio
-from attrs import field
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import Fleet
 from anchor_supervisor.kernel.clock_watch import ClockWatch
 from anchor_supervisor.observability.log import log
 from anchor_supervisor.supervision import events
-from anchor_supervisor.values import define
+from anchor_supervisor.values import define, field
 
 STEADY: Final = 0.05
 """Seconds that a clock may drift (adjtimex(2)) before the times that are shown follow it."""

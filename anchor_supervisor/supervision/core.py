@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet.model import Container, Fleet, InstanceId
 from anchor_supervisor.supervision.cascade import Cascade
 from anchor_supervisor.supervision.commands import (
@@ -57,6 +55,7 @@ from anchor_supervisor.supervision.states import Phase, State
 from anchor_supervisor.supervision.status import Status, describe
 from anchor_supervisor.supervision.update import UpdateStatus
 from anchor_supervisor.supervision.verdicts import Verdicts
+from anchor_supervisor.values import evolve
 
 
 @final

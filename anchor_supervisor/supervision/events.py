@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import final
 
-from attrs import field
-
 from anchor_supervisor.fleet.model import Fleet, InstanceId
 from anchor_supervisor.supervision.states import ExitStatus
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import field, frozen
 
 
 @final

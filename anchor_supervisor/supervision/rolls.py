@@ -10,14 +10,13 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet.diff import Effect, effect_between
 from anchor_supervisor.fleet.model import Container, Fleet, InstanceId
 from anchor_supervisor.supervision.commands import Command, Report, UpdateEnded, UpdateResult
 from anchor_supervisor.supervision.members import Members
 from anchor_supervisor.supervision.neighbours import Neighbours
 from anchor_supervisor.supervision.update import Roll, UpdateStatus
+from anchor_supervisor.values import evolve
 
 
 @final

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-from attrs import evolve
-
 from anchor_supervisor.fleet.model import InstanceId, Kind, Overlap, Probe
 from anchor_supervisor.supervision import words
 from anchor_supervisor.supervision.health import HealthCheck, ProbeResult
@@ -16,7 +14,7 @@ from anchor_supervisor.supervision.order import Wait
 from anchor_supervisor.supervision.schedule import ScheduleStatus
 from anchor_supervisor.supervision.states import ExitStatus, HealthState, State, Transition
 from anchor_supervisor.supervision.stop import CommandResult, Stage, Stop
-from anchor_supervisor.values import frozen
+from anchor_supervisor.values import evolve, frozen
 
 _RUN_MEANWHILE = {
     Overlap.SKIP: "its next run is skipped if this one goes on",
