@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from anchor_supervisor import values
+
 CHECKOUT: Final = Path(__file__).parents[1]
 PACKAGE: Final = CHECKOUT / "anchor_supervisor"
 TESTS: Final = CHECKOUT / "tests"
@@ -214,3 +216,25 @@ def is_open(node: ast.ClassDef) -> bool:
     return bool(bases & OPEN_BASES) or any(
         name.endswith(("Error", "Exception", "Bug")) for name in {*bases, node.name}
     )
+
+
+def test_whoever_makes_values_asks_our_own_module() -> None:
+    """A field of attrs' would be the default of a field of ours; see `values.py`."""
+    ours = set(values.__all__)
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "attrs":
+                names = {one.name for one in node.names}
+                assert ours.isdisjoint(names) or path == Path(values.__file__), path
+
+
+def test_no_class_of_values_asks_for_super() -> None:
+    """It would mean the class as it was written, which is not the one that values are of."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                decorators = {ast.unparse(one).partition("(")[0] for one in node.decorator_list}
+                if decorators & {"frozen", "define"}:
+                    written = ast.unparse(node)
+                    assert "super()" not in written, (path, node.name)
+                    assert "__class__" not in written, (path, node.name)
