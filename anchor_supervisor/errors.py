@@ -20,10 +20,12 @@ person can act on goes into `hint`.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from anchor_supervisor.hints import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import ClassVar, Final
 
 
 class AnchorError(Exception):
@@ -42,19 +44,46 @@ class AnchorError(Exception):
         return self.message
 
 
-class Problem(NamedTuple):
+@final
+class Problem:
     """One thing that is wrong with a fleet file.
 
     `file` and `line` (1-based) are None where the fleet did not come from a file. `key` is the
-    dotted key path, such as ``containers.web.depends_on.db``. (A named tuple, because importing
-    `dataclasses` would take a tenth of the time that `anchor ps` may take.)
+    dotted key path, such as ``containers.web.depends_on.db``. (Written out, because `typing` or
+    `dataclasses`, let alone attrs, would take a tenth of the time that `anchor ps` may take.)
     """
 
-    message: str
-    file: str | None = None
-    line: int | None = None
-    key: str | None = None
-    hint: str | None = None
+    __slots__ = ("file", "hint", "key", "line", "message")
+
+    def __init__(
+        self,
+        message: str,
+        file: str | None = None,
+        line: int | None = None,
+        key: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """Say what is wrong, and where; `hint` is what a person can do about it."""
+        self.message: Final = message
+        self.file: Final = file
+        self.line: Final = line
+        self.key: Final = key
+        self.hint: Final = hint
+
+    def _facts(self) -> tuple[str, str | None, int | None, str | None, str | None]:
+        return self.message, self.file, self.line, self.key, self.hint
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether it is the same problem, at the same place."""
+        return self._facts() == other._facts() if isinstance(other, Problem) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Go with `==`."""
+        return hash(self._facts())
+
+    def __repr__(self) -> str:
+        """Show what it was made with."""
+        return f"Problem{self._facts()!r}"
 
     def __str__(self) -> str:
         """Return `file:line: key: message`, leaving out what is not known."""

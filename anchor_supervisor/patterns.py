@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, final
+
+from anchor_supervisor.hints import TYPE_CHECKING, final
 
 __all__ = ["pattern"]
 
 if TYPE_CHECKING:
     from re import compile as pattern
+    from typing import Any
 else:
 
     @final

@@ -163,7 +163,7 @@ class Console:
 
     def ask(self, fleet: Path, path: str) -> Any:
         """GET this path of the fleet's supervisor."""
-        name = name_in_files([fleet])
+        name = name_in_files([str(fleet)])
         client = Client(name, self.run_dir / name / "control.sock")
         return client.send("GET", path, timeout=TIMEOUT).result()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anchor_supervisor.cli import render
@@ -17,6 +16,7 @@ from anchor_supervisor.cli.options import (
 )
 from anchor_supervisor.cli.problems import show
 from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anchor_supervisor.control.shapes import ContainerRow

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
 
 from anchor_supervisor.cli import render
 from anchor_supervisor.cli.entry_words import entry_line
@@ -18,10 +17,12 @@ from anchor_supervisor.cli.problems import show
 from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.control.client import Interrupted
 from anchor_supervisor.errors import ControlError
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability.terminal import wants_color
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
     from anchor_supervisor.control.shapes import ApplyLine, ApplyResult
 

@@ -9,9 +9,13 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Final, TypeVar, final
 
-_Result = TypeVar("_Result")
+from anchor_supervisor.hints import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from typing import Final, TypeVar
+
+    _Result = TypeVar("_Result")
 _STRICT: Final = "strict"
 
 

@@ -8,7 +8,6 @@ import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from anchor_supervisor.cli.options import (
     add_fleet_options,
@@ -19,6 +18,7 @@ from anchor_supervisor.cli.options import (
 from anchor_supervisor.control.client import Interrupted, NotRunning
 from anchor_supervisor.control.fleets import NoFleet, client_for, dead_fleets
 from anchor_supervisor.errors import ControlError
+from anchor_supervisor.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anchor_supervisor.control.client import Client

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from anchor_supervisor.cli import render
+from anchor_supervisor.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any, Final, TypeGuard
+
     from anchor_supervisor.cli.render import Paint
 
 COLOURS: Final = {

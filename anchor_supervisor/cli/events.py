@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from anchor_supervisor.cli.entry_words import entry_line
@@ -18,11 +17,13 @@ from anchor_supervisor.cli.options import (
 )
 from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.control.protocol import NotFound
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.journal import Entry, last_entries, read_entries
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
 EXAMPLES = """\
 Every change of state or health with its reason, kills for want of memory, pressure and throttling

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 from urllib.parse import quote
 
 from anchor_supervisor.cli.options import (
@@ -14,6 +13,10 @@ from anchor_supervisor.cli.options import (
 )
 from anchor_supervisor.control.fleets import NoFleet
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, HostError
+from anchor_supervisor.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 EXAMPLES = """\
 A name that no container of the fleet has may be an image's.

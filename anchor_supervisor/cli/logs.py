@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, final
 from urllib.parse import urlencode
 
 from anchor_supervisor.cli.following import add_following_options, following, show
 from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
 from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.control.protocol import NotFound, log_bytes, log_line
+from anchor_supervisor.hints import TYPE_CHECKING, final
 from anchor_supervisor.observability import places
 from anchor_supervisor.observability.log_reader import Record, read_records
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color

@@ -11,7 +11,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
 
 from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
@@ -19,17 +18,24 @@ from anchor_supervisor.cli.options import add_file_option, help_formatter
 from anchor_supervisor.cli.problems import guarded
 from anchor_supervisor.cli.program import collect_garbage_from_now, leave
 from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.hints import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 
-class Verb(NamedTuple):
+@final
+class Verb:
     """A verb: the module beneath `cli` with `configure`, `run` and EXAMPLES, and what it does.
 
     `failure_code` stands for our own failures where all other codes are the command's.
     """
 
-    module: str
-    summary: str
-    failure_code: int | None = None
+    def __init__(self, module: str, summary: str, failure_code: int | None = None) -> None:
+        """Remember."""
+        self.module: Final = module
+        self.summary: Final = summary
+        self.failure_code: Final = failure_code
 
 
 VERBS: Final = {
@@ -66,6 +72,9 @@ VERBS: Final = {
     "doctor": Verb("doctor", "what this machine can and cannot do for us"),
     "bench": Verb("bench", "measure on this machine: starts, bursts, memory, beside others"),
 }
+UNSAID: Final = {"file": None, "fleet": None, "json": False, "no_color": False}
+"""What the options before the verb are where they are not given."""
+
 _PROMISED: Final = "pause unpause wait stats top port"
 NOT_YET: Final = frozenset(_PROMISED.split())
 
@@ -84,14 +93,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    parser = _parser()
-    common = parser.parse_args(argv)
-    name, rest = common.verb, common.arguments
-    if name == "help" and rest:
-        name, rest = rest[0], ["--help"]
-    if name in {None, "help"}:
-        parser.print_help()
-        return 0
+    common = argparse.Namespace(**UNSAID)
+    if argv and argv[0] in VERBS:  # as mostly, and then there is no need of a parser for it
+        name, *rest = argv
+    else:
+        parser = _parser()
+        parser.parse_args(argv, common)
+        name, rest = common.verb, common.arguments
+        del common.verb, common.arguments
+        if name == "help" and rest:
+            name, rest = rest[0], ["--help"]
+        if name in {None, "help"}:
+            parser.print_help()
+            return 0
     verb = VERBS.get(name)
     if verb is None:
         raise _unknown(name)
@@ -110,7 +124,6 @@ def _run(name: str, verb: Verb, rest: Sequence[str], common: argparse.Namespace)
     )
     module.configure(parser)
     _add_color_option(parser)
-    del common.verb, common.arguments
     options = parser.parse_args(rest, common)
     if options.no_color:
         os.environ["NO_COLOR"] = "1"  # one switch, which every place that colours asks
@@ -126,22 +139,19 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_overview(),
         formatter_class=help_formatter,
     )
-    add_file_option(parser, default=None)
+    add_file_option(parser)
     parser.add_argument("-p", "--fleet", metavar="NAME", help="the fleet of this name")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("verb", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    _add_color_option(parser, default=False)
+    _add_color_option(parser)
     return parser
 
 
-def _add_color_option(
-    parser: argparse.ArgumentParser, *, default: object = argparse.SUPPRESS
-) -> None:
-    parser.add_argument(
-        "--no-color", action="store_true", default=default, help="no colours, also by NO_COLOR"
-    )
+def _add_color_option(parser: argparse.ArgumentParser) -> None:
+    words = "no colours, also by NO_COLOR"
+    parser.add_argument("--no-color", action="store_true", default=argparse.SUPPRESS, help=words)
 
 
 def _overview() -> str:

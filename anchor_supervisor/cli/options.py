@@ -6,15 +6,17 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
 
 from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.control.client import Client
 from anchor_supervisor.control.fleets import DEFAULT_FILE, client_for, find_fleet
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability.terminal import wants_color
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, Final
+
     from anchor_supervisor.fleet.model import Fleet
 
 PROFILES: Final = "ANCHOR_PROFILES"
@@ -38,15 +40,13 @@ def add_fleet_options(parser: argparse.ArgumentParser, *, taken: str = "") -> No
     group.add_argument(*flags, metavar="NAME", default=argparse.SUPPRESS, help=words)
 
 
-def add_file_option(
-    parser: argparse._ActionsContainer, *, taken: str = "", default: object = argparse.SUPPRESS
-) -> None:
+def add_file_option(parser: argparse._ActionsContainer, *, taken: str = "") -> None:
     """Add `-f FILE`, which may be given several times: one fleet of several files."""
     parser.add_argument(
         *(["--file"] if "f" in taken else ["-f", "--file"]),
         metavar="FILE",
         action="append",
-        default=default,
+        default=argparse.SUPPRESS,
         help="the fleet of this file; of several, a later one overrides",
     )
 
@@ -72,7 +72,9 @@ def chosen_profiles(given: Sequence[str], environment: Mapping[str, str]) -> tup
 
 def fleet_files(options: argparse.Namespace) -> tuple[Path, ...]:
     """Name the files of `-f`; `fleet.toml` where there are none."""
-    return tuple(map(Path, options.file or ())) or (DEFAULT_FILE,)
+    from pathlib import Path  # for who reads them
+
+    return tuple(map(Path, options.file or (DEFAULT_FILE,)))
 
 
 def load_fleet(options: argparse.Namespace) -> Fleet:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from anchor_supervisor.cli.options import add_json_option, paint_for_output, print_json
 from anchor_supervisor.cli.plan_words import plan_words
 from anchor_supervisor.cli.wanted import add_wanted_options, request_body, wanted_fleet
 from anchor_supervisor.control.client import NotRunning
 from anchor_supervisor.control.fleets import client_for
+from anchor_supervisor.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anchor_supervisor.control.shapes import Plan

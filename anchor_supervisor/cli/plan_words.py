@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.cli import render
+from anchor_supervisor.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from anchor_supervisor.cli.render import Paint
     from anchor_supervisor.control.shapes import ContainerChange, KeyChange, Plan
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Final
 
 from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import OutputFailed
 from anchor_supervisor.errors import AnchorError, FleetError, Problem, UnfitHostError
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability.terminal import neutral_text, wants_color
+
+if TYPE_CHECKING:
+    from typing import Final
 
 INTERRUPTED: Final = 130  # 128 + SIGINT
 HUNG_UP: Final = 141  # 128 + SIGPIPE
@@ -52,8 +54,10 @@ def guarded(
 
 def _leave(leaving: SystemExit, failure_code: int | None) -> int:
     code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    with suppress(OSError):
+    try:
         sys.stdout.flush()
+    except OSError:
+        pass  # that it was a wrong use says more
     return failure_code if code and failure_code is not None else code
 
 
@@ -114,9 +118,11 @@ def warn(message: str, *, color: bool | None = None) -> None:
 def _say(label: str, message: str, colour: str, *, color: bool) -> None:
     shown = neutral_text(message)
     head = f"{colour}{label}:{_RESET}" if color else f"{label}:"
-    with suppress(OSError, ValueError):
+    try:
         sys.stderr.write(f"{head} {shown}\n")
         sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # nobody is left to tell
 
 
 def _flush() -> None:
@@ -141,10 +147,12 @@ def _forget_output() -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError):
+        try:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
+        except (OSError, ValueError):
+            pass  # there is no such file, or no standard output
 
 
 def _save_report(error: BaseException) -> str:

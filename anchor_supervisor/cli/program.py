@@ -8,8 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING
+
+from anchor_supervisor.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -44,6 +44,8 @@ def leave(code: int) -> NoReturn:
     wait for work hold nothing; what was printed is on its way before this, or is flushed here.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # told before, by whoever wrote; or closed
+        try:
             stream.flush()
+        except (OSError, ValueError):
+            pass  # told before, by whoever wrote; or closed
     os._exit(code)

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from anchor_supervisor.cli import render
 from anchor_supervisor.cli.options import (
@@ -18,6 +17,7 @@ from anchor_supervisor.cli.options import (
 )
 from anchor_supervisor.control.client import Client
 from anchor_supervisor.control.fleets import client_for, running_fleets
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability.terminal import display_names
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, final
 
+from anchor_supervisor.hints import TYPE_CHECKING, final
 from anchor_supervisor.observability.terminal import neutral_text
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Final
 
 RESET: Final = "\x1b[0m"
 STATE_COLOURS: Final = {
@@ -130,6 +130,8 @@ def exit_words(code: int | None, number: int | None, oom: str | None) -> str:
 
 def signal_name(number: int) -> str:
     """Give `SIGTERM` for 15, and `signal 99` for what has no name."""
+    import signal
+
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, final
 
 from anchor_supervisor.cli.change import add_patience_option, follow
 from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
 from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.errors import AnchorError
+from anchor_supervisor.hints import final
 
 EXAMPLES = """\
 The replicas that stay keep their processes, and their names and addresses. It lasts until the next
@@ -31,13 +31,6 @@ class NamedTwiceError(AnchorError):
     exit_code = 2
 
 
-class Wish(NamedTuple):
-    """How many of which."""
-
-    name: str
-    replicas: int
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
@@ -56,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     return follow(client.fleet, lines, as_json=options.json)
 
 
-def _once_each(wishes: Sequence[Wish]) -> dict[str, int]:
+def _once_each(wishes: Sequence[tuple[str, int]]) -> dict[str, int]:
     """How many of each. Raises NamedTwiceError."""
     body: dict[str, int] = {}
     for name, replicas in wishes:
@@ -67,7 +60,8 @@ def _once_each(wishes: Sequence[Wish]) -> dict[str, int]:
     return body
 
 
-def _wish(text: str) -> Wish:
+def _wish(text: str) -> tuple[str, int]:
+    """Say how many of which."""
     match = _WISH.fullmatch(text)
     if match is None:
         message = f"`{text}` is not NAME=N, such as web=5"
@@ -77,4 +71,4 @@ def _wish(text: str) -> Wish:
     if not 1 <= int(match["count"]) <= MOST_REPLICAS:
         message = f"`{text}`: replicas are 1 to {MOST_REPLICAS}; `anchor stop` stops them all"
         raise argparse.ArgumentTypeError(message)
-    return Wish(match["name"], int(match["count"]))
+    return match["name"], int(match["count"])

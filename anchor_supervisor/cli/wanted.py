@@ -51,7 +51,7 @@ def wanted_fleet(options: argparse.Namespace) -> Fleet:
 
 def _sources(options: argparse.Namespace) -> tuple[Sequence[Path], Sequence[str]]:
     """Say which files and profiles: those that are named, ./fleet.toml, or the running fleet's."""
-    if options.file or (options.fleet is None and DEFAULT_FILE.is_file()):
+    if options.file or (options.fleet is None and Path(DEFAULT_FILE).is_file()):
         return fleet_files(options), chosen_profiles(options.profile, os.environ)
     fleet = find_fleet(name=options.fleet)
     told = client_for(fleet).get("/v1/fleet")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anchor_supervisor.cli import render
@@ -19,6 +18,7 @@ from anchor_supervisor.cli.options import (
 )
 from anchor_supervisor.cli.ps import limit_words, next_words, port_words
 from anchor_supervisor.control.protocol import log_bytes
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability.terminal import neutral
 
 if TYPE_CHECKING:

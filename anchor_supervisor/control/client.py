@@ -6,15 +6,14 @@ cost a third of the time that `anchor ps` may take (it imports `email` and `ssl`
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
 from collections.abc import Callable, Generator
-from pathlib import Path
-from typing import Any, Final, final
 
 from anchor_supervisor.control import protocol
-from anchor_supervisor.control.address import socket_address
+from anchor_supervisor.control.address import SocketAddress
 from anchor_supervisor.errors import (
     AnchorError,
     ControlError,
@@ -26,6 +25,10 @@ from anchor_supervisor.errors import (
     SupervisionBug,
     UnfitHostError,
 )
+from anchor_supervisor.hints import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 ANSWER_TIME: Final = 10.0
 _MAX_HEADERS: Final = 100
@@ -159,10 +162,10 @@ class Pending:
 class Client:
     """Knows where one fleet's supervisor listens."""
 
-    def __init__(self, fleet: str, path: Path) -> None:
+    def __init__(self, fleet: str, path: str | os.PathLike[str]) -> None:
         """Remember; nothing is connected before the first request."""
         self.fleet = fleet
-        self._path = path
+        self._path = os.fspath(path)
 
     def get(self, path: str) -> Any:  # noqa: ANN401
         """GET, and the answer's value."""
@@ -225,7 +228,7 @@ class Client:
             if timeout is not None:
                 limit = struct.pack("ll", *divmod(int(timeout * 1_000_000), 1_000_000))
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-            with socket_address(self._path) as address:
+            with SocketAddress(self._path) as address:
                 connection.connect(address)
             connection.settimeout(timeout)
         except OSError as error:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
 
 from anchor_supervisor.control.client import Client
 from anchor_supervisor.errors import ControlError, FleetError, Problem
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-DEFAULT_FILE = Path("fleet.toml")
+DEFAULT_FILE = "fleet.toml"
 
 
 class NoFleet(ControlError):  # noqa: N818 - it is what is the case
@@ -28,11 +28,11 @@ def find_fleet(*, files: Sequence[str] = (), name: str | None = None) -> str:
     if name is not None:
         return places.checked_fleet_name(name)
     if files:
-        return name_in_files([Path(file) for file in files])
+        return name_in_files(files)
     running = running_fleets()
     if len(running) == 1:
         return running[0]
-    if DEFAULT_FILE.is_file():
+    if os.path.isfile(DEFAULT_FILE):
         return name_in_files([DEFAULT_FILE])
     if running:
         message = f"several fleets are running: {', '.join(running)}"
@@ -43,7 +43,7 @@ def find_fleet(*, files: Sequence[str] = (), name: str | None = None) -> str:
 
 def client_for(fleet: str) -> Client:
     """Give a client of this fleet, running or not."""
-    return Client(fleet, places.control_socket(fleet))
+    return Client(fleet, places.run_path(fleet, places.SOCKET))
 
 
 def running_fleets() -> list[str]:
@@ -56,45 +56,50 @@ def running_fleets() -> list[str]:
 
 def dead_fleets() -> list[str]:
     """Name the fleets whose supervisor died and left its run directory, in order."""
-    locks = places.run_dir().glob("*/lock")
-    return sorted({lock.parent.name for lock in locks} - set(running_fleets()))
+    locked = {name for name in _names() if os.path.exists(places.run_path(name, "lock"))}
+    return sorted(locked - set(running_fleets()))
 
 
 def _running() -> Iterator[str]:
-    try:
-        directories = list(places.run_dir().iterdir())
-    except OSError:
-        return
-    for directory in directories:
-        client = Client(directory.name, directory / "control.sock")
+    for name in _names():
         try:
-            client.connect(1.0).close()
+            client_for(name).connect(1.0).close()
         except ControlError:
             continue
-        yield directory.name
+        yield name
 
 
-def name_in_files(files: Sequence[Path]) -> str:
+def _names() -> list[str]:
+    """Name whatever has a run directory."""
+    try:
+        return os.listdir(places.run_path())
+    except OSError:
+        return []
+
+
+def name_in_files(files: Sequence[str]) -> str:
     """Read only the name of the fleet that these files are: the last `[fleet].name` of theirs.
 
     Where none says it, it is the first file's stem. Raises FleetError for a file that cannot be
     read.
     """
     names = [name for file in files if (name := _name_in(file)) is not None]
-    return places.checked_fleet_name(names[-1] if names else files[0].stem)
+    stem, _ = os.path.splitext(os.path.basename(files[0]))
+    return places.checked_fleet_name(names[-1] if names else stem)
 
 
-def _name_in(file: Path) -> str | None:
+def _name_in(file: str) -> str | None:
     import tomllib  # here, because most invocations need it not
 
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        with open(file, "rb") as opened:
+            content = tomllib.load(opened)
     except OSError as error:
-        raise FleetError([Problem(error.strerror or "cannot be read", file=str(file))]) from None
+        raise FleetError([Problem(error.strerror or "cannot be read", file)]) from None
     except ValueError as error:  # not TOML, or not UTF-8
-        raise FleetError([Problem(str(error), file=str(file))]) from None
+        raise FleetError([Problem(str(error), file)]) from None
     table = content.get("fleet", {})
     name = table.get("name") if isinstance(table, dict) else None
     if name is not None and not isinstance(name, str):
-        raise FleetError([Problem("must be a string", file=str(file), key="fleet.name")])
+        raise FleetError([Problem("must be a string", file, key="fleet.name")])
     return name

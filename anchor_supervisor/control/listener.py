@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from anchor_supervisor.control.address import socket_address
+from anchor_supervisor.control.address import SocketAddress
 from anchor_supervisor.errors import HostError
 
 BACKLOG: Final = 64
@@ -33,7 +33,7 @@ def listening(path: Path) -> Iterator[socket.socket]:
         os.fchmod(listener.fileno(), 0o600)
         fresh = path.with_name(f"{path.name}.new")
         fresh.unlink(missing_ok=True)
-        with socket_address(fresh) as address:
+        with SocketAddress(str(fresh)) as address:
             listener.bind(address)
         listener.listen(BACKLOG)
         inode = fresh.stat().st_ino

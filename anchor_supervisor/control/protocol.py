@@ -24,12 +24,12 @@ spelled out in `shapes`. Standard library only; no I/O.
 
 from __future__ import annotations
 
-import binascii
-from typing import TYPE_CHECKING, Final
-
 from anchor_supervisor.errors import ControlError
+from anchor_supervisor.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from anchor_supervisor.control.shapes import LogLine
 
 ACTIONS: Final = ("start", "stop", "restart", "kill")
@@ -62,6 +62,8 @@ def log_line(name: str, time: str, stream: str, data: bytes, *, partial: bool) -
         "text": data.decode("utf-8", "replace"),
     }
     if "\N{REPLACEMENT CHARACTER}" in line["text"]:
+        import binascii  # for the few lines that need it
+
         line["base64"] = binascii.b2a_base64(data, newline=False).decode()
     return line
 
@@ -69,5 +71,7 @@ def log_line(name: str, time: str, stream: str, data: bytes, *, partial: bool) -
 def log_bytes(line: LogLine) -> bytes:
     """Give back the bytes that `log_line` was given."""
     if "base64" in line:
+        import binascii
+
         return binascii.a2b_base64(line["base64"])
     return line["text"].encode()

@@ -7,15 +7,20 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from anchor_supervisor.errors import ControlError
+from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.patterns import pattern
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUN_DIR_VARIABLE = "ANCHOR_RUN_DIR"
 DATA_DIR_VARIABLE = "ANCHOR_DATA_DIR"
-DEFAULT_RUN_DIR = Path("/run/anchor")
-DEFAULT_DATA_DIR = Path("/var/lib/anchor")
+DEFAULT_RUN_DIR = "/run/anchor"
+DEFAULT_DATA_DIR = "/var/lib/anchor"
+
+SOCKET = "control.sock"
 
 _FLEET_NAME = pattern(r"[a-z0-9][a-z0-9-]{0,30}")
 
@@ -30,9 +35,10 @@ def data_dir() -> Path:
     return _directory(DATA_DIR_VARIABLE, DEFAULT_DATA_DIR)
 
 
-def _directory(variable: str, default: Path) -> Path:
-    given = os.environ.get(variable)
-    return Path(given).absolute() if given else default
+def _directory(variable: str, default: str) -> Path:
+    from pathlib import Path  # which is a twentieth of the time that `anchor ps` may take
+
+    return Path(os.environ.get(variable) or default).absolute()
 
 
 def checked_fleet_name(name: str) -> str:
@@ -48,14 +54,19 @@ def checked_fleet_name(name: str) -> str:
     )
 
 
-def fleet_run_dir(fleet: str, *, beneath: Path | None = None) -> Path:
+def fleet_run_dir(fleet: str) -> Path:
     """Give `<run>/<fleet>`: control.sock, lock, state."""
-    return (beneath or run_dir()) / fleet
+    return run_dir() / fleet
 
 
-def control_socket(fleet: str, *, beneath: Path | None = None) -> Path:
+def control_socket(fleet: str) -> Path:
     """Give the fleet's control socket."""
-    return fleet_run_dir(fleet, beneath=beneath) / "control.sock"
+    return fleet_run_dir(fleet) / SOCKET
+
+
+def run_path(*beneath: str) -> str:
+    """Give what is beneath `run_dir` as mere text, for a client, which can do without `Path`."""
+    return "/".join([os.environ.get(RUN_DIR_VARIABLE) or DEFAULT_RUN_DIR, *beneath])
 
 
 def fleet_log_dir(fleet: str) -> Path:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, TextIO, final
 
+from anchor_supervisor.hints import TYPE_CHECKING, final
 from anchor_supervisor.patterns import pattern
+
+if TYPE_CHECKING:
+    from typing import Final, TextIO
 
 MAX_HELD: Final = 16 * 1024
 RESET: Final = b"\x1b[0m"

@@ -9,7 +9,7 @@ import pytest
 
 from anchor_program import Anchor
 from anchor_supervisor.cli import up as up_module
-from anchor_supervisor.cli.main import main
+from anchor_supervisor.cli.main import UNSAID, main
 from anchor_supervisor.cli.options import (
     PROFILES,
     add_file_option,
@@ -38,9 +38,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def options(*words: str) -> argparse.Namespace:
     """What a verb gets that takes files and profiles."""
     parser = argparse.ArgumentParser()
-    add_file_option(parser, default=None)
+    add_file_option(parser)
     add_profile_option(parser)
-    return parser.parse_args(words)
+    return parser.parse_args(words, argparse.Namespace(**UNSAID))
 
 
 def test_without_options_it_is_the_fleet_of_this_directory(here: Path) -> None:
