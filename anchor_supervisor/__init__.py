@@ -9,7 +9,7 @@ The rooms, and which way imports point (down only; `lint-imports` proves it)::
     control network rootfs   talking to a fleet, reaching each other, what is seen as /
     supervision    what to do next: events in, commands out, pure
     fleet kernel observability   what is wanted, how Linux is asked, what happened
-    errors         every deliberate error; beside it values, patterns, digests
+    errors         every deliberate error; beside it values, patterns, digests; beneath them hints
 """
 
 __version__ = "0.1.0"

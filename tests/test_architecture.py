@@ -77,6 +77,8 @@ TESTED_ELSEWHERE: Final = {
         *("cli/actions.py", "cli/kill.py", "cli/logs.py"),
         *("cli/restart.py", "cli/start.py", "cli/stop.py", "cli/why.py"),
     ],
+    "cli/test_ps.py": ["cli/row_words.py"],
+    "control/test_client.py": ["control/answers.py"],
     "control/test_fleets.py": ["control/address.py"],
     "control/test_server.py": ["control/connection.py"],
     "control/test_routes.py": ["control/asked.py"],

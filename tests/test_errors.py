@@ -17,6 +17,16 @@ def test_a_problem_names_its_place() -> None:
     assert str(errors.Problem("is wrong")) == "is wrong"
 
 
+def test_equal_problems_are_one() -> None:
+    """Whatever is said of it counts, and it shows how it was made."""
+    one = errors.Problem("is wrong", "shop.toml", 3, "fleet.name", "do b")
+    assert {one, errors.Problem("is wrong", "shop.toml", 3, "fleet.name", hint="do b")} == {one}
+    assert one != errors.Problem("was wrong", "shop.toml", 3, "fleet.name", "do b")
+    assert one != errors.Problem("is wrong", "shop.toml", 3, "fleet.name")
+    assert one != ("is wrong", "shop.toml", 3, "fleet.name", "do b")
+    assert repr(one) == "Problem('is wrong', 'shop.toml', 3, 'fleet.name', 'do b')"
+
+
 def test_a_fleet_error_tells_every_problem() -> None:
     """All of them, a line each; advice only where there is one problem to give it for."""
     one, two = errors.Problem("a", hint="do b"), errors.Problem("c", hint="do d")

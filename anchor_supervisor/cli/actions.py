@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 from anchor_supervisor.cli import render
 from anchor_supervisor.cli.options import (
@@ -15,6 +14,7 @@ from anchor_supervisor.cli.options import (
     print_json,
 )
 from anchor_supervisor.cli.problems import show
+from anchor_supervisor.control.protocol import container_page
 from anchor_supervisor.errors import AnchorError
 from anchor_supervisor.hints import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ def perform(options: argparse.Namespace, verb: str, body: Mapping[str, object]) 
     """Ask for all at once, then wait for each; one that fails does not stop the others."""
     client = fleet_client(options)
     pending = [
-        client.send("POST", f"/v1/containers/{quote(name, safe='')}/{verb}", body, timeout=None)
+        client.send("POST", container_page(name, verb), body, timeout=None)
         for name in dict.fromkeys(options.names)
     ]
     code = 0

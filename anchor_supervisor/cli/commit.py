@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import quote
 
 from anchor_supervisor.build import committed
 from anchor_supervisor.cli.image_words import require_root, store
@@ -19,6 +18,7 @@ from anchor_supervisor.cli.options import add_fleet_options, fleet_client
 from anchor_supervisor.cli.problems import warn
 from anchor_supervisor.cli.progress import bars
 from anchor_supervisor.control.client import Client
+from anchor_supervisor.control.protocol import container_page
 from anchor_supervisor.control.shapes import RootContext
 from anchor_supervisor.errors import ControlError
 from anchor_supervisor.images import reference
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     configuration = committed.begun(None, machine_platform())
     committed.changed(configuration, options.change)  # a mistake is told before any work
     client = fleet_client(options)
-    page = f"/v1/containers/{quote(options.name, safe='')}"
+    page = container_page(options.name)
 
     def ask() -> RootContext:
         found: RootContext = client.get(f"{page}/root")

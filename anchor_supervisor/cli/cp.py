@@ -14,11 +14,11 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final, final
-from urllib.parse import quote
 
 from anchor_supervisor.cli.descriptors import OutputFailed
 from anchor_supervisor.cli.options import add_fleet_options, fleet_client
 from anchor_supervisor.cli.problems import warn
+from anchor_supervisor.control.protocol import container_page
 from anchor_supervisor.control.shapes import RootContext
 from anchor_supervisor.errors import AnchorError, ControlError
 from anchor_supervisor.images.endpoints import (
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     name = source.name or destination.name or ""
 
     def ask() -> RootContext:
-        found: RootContext = client.get(f"/v1/containers/{quote(name, safe='')}/root")
+        found: RootContext = client.get(container_page(name, "root"))
         return found
 
     os.umask(0)

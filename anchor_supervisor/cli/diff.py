@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import binascii
 from typing import Final
-from urllib.parse import quote
 
 from anchor_supervisor.cli.options import (
     add_fleet_options,
@@ -14,6 +13,7 @@ from anchor_supervisor.cli.options import (
     paint_for_output,
     print_json,
 )
+from anchor_supervisor.control.protocol import container_page
 from anchor_supervisor.images.changes import ADDED, CHANGED, DELETED, Change
 from anchor_supervisor.kernel.process import raise_open_files
 from anchor_supervisor.runtime.container_changes import container_changes
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a line for each change."""
     client = fleet_client(options)
-    context = client.get(f"/v1/containers/{quote(options.name, safe='')}/root")
+    context = client.get(container_page(options.name, "root"))
     raise_open_files()  # a tree takes three descriptors a level
     found = container_changes(context)
     if options.json:

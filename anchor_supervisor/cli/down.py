@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import select
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -100,6 +99,8 @@ def _sweep_dead(options: argparse.Namespace, otherwise: str) -> int:
 
 def _sweep(fleet: str, *, volumes: bool) -> list[str]:
     """Remove what is left; a supervisor that is still preparing its start is told to stop first."""
+    import signal
+
     from anchor_supervisor.runtime.lock import AlreadyRunning
     from anchor_supervisor.runtime.sweep import sweep_fleet
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlencode
 
 from anchor_supervisor.cli.entry_words import entry_line
 from anchor_supervisor.cli.following import add_following_options, following, show
@@ -19,11 +18,12 @@ from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.control.protocol import NotFound
 from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability import places
-from anchor_supervisor.observability.journal import Entry, last_entries, read_entries
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
+
+    from anchor_supervisor.observability.journal import Entry
 
 EXAMPLES = """\
 Every change of state or health with its reason, kills for want of memory, pressure and throttling
@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _follow(fleet: str, options: argparse.Namespace) -> None:
+    from urllib.parse import urlencode
+
     query = following(options)
     lines: Generator[Entry, None, None] = client_for(fleet).stream(f"/v1/events?{urlencode(query)}")
     _show(lines, as_json=options.json)
@@ -66,6 +68,8 @@ def _show_stored(fleet: str, options: argparse.Namespace) -> None:
 
 def _stored(fleet: str, options: argparse.Namespace) -> list[Entry]:
     """Read what is written down. Raises NotFound for a name that nothing is known of."""
+    from anchor_supervisor.observability.journal import last_entries, read_entries
+
     directory = places.fleet_log_dir(fleet)
     for name in options.names:
         if next(iter(read_entries(directory, names=(name,))), None) is None:
@@ -78,6 +82,8 @@ def _stored(fleet: str, options: argparse.Namespace) -> list[Entry]:
 
 
 def _known(directory: Any) -> str:  # noqa: ANN401
+    from anchor_supervisor.observability.journal import read_entries
+
     names = (str(entry.get("container") or "") for entry in read_entries(directory))
     containers = (name.rpartition(".")[0] or name for name in names)
     return ", ".join(dict.fromkeys(name for name in containers if name))

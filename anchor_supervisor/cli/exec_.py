@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from anchor_supervisor.cli.options import add_fleet_options, fleet_client
 from anchor_supervisor.cli.problems import show
+from anchor_supervisor.control.protocol import container_page
 from anchor_supervisor.errors import ControlError
 from anchor_supervisor.kernel import pidfd
 from anchor_supervisor.kernel.cgroup import Cgroup
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if options.tty or not words:
         message = "`-t` is not supported yet" if options.tty else "no command is given"
         raise ControlError(message, hint="anchor exec NAME CMD...")
-    path = f"/v1/containers/{quote(options.name, safe='')}/exec-context"
+    path = container_page(options.name, "exec-context")
     context = fleet_client(options).get(path)
     refuse_dumps()
     with ExitStack() as opened:

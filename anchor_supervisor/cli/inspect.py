@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from urllib.parse import quote
 
 from anchor_supervisor.cli.options import (
     add_fleet_options,
@@ -12,6 +11,7 @@ from anchor_supervisor.cli.options import (
     print_json,
 )
 from anchor_supervisor.control.fleets import NoFleet
+from anchor_supervisor.control.protocol import container_page
 from anchor_supervisor.errors import AnchorError, ControlError, FleetError, HostError
 from anchor_supervisor.hints import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(_image(options.name, None))
         return 0
     try:
-        facts = fleet_client(options).get(f"/v1/containers/{quote(options.name, safe='')}")
+        facts = fleet_client(options).get(container_page(options.name))
     except (ControlError, FleetError) as error:
         facts = _image(options.name, error)
     print_json(facts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 
 from anchor_supervisor.cli.actions import configure_action, perform
 
@@ -36,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _signal(text: str) -> str:
     """Give a signal's name without SIG, from its name or number."""
+    import signal
+
     try:
         if text.isdecimal():
             return signal.Signals(int(text)).name.removeprefix("SIG")

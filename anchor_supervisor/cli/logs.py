@@ -6,8 +6,6 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from urllib.parse import urlencode
 
 from anchor_supervisor.cli.following import add_following_options, following, show
 from anchor_supervisor.cli.options import add_fleet_options, add_json_option, fleet_name
@@ -15,11 +13,13 @@ from anchor_supervisor.control.fleets import client_for
 from anchor_supervisor.control.protocol import NotFound, log_bytes, log_line
 from anchor_supervisor.hints import TYPE_CHECKING, final
 from anchor_supervisor.observability import places
-from anchor_supervisor.observability.log_reader import Record, read_records
 from anchor_supervisor.observability.terminal import Prefixer, display_names, wants_color
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anchor_supervisor.control.shapes import LogLine
+    from anchor_supervisor.observability.log_reader import Record
 
 _INSTANCE = re.compile(r"(?P<container>.+)\.(?P<replica>[0-9]+)")
 
@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _follow(fleet: str, options: argparse.Namespace) -> None:
+    from urllib.parse import urlencode
+
     client = client_for(fleet)
     rows = client.get("/v1/containers")
     shown = [row["name"] for row in rows]
@@ -92,6 +94,8 @@ def _entries(directory: Path) -> list[str]:
 
 def _read(fleet: str, names: Sequence[str], options: argparse.Namespace) -> Iterator[LogLine]:
     import heapq
+
+    from anchor_supervisor.observability.log_reader import read_records
 
     def lines(name: str) -> Iterator[tuple[str, str, Record]]:
         directory = places.log_dir(fleet, name)

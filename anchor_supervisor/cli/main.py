@@ -1,7 +1,7 @@
 """`anchor`: finds the verb, and loads that verb alone.
 
 `anchor ps` may take 60 ms as a whole command, so nothing is imported here, in the client verbs or
-beneath them but the standard library; a test watches.
+beneath them but the standard library, and of that only what is quickly loaded; tests watch.
 """
 
 from __future__ import annotations

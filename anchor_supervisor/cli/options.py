@@ -7,16 +7,15 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from anchor_supervisor.cli.render import Paint
 from anchor_supervisor.control.client import Client
 from anchor_supervisor.control.fleets import DEFAULT_FILE, client_for, find_fleet
 from anchor_supervisor.hints import TYPE_CHECKING
-from anchor_supervisor.observability.terminal import wants_color
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Final
 
+    from anchor_supervisor.cli.render import Paint
     from anchor_supervisor.fleet.model import Fleet
 
 PROFILES: Final = "ANCHOR_PROFILES"
@@ -107,6 +106,9 @@ def fleet_client(options: argparse.Namespace) -> Client:
 
 def paint_for_output() -> Paint:
     """Colour standard output if it likes colour."""
+    from anchor_supervisor.cli.render import Paint  # here, so that a request need not wait for it
+    from anchor_supervisor.observability.terminal import wants_color
+
     return Paint(color=wants_color(sys.stdout))
 
 

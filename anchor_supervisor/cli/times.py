@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime, timedelta
 
 from anchor_supervisor.cli import render
-from anchor_supervisor.observability.log_store import format_time
 
 
 def parse_count(text: str) -> int:
@@ -19,7 +17,10 @@ def parse_count(text: str) -> int:
 
 def parse_moment(text: str) -> str:
     """Give the time that is meant as the log writes times: a duration ago, or RFC 3339."""
+    from datetime import datetime, timedelta
+
     from anchor_supervisor.fleet.units import parse_duration
+    from anchor_supervisor.observability.log_store import format_time
 
     try:
         moment = render.now() - timedelta(seconds=parse_duration(text))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from urllib.parse import quote
 
 from anchor_supervisor.cli import render
 from anchor_supervisor.cli.entry_words import entry_line
@@ -16,8 +15,8 @@ from anchor_supervisor.cli.options import (
     paint_for_output,
     print_json,
 )
-from anchor_supervisor.cli.ps import limit_words, next_words, port_words
-from anchor_supervisor.control.protocol import log_bytes
+from anchor_supervisor.cli.row_words import limit_words, next_words, port_words
+from anchor_supervisor.control.protocol import container_page, log_bytes
 from anchor_supervisor.hints import TYPE_CHECKING
 from anchor_supervisor.observability.terminal import neutral
 
@@ -53,9 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Tell it."""
-    stories: list[Why] = fleet_client(options).get(
-        f"/v1/containers/{quote(options.name, safe='')}/why"
-    )
+    stories: list[Why] = fleet_client(options).get(container_page(options.name, "why"))
     if options.json:
         print_json(stories)
         return 0

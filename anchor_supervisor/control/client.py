@@ -14,17 +14,7 @@ from collections.abc import Callable, Generator
 
 from anchor_supervisor.control import protocol
 from anchor_supervisor.control.address import SocketAddress
-from anchor_supervisor.errors import (
-    AnchorError,
-    ControlError,
-    FleetError,
-    HostError,
-    ImageError,
-    NetworkError,
-    Problem,
-    SupervisionBug,
-    UnfitHostError,
-)
+from anchor_supervisor.errors import ControlError
 from anchor_supervisor.hints import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
@@ -33,19 +23,6 @@ if TYPE_CHECKING:
 ANSWER_TIME: Final = 10.0
 _MAX_HEADERS: Final = 100
 _MAX_HEADER: Final = 8192
-_KINDS: Final[dict[str, type[AnchorError]]] = {
-    kind.__name__: kind
-    for kind in (
-        protocol.NotFound,
-        protocol.Refused,
-        protocol.Malformed,
-        ControlError,
-        HostError,
-        ImageError,
-        NetworkError,
-        SupervisionBug,
-    )
-}
 
 
 class NotRunning(ControlError):  # noqa: N818 - it is what is the case
@@ -80,23 +57,25 @@ class Pending:
 
     def result(self) -> Any:  # noqa: ANN401 - JSON; the routes say which shape
         """Return the answer's value. Raises the error that the supervisor raised."""
+        from anchor_supervisor.control.answers import answer_value  # while the other side works
+
         with self._connection, self._answer:
             status, length = self._head()
             body = self._guarded_read(-1 if length is None else length)
         if length is not None and len(body) < length:
             raise self._interrupted()
-        return self._value(status, body)
+        return answer_value(self._fleet, status, body)
 
     def lines(self) -> Generator[Any, None, None]:
         """Yield the values of a stream of JSON lines, as they come; closing it hangs up."""
+        from anchor_supervisor.control.answers import answer_value, line_value
+
         with self._connection, self._answer:
             status, _ = self._head()
             if status >= 400:
-                self._value(status, self._guarded_read(-1))
-            import json  # which most of those that look for a fleet need not
-
+                answer_value(self._fleet, status, self._guarded_read(-1))
             while (line := self._guarded_readline()).endswith(b"\n"):
-                yield json.loads(line)
+                yield line_value(line)
 
     def peer_pid(self) -> int:
         """Say which process listens, as this one numbers it (SO_PEERCRED, unix(7)); 0: unknown."""
@@ -136,23 +115,6 @@ class Pending:
             raise Overdue(message, hint=hint) from None
         except OSError:
             return b""
-
-    def _value(self, status: int, body: bytes) -> Any:  # noqa: ANN401
-        import json
-
-        try:
-            value = json.loads(body)
-            if status < 400:
-                return value
-            told = value["error"]
-            kind = _KINDS.get(told["kind"], ControlError)
-            if "problems" in told:
-                problems = [Problem(str(words), hint=hint) for words, hint in told["problems"]]
-                raise (FleetError if told["kind"] == "FleetError" else UnfitHostError)(problems)
-            raise kind(str(told["message"]), hint=told.get("hint"))
-        except (ValueError, KeyError, TypeError):
-            message = f"the supervisor of `{self._fleet}` gave an answer that is not understood"
-            raise ControlError(message, hint="is it of another version?") from None
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(f"the supervisor of `{self._fleet}` ended before it had answered")

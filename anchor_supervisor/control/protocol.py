@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from anchor_supervisor.errors import ControlError
 from anchor_supervisor.hints import TYPE_CHECKING
+from anchor_supervisor.patterns import pattern
 
 if TYPE_CHECKING:
     from typing import Final
@@ -40,6 +41,9 @@ JSON_TYPE: Final = "application/json"
 LINES_TYPE: Final = "application/x-ndjson"
 
 
+_PLAIN = pattern(r"[A-Za-z0-9._-]+")
+
+
 class NotFound(ControlError):  # noqa: N818 - it is what happened
     """There is no such container, or no such page."""
 
@@ -50,6 +54,15 @@ class Refused(ControlError):  # noqa: N818
 
 class Malformed(ControlError):  # noqa: N818
     """The request itself is wrong."""
+
+
+def container_page(name: str, page: str = "") -> str:
+    """Give the path of what is said of a container, or of its `page`."""
+    if not _PLAIN.fullmatch(name):
+        from urllib.parse import quote  # rarely: no container is so named
+
+        name = quote(name, safe="")
+    return f"/v1/containers/{name}{page and '/'}{page}"
 
 
 def log_line(name: str, time: str, stream: str, data: bytes, *, partial: bool) -> LogLine:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
 import pytest
 
 from anchor_program import Anchor
-from anchor_supervisor.cli.main import NOT_YET, VERBS
+from anchor_supervisor.cli.main import NOT_YET, UNSAID, VERBS, _parser
 
 ACTING_VERBS = {"up", "run", "exec", "doctor", "cp", "diff", "commit"}
 CLIENT_VERBS = sorted(set(VERBS) - ACTING_VERBS)
@@ -45,6 +46,23 @@ NOTHING_SPECIAL = {
     "shlex",
     "termios",
 }
+# Of the standard library, what a question to a supervisor can do without. Each takes 1 to 6 % of
+# the time that `ps` may take, beside what it loads in turn.
+DISPENSABLE = {
+    "contextlib",
+    "copy",
+    "dataclasses",
+    "inspect",
+    "ipaddress",
+    "pathlib",
+    "shutil",
+    "signal",
+    "tempfile",
+    "threading",
+    "tomllib",
+    "typing",
+    "urllib",
+}
 LAST = "print(*sys.modules, file=sys.stderr)"
 
 
@@ -74,6 +92,25 @@ def test_asking_loads_only_the_standard_library(
     assert found - {"anchor_supervisor", "__main__"} <= sys.stdlib_module_names | loaded_by_site()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("ps", "-p shop ps --json", "ps -a", "why web", "inspect web.1"),
+        *("start web", "stop web", "restart web.1", "kill web"),
+    ],
+)
+def test_asking_loads_little_of_the_standard_library(
+    anchor: Anchor, shop: object, line: str
+) -> None:
+    """Most of the time that a client takes is the loading of modules, nearly all of them its."""
+    script = (
+        "import sys; from anchor_supervisor.cli.main import main;"
+        f"code = main({line.split()}); {LAST}; sys.exit(code)"
+    )
+    found = rooms(loaded(anchor.python(script)))
+    assert found & (DISPENSABLE - loaded_by_site()) == set()
+
+
 def loaded_by_site() -> set[str]:
     """What an interpreter that does nothing has loaded already."""
     script = "import sys; print(*(name.partition('.')[0] for name in sys.modules))"
@@ -88,6 +125,14 @@ def test_client_verbs_load_nothing_heavy(anchor: Anchor, verb: str) -> None:
     """Nor does any other verb that only speaks to a supervisor."""
     script = f"import sys; import anchor_supervisor.cli.{VERBS[verb].module}; {LAST}"
     assert rooms(loaded(anchor.python(script))) & HEAVY == set()
+
+
+@pytest.mark.parametrize("line", ["ps", "ps -h", "logs -f -- web", "exec web -- ls --json -p x"])
+def test_a_verb_that_comes_first_needs_no_parser_before_it(line: str) -> None:
+    """What it would have said is known: every option has the value of one that is not given."""
+    verb, *arguments = line.split()
+    said = _parser().parse_args([verb, *arguments], argparse.Namespace(**UNSAID))
+    assert vars(said) == {**UNSAID, "verb": verb, "arguments": arguments}
 
 
 @pytest.mark.root

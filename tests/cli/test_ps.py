@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import pytest
 
 from anchor_program import Anchor
-from anchor_supervisor.cli.ps import list_rows
+from anchor_supervisor.cli.row_words import list_rows
 from fake_fleet import FAR_AHEAD, row
 
 

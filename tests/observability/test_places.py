@@ -14,6 +14,7 @@ def test_the_usual_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANCHOR_RUN_DIR", raising=False)
     monkeypatch.setenv("ANCHOR_DATA_DIR", "")
     assert places.control_socket("shop") == Path("/run/anchor/shop/control.sock")
+    assert places.run_path("shop", places.SOCKET) == "/run/anchor/shop/control.sock"
     assert places.log_dir("shop", "web.2") == Path("/var/lib/anchor/logs/shop/web.2")
 
 
@@ -22,6 +23,7 @@ def test_other_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANCHOR_RUN_DIR", "/elsewhere")
     monkeypatch.setenv("ANCHOR_DATA_DIR", "data")
     assert places.fleet_run_dir("shop") == Path("/elsewhere/shop")
+    assert places.run_path("shop") == "/elsewhere/shop"
     assert places.fleet_log_dir("shop") == Path.cwd() / "data" / "logs" / "shop"
 
 
