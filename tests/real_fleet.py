@@ -15,9 +15,12 @@ from attrs import Factory, define, frozen
 
 from anchor_supervisor.fleet.model import Fleet, InstanceId
 from anchor_supervisor.fleet.parse import load
+from anchor_supervisor.kernel.descriptors import Descriptors
+from anchor_supervisor.kernel.handover import Handover
 from anchor_supervisor.observability import places
 from anchor_supervisor.runtime.lock import fleet_lock
 from anchor_supervisor.runtime.machine import HostMachine
+from anchor_supervisor.runtime.output import OutputPump
 from anchor_supervisor.runtime.run import HostRun
 from anchor_supervisor.runtime.site import Site, open_site
 from anchor_supervisor.runtime.sweep import sweep_locked
@@ -41,6 +44,16 @@ def open_descriptors() -> dict[int, str]:
         except FileNotFoundError:  # the one that listed the directory
             continue
     return found
+
+
+def writer_ends(pump: OutputPump) -> tuple[int, int]:
+    """What a run writes its output to; the caller closes both."""
+    handover = Handover()
+    ends = pump.ask_ends(handover, os.getuid(), os.getgid())
+    with Descriptors() as opened:
+        given = handover.open(opened)
+        out, err = (opened.leave(given[end.place]) for end in ends)
+    return out, err
 
 
 @final

@@ -69,12 +69,15 @@ class Cgroup:
         """Name a group beneath this one."""
         return Cgroup(self.path / name)
 
-    def create(self) -> None:
-        """Make the directory; one that exists is used as it is."""
+    def create(self) -> bool:
+        """Make the directory; one that exists is used as it is (False)."""
         try:
-            self.path.mkdir(exist_ok=True)
+            os.mkdir(self.path)  # noqa: PTH102 - a third of the time of a Path's
+        except FileExistsError:
+            return False
         except OSError as error:
             raise KernelError(error.errno or 0, "make the cgroup", str(self.path)) from None
+        return True
 
     def exists(self) -> bool:
         """Whether the directory is there."""

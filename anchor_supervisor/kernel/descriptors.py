@@ -26,6 +26,11 @@ class Descriptors:
         self._open.append(descriptor)
         return descriptor
 
+    def leave(self, descriptor: int) -> int:
+        """Own this one no more, and return it."""
+        self._open.remove(descriptor)
+        return descriptor
+
     def close(self) -> None:
         """Close all of them, the last first; twice is allowed."""
         closing, self._open = self._open[::-1], []

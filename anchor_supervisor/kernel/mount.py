@@ -30,8 +30,7 @@ _ATTR_ATIME: Final = 0x70
 
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_RECURSIVE: Final = 0x8000
-_OPEN_TREE_CLONE: Final = 1
-_OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
+_CLONE: Final = 1 | os.O_CLOEXEC  # OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
 _MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
 _FSOPEN_CLOEXEC: Final = 1
@@ -84,8 +83,9 @@ def clone_tree(
     """
     directory, path, empty = _at(place)
     depth = _AT_RECURSIVE if recursive else 0
-    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | empty | depth
-    mount = libc.system_call("open_tree", directory, path, flags, subject=_words(place))
+    mount = libc.system_call(
+        "open_tree", directory, path, _CLONE | empty | depth, subject=_words(place)
+    )
     try:
         if attributes or idmap is not None:
             set_attributes(mount, attributes, recursive=recursive, idmap=idmap)
@@ -93,6 +93,16 @@ def clone_tree(
         os.close(mount)
         raise
     return mount
+
+
+def cloning(place: Place, clone: libc.Result, attributes: int = 0) -> list[libc.Call]:
+    """Return the calls that clone the mount at `place`, as `clone_tree` does, to be `clone`."""
+    directory, path, empty = _at(place)
+    calls: list[libc.Call] = [("open_tree", directory, path, _CLONE | empty)]
+    if attributes:
+        wanted = _MOUNT_ATTRIBUTES.pack(attributes, 0, 0, 0)
+        calls.append(("mount_setattr", clone, b"", _AT_EMPTY_PATH, wanted, len(wanted)))
+    return calls
 
 
 def set_attributes(

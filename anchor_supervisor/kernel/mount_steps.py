@@ -52,25 +52,6 @@ def encode_descriptor(value: Descriptor) -> int:
 
 
 @final
-class Handover:
-    """The descriptors that one start gives to its child, each known to the steps by its place."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._descriptors: list[int] = []
-
-    def add(self, descriptor: int) -> Given:
-        """Give one; whoever owns it keeps it open until the child has it."""
-        self._descriptors.append(descriptor)
-        return Given(len(self._descriptors) - 1)
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """All of them, for `spawn`."""
-        return tuple(self._descriptors)
-
-
-@final
 @frozen
 class OpenFilesystem:
     """fsopen, fsconfig, fsmount: a new, detached file system in `slot`.

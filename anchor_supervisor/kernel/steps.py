@@ -17,7 +17,6 @@ from anchor_supervisor.kernel.mount_steps import Descriptor as Descriptor
 from anchor_supervisor.kernel.mount_steps import Encoded as Encoded
 from anchor_supervisor.kernel.mount_steps import EnterRoot as EnterRoot
 from anchor_supervisor.kernel.mount_steps import Given as Given
-from anchor_supervisor.kernel.mount_steps import Handover as Handover
 from anchor_supervisor.kernel.mount_steps import MakeDirectory as MakeDirectory
 from anchor_supervisor.kernel.mount_steps import MakeReadOnly as MakeReadOnly
 from anchor_supervisor.kernel.mount_steps import MakeSymlink as MakeSymlink

@@ -15,6 +15,8 @@ from typing import Final, final
 
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.kernel import mount
+from anchor_supervisor.kernel.handover import Handover
+from anchor_supervisor.kernel.mount_steps import Given
 from anchor_supervisor.values import frozen
 
 # Major and minor numbers: Linux's Documentation/admin-guide/devices.txt.
@@ -36,9 +38,10 @@ class Devices:
 
     nodes: Mapping[str, int]
 
-    def clone(self, name: str) -> int:
-        """Make a detached mount of the node, the caller's. Raises KernelError."""
-        return mount.clone_tree(self.nodes[name])
+    def ask(self, name: str, handover: Handover) -> Given:
+        """Have a detached mount of the node made for a child."""
+        calls = mount.cloning(self.nodes[name], handover.upcoming)
+        return handover.ask(calls, "clone the device", name)
 
     def close(self) -> None:
         """Close every node."""

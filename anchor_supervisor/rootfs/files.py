@@ -83,25 +83,29 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> Mapping[str, Path]:
+def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> dict[str, str]:
     """Write each text to `directory`; return where the file for each target (`/etc/hosts`) is.
 
     A file that exists keeps its inode: what is mounted in a running container changes with it.
     `owner` is the machine's number for the container's root. Raises KernelError.
     """
     make_private(directory)
-    written = {target: directory / target.rpartition("/")[2] for target in texts}
-    for target, path in written.items():
-        _rewrite(str(path), texts[target].encode(), owner)
+    written = {target: f"{directory}/{target.rpartition('/')[2]}" for target in texts}
+    contents = [text.encode() for text in texts.values()]
+    calls: list[libc.Call] = []
+    for path, content in zip(written.values(), contents, strict=True):
+        calls += _rewriting(path, content, owner, libc.Result(len(calls)))
+    said = libc.perform(calls, "write the files in", str(directory))
+    if any(number < len(content) for number, content in zip(said[1::6], contents, strict=True)):
+        raise KernelError(errno.ENOSPC, "write the files in", str(directory))  # it is in memory
     return written
 
 
-def _rewrite(path: str, content: bytes, owner: int) -> None:
+def _rewriting(path: str, content: bytes, owner: int, file: libc.Result) -> list[libc.Call]:
     """Overwrite from the start, then cut: a reader never finds the file empty."""
     # Its owner in the container may hold a lease on it (fcntl(2)): without O_NONBLOCK, for 45 s.
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = libc.Result(0)
-    calls: list[libc.Call] = [
+    return [
         ("openat", libc.AT_FDCWD, libc.path_bytes(path), flags, 0o644),
         ("pwrite64", file, content, len(content), 0),
         ("ftruncate", file, len(content)),
@@ -109,5 +113,3 @@ def _rewrite(path: str, content: bytes, owner: int) -> None:
         ("fchmod", file, 0o644),
         ("close", file),
     ]
-    if libc.perform(calls, "write", path)[1] < len(content):
-        raise KernelError(errno.ENOSPC, "write", path)  # in memory, that is why it was cut short

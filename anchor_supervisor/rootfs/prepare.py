@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from anchor_supervisor.fleet.model import Container, ImageKind, NetworkMode, RootStrategy
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.descriptors import Descriptors
-from anchor_supervisor.kernel.steps import Given, Handover
+from anchor_supervisor.kernel.handover import Handover
+from anchor_supervisor.kernel.steps import Given
 from anchor_supervisor.rootfs.devices import Devices
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import (
@@ -44,7 +45,7 @@ def open_view(
     handover: Handover,
     fleet: str,
     data: Path,
-    etc: Mapping[str, Path],
+    etc: Mapping[str, str],
     hidden: tuple[str, ...],
     grants: GrantFiles | None = None,
     user_namespace: int | None,
@@ -54,8 +55,9 @@ def open_view(
     cancelled: Callable[[], bool] = lambda: False,
     opened: Descriptors,
 ) -> View:
-    """Open all of it; `opened` owns every new descriptor, and `handover` gives it to the child.
+    """Open all of it, or ask for it; `handover` gives it to the child.
 
+    `opened` owns what is opened here; the rest is there once `handover` has opened what was asked.
     `root` is what `strategies.assemble` gave, and stays the caller's. `etc` maps targets such as
     `/etc/hosts` to the files of `files.write_files`, which the container sees read-only: they are
     the supervisor's to change, and a container must not fill the run directory through them.
@@ -89,12 +91,12 @@ def open_view(
         )
     view = View(
         root=handover.add(root),
-        null=handover.add(opened.add(devices.clone("null"))),
-        devices={name: handover.add(opened.add(devices.clone(name))) for name in DEVICES},
+        null=devices.ask("null", handover),
+        devices={name: devices.ask(name, handover) for name in DEVICES},
         volumes=volumes,
-        etc={target: handover.add(opened.add(_clone(path))) for target, path in etc.items()},
+        etc={target: _clone(path, handover) for target, path in etc.items()},
         grants=_granted(grants, handover, opened),
-        sysfs=_machine_sysfs(container, handover, opened),
+        sysfs=_machine_sysfs(container, handover),
         read_only=container.read_only,
         masked_paths=container.masked_paths,
         hidden=hidden if container.image.kind is ImageKind.HOST else (),
@@ -125,13 +127,13 @@ def _granted(
     return tuple(MountedGrant(one.grant, handover.add(one.fd)) for one in mounts)
 
 
-def _clone(path: str | Path) -> int:
+def _clone(path: str, handover: Handover) -> Given:
     """Clone a file of ours, or the machine's sysfs: to be seen by a container, never written."""
-    return mount.clone_tree(path, attributes=_SEEN_ONLY)
+    return handover.ask(mount.cloning(path, handover.upcoming, _SEEN_ONLY), "clone", path)
 
 
-def _machine_sysfs(container: Container, handover: Handover, opened: Descriptors) -> Given | None:
+def _machine_sysfs(container: Container, handover: Handover) -> Given | None:
     """On the machine's network only the machine's own sysfs will do, without its submounts."""
     if container.network_mode is not NetworkMode.HOST:
         return None
-    return handover.add(opened.add(_clone("/sys")))
+    return _clone("/sys", handover)

@@ -7,26 +7,23 @@ container needs, the child has.
 from __future__ import annotations
 
 import errno
-import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, final
 
 from anchor_supervisor.fleet.effects import asks_for_notices
-from anchor_supervisor.fleet.model import Container, RootStrategy
+from anchor_supervisor.fleet.model import EMPTY, Container, RootStrategy
 from anchor_supervisor.kernel.descriptors import Descriptors
-from anchor_supervisor.kernel.spawn import Child, Prepared, SpawnError, spawn
-from anchor_supervisor.kernel.steps import Handover
+from anchor_supervisor.kernel.handover import Handover
+from anchor_supervisor.kernel.mount_steps import Given
+from anchor_supervisor.kernel.spawn import Child, SpawnError, spawn
 from anchor_supervisor.rootfs import strategies, users
 from anchor_supervisor.rootfs.prepare import open_view
 from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime.holdings import Holdings
-from anchor_supervisor.runtime.limits import oom_kills
-from anchor_supervisor.runtime.prepared_start import Start, handed_over
-from anchor_supervisor.runtime.recipe import container_powers, container_process
-from anchor_supervisor.runtime.run import HostRun, open_status
+from anchor_supervisor.runtime.prepared_start import Decided, Start, handed_over
+from anchor_supervisor.runtime.recipe import container_process
+from anchor_supervisor.runtime.run import HostRun, ask_status
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import writable_locked
 from anchor_supervisor.values import frozen
@@ -60,73 +57,102 @@ def bring_up(
     was cancelled; then nothing of the run is left.
     """
     holdings.settle_limits(site.fleet.limits)
-    handover = Handover()
-    with Descriptors() as opened, ExitStack() as kept:
+    with Descriptors() as opened:
         root = opened.add(_root(site, holdings, cancelled, opened))
         credentials = _credentials(holdings, root)
-        given = stdio is not None
-        if stdio is None:
-            stdio = _logged(site, holdings, credentials, opened)
-        notify, generated, more = _notify(holdings, kept)
-        view = open_view(
-            holdings.container,
-            root,
-            devices=site.devices,
-            handover=handover,
-            fleet=site.fleet.name,
-            data=site.data,
-            etc={**holdings.etc, **generated},
-            hidden=site.hidden,
-            grants=_grants(holdings, root, credentials),
-            user_namespace=holdings.sandbox.user,
-            owner=(credentials.uid, credentials.gid),
-            writable=holdings.writable,
-            layers=site.layers[holdings.container.image],
-            cancelled=cancelled,
-            opened=opened,
-        )
-        stdin, stdout, stderr = map(handover.add, (stdio.stdin, stdio.stdout, stdio.stderr))
-        process = container_process(
-            holdings.container,
-            holdings.hostname,
-            credentials,
-            (stdin, stdout, stderr),
-            terminal=stdio.terminal,
-            more=more,
-        )
-        status = open_status()
-        kept.callback(os.close, status)
-        start = Start(
-            container_powers(holdings.container),
-            handed_over(holdings.sandbox, handover),
-            view,
-            process,
-            init=site.init,
-            stay=holdings.container.init,
-            status=handover.add(status),
-        )
-        prepared = site.prepared.take(holdings.container.name, start, holdings.hostname)
-        holdings.join()
-        begun = time.time_ns()
-        holdings.pump.log.end_run(begun)
-        holdings.pump.watch = None if given else _line_watch(holdings.container)
-        child, kills = _spawn(site, holdings, prepared, handover.descriptors)
-        holdings.pump.log.note_run(begun)
-        kept.pop_all()  # the run's from here on
-        return HostRun(holdings, child, status, kills, process, notify)
+        again = holdings.again
+        if again is not None and stdio is None and again.suits(holdings.container, credentials):
+            again.handover.replace(again.root, root)
+            return _begin(holdings, again, opened, logged=True)
+        notify, mounted, told = _notify(holdings)
+        try:
+            decided = _decide(
+                site, holdings, root, credentials, stdio, mounted, told, cancelled, opened
+            )
+            run = _begin(holdings, decided, opened, logged=stdio is None)
+        except BaseException:
+            if notify is not None:
+                notify.abandon()
+            raise
+        run.notify = notify
+        holdings.keep(decided)
+        return run
 
 
-def _notify(
-    holdings: Holdings, kept: ExitStack
-) -> tuple[NotifySocket | None, dict[str, Path], dict[str, str]]:
+def _decide(
+    site: Site,
+    holdings: Holdings,
+    root: int,
+    credentials: Credentials,
+    stdio: Stdio | None,
+    mounted: Mapping[str, str],
+    told: Mapping[str, str],
+    cancelled: Callable[[], bool],
+    opened: Descriptors,
+) -> Decided:
+    """Say what the start is made of. `opened` owns what has to be open for that already."""
+    handover = Handover()
+    view = open_view(
+        holdings.container,
+        root,
+        devices=site.devices,
+        handover=handover,
+        fleet=site.fleet.name,
+        data=site.data,
+        etc={**holdings.etc, **mounted},
+        hidden=site.hidden,
+        grants=_grants(holdings, root, credentials),
+        user_namespace=holdings.sandbox.user,
+        owner=(credentials.uid, credentials.gid),
+        writable=holdings.writable,
+        layers=site.layers[holdings.container.image],
+        cancelled=cancelled,
+        opened=opened,
+    )
+    assert isinstance(view.root, Given)
+    process = container_process(
+        holdings.container,
+        holdings.hostname,
+        credentials,
+        _stdio(site, holdings, stdio, credentials, handover),
+        terminal=stdio is not None and stdio.terminal,
+        more=told,
+    )
+    status = ask_status(handover)
+    start = Start(handed_over(holdings.sandbox, handover), view, site.init, status)
+    prepared = site.prepared.take(holdings.container, start, process, holdings.hostname)
+    return Decided(
+        holdings.container,
+        credentials,
+        view.root,
+        process,
+        handover,
+        status,
+        prepared,
+        site.fleet.limits,
+    )
+
+
+def _begin(holdings: Holdings, decided: Decided, opened: Descriptors, *, logged: bool) -> HostRun:
+    """Open what was asked for, and begin the run; from then on its status is its own."""
+    given = decided.handover.open(opened)
+    holdings.join()
+    begun = time.time_ns()
+    holdings.pump.log.end_run(begun)
+    holdings.pump.watch = _line_watch(holdings.container) if logged else None
+    child = _spawn(holdings, decided, given)
+    holdings.pump.log.note_run(begun)
+    return HostRun(holdings, child, opened.leave(given[decided.status.place]), decided.process)
+
+
+def _notify(holdings: Holdings) -> tuple[NotifySocket | None, Mapping[str, str], Mapping[str, str]]:
     """The run's notify socket, where it is mounted, and what tells the container of it."""
     if not asks_for_notices(holdings.container):
-        return None, {}, {}
+        return None, EMPTY, EMPTY
     from anchor_supervisor.runtime import notify_socket  # few containers ask for it
 
     made, path = notify_socket.open_notify_socket(holdings.directory)
-    kept.callback(made.abandon)
-    return made, {notify_socket.TARGET: path}, {"NOTIFY_SOCKET": notify_socket.TARGET}
+    return made, {notify_socket.TARGET: str(path)}, {"NOTIFY_SOCKET": notify_socket.TARGET}
 
 
 def _line_watch(container: Container) -> LineWatch:
@@ -136,25 +162,21 @@ def _line_watch(container: Container) -> LineWatch:
     return LineWatch(container)
 
 
-def _spawn(
-    site: Site, holdings: Holdings, prepared: Prepared, given: Sequence[int]
-) -> tuple[Child, int]:
+def _spawn(holdings: Holdings, decided: Decided, given: Sequence[int]) -> Child:
     """Spawn into the instance's cgroup; a new one where somebody has killed or removed the old.
 
-    Returns the child, and how many processes had been killed for memory in its group before.
     A child cloned into a cgroup that `cgroup.kill` was ever written to is killed at once: the
     kernel compares the group's count of kills with that of the parent's group (Linux 6.18,
     cgroup_css_set_fork). systemd-oomd, for one, kills that way.
     """
-    kills = oom_kills(holdings.cgroup)
     try:
-        return spawn(prepared, given=given, cgroup=holdings.cgroup_fd), kills
+        return spawn(decided.prepared, given=given, cgroup=holdings.cgroup_fd)
     except SpawnError as error:
         removed = error.step_index is None and error.errno in {errno.ENOENT, errno.ENODEV}
         if error.errno != errno.ECANCELED and not removed:
             raise
-    holdings.renew_cgroup(site.fleet.limits)
-    return spawn(prepared, given=given, cgroup=holdings.cgroup_fd), 0
+    holdings.renew_cgroup(decided.limits)
+    return spawn(decided.prepared, given=given, cgroup=holdings.cgroup_fd)
 
 
 def _root(
@@ -217,10 +239,16 @@ def _grants(holdings: Holdings, root: int, credentials: Credentials) -> GrantFil
     return files
 
 
-def _logged(site: Site, holdings: Holdings, credentials: Credentials, opened: Descriptors) -> Stdio:
-    """No input; output into the FIFOs, which belong to the container's user."""
+def _stdio(
+    site: Site,
+    holdings: Holdings,
+    given: Stdio | None,
+    credentials: Credentials,
+    handover: Handover,
+) -> tuple[Given, Given, Given]:
+    """What is given, else no input, and output into the FIFOs of the container's user."""
+    if given is not None:
+        return handover.add(given.stdin), handover.add(given.stdout), handover.add(given.stderr)
     first = 0 if holdings.ids is None else holdings.ids.first
-    ends = holdings.pump.writer_ends(first + credentials.uid, first + credentials.gid)
-    for end in ends:
-        opened.add(end)
-    return Stdio(site.no_input, *ends)
+    ends = holdings.pump.ask_ends(handover, first + credentials.uid, first + credentials.gid)
+    return handover.add(site.no_input), *ends

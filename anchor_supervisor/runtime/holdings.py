@@ -30,7 +30,13 @@ from anchor_supervisor.rootfs import files
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.kept_root import KeptRoot
-from anchor_supervisor.runtime.limits import apply_limits, change_limits, end_cgroup
+from anchor_supervisor.runtime.limits import (
+    apply_limits,
+    change_limits,
+    end_cgroup,
+    oom_kills,
+    oom_words,
+)
 from anchor_supervisor.runtime.output import STREAMS, Listener, OutputPump
 from anchor_supervisor.runtime.site import Site
 from anchor_supervisor.runtime.writable_lock import remove_when_free
@@ -38,6 +44,7 @@ from anchor_supervisor.values import define, field, frozen
 
 if TYPE_CHECKING:
     from anchor_supervisor.rootfs.grants import GrantFiles
+    from anchor_supervisor.runtime.prepared_start import Decided
 
 
 @final
@@ -79,16 +86,19 @@ class Holdings:
     cgroup: Cgroup
     pump: OutputPump
     hosts: Hosts
-    etc: dict[str, Path]
+    etc: dict[str, str]
     cgroup_fd: int  # children are born in the cgroup through this descriptor
     _namespaces: ExitStack
     _owned: ExitStack
     _joining: Callable[[], None]
+    _oom_kills: int  # as it was counted last
     _limits: Limits | None = None  # in force; None where that is not sure
     _grants: GrantFiles | None = None  # of the last start
     _changing: threading.Lock = field(factory=threading.Lock)
     _settling: threading.Lock = field(factory=threading.Lock)
     root: KeptRoot = field(factory=KeptRoot)
+    again: Decided | None = None  # of an instance that was started again, for its next start
+    _begun: bool = False
     unfit: bool = False  # for any start: its networks cannot be joined
     _released: bool = False
 
@@ -106,11 +116,21 @@ class Holdings:
     def renew_cgroup(self, mode: LimitsMode) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
         end_cgroup(self.cgroup)
-        self.cgroup.create()
+        self._oom_kills = _oom_kills_in_new(self.cgroup)
         apply_limits(self.cgroup, self.container.limits, mode)
         renewed = self.cgroup.open()
         os.close(self.cgroup_fd)
         self.cgroup_fd = renewed
+
+    def keep(self, decided: Decided) -> None:
+        """Keep what a start was made of, from the second one on: most have no other."""
+        self.again = decided if self._begun and decided.lasts else None
+        self._begun = True
+
+    def oom(self) -> str | None:
+        """What the kernel has killed the instance for, if it was memory; ask once after a run."""
+        before, self._oom_kills = self._oom_kills, oom_kills(self.cgroup)
+        return oom_words(self.cgroup) if self._oom_kills > before else None
 
     def settle_limits(self, mode: LimitsMode) -> None:
         """Put the container's limits in force, where they are others than at the last start.
@@ -208,7 +228,7 @@ def acquire(
             ids = site.ids.take(str(instance))
             owned.callback(site.ids.release, ids)
         cgroup = site.cgroup.child(str(instance))
-        cgroup.create()
+        kills = _oom_kills_in_new(cgroup)
         owned.callback(end_cgroup, cgroup)
         apply_limits(cgroup, container.limits, site.fleet.limits)
         own_network = container.network_mode is not NetworkMode.HOST
@@ -242,8 +262,14 @@ def acquire(
             namespaces,
             owned.pop_all(),
             joining,
+            kills,
             container.limits,
         )
+
+
+def _oom_kills_in_new(cgroup: Cgroup) -> int:
+    """Make it; one that could not be removed has been used before."""
+    return 0 if cgroup.create() else oom_kills(cgroup)
 
 
 def _no_network() -> None:
@@ -278,7 +304,7 @@ def _write_etc(
     hosts: Hosts,
     directory: Path,
     ids: IdRange | None,
-) -> dict[str, Path]:
+) -> dict[str, str]:
     """Write the files that every container gets, in a directory that only root can reach."""
     own_network = container.network_mode is not NetworkMode.HOST
     texts = {
@@ -287,4 +313,4 @@ def _write_etc(
         files.RESOLV_CONF: files.resolv_conf(site.resolv_conf, own_network=own_network),
     }
     owner = 0 if ids is None else ids.first
-    return dict(files.write_files(directory / "etc", texts, owner=owner))
+    return files.write_files(directory / "etc", texts, owner=owner)

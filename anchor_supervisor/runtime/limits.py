@@ -76,10 +76,8 @@ def oom_kills(cgroup: Cgroup) -> int:
     return cgroup.memory_events().oom_kill
 
 
-def oom_words(cgroup: Cgroup, before: int) -> str | None:
-    """``oom (limit 64M, peak 64M)`` where the count of kills has grown since `before`."""
-    if oom_kills(cgroup) <= before:
-        return None
+def oom_words(cgroup: Cgroup) -> str:
+    """``oom (limit 64M, peak 64M)``, of a group that the kernel has killed for memory."""
     limit, peak = cgroup.read_number("memory.max"), cgroup.memory_peak()
     figures = [
         f"{name} {format_size(value)}"

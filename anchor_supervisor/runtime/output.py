@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.kernel import libc
+from anchor_supervisor.kernel.handover import Handover
+from anchor_supervisor.kernel.mount_steps import Given
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.values import define, field
 
@@ -60,21 +62,22 @@ class OutputPump:
         )
         self._readers = dict(zip(STREAMS, made[len(STREAMS) :], strict=True))
 
-    def writer_ends(self, uid: int, gid: int) -> tuple[int, int]:
-        """Open the ends for a container's run, and give the FIFOs to its user (host ids).
+    def ask_ends(self, handover: Handover, uid: int, gid: int) -> tuple[Given, Given]:
+        """Have the ends for a container's run opened, and give the FIFOs to its user (host ids).
 
-        The caller closes both. They belong to the user so that it can open /dev/stdout anew.
+        They belong to the user so that it can open /dev/stdout anew.
         """
         flags = os.O_RDWR | os.O_CLOEXEC
-        made = libc.perform(
-            [
-                *(("fchown", reader, uid, gid) for reader in self.readers),
-                *(("openat", libc.AT_FDCWD, path, flags, 0) for path in self._paths()),
-            ],
-            "open the pipes in",
-            str(self.directory),
+        paths = self._paths()
+        out, err = (
+            handover.ask(
+                [("openat", libc.AT_FDCWD, path, flags, 0), ("fchown", reader, uid, gid)],
+                "open the pipes in",
+                str(self.directory),
+            )
+            for path, reader in zip(paths, self._readers.values(), strict=True)
         )
-        return made[-2], made[-1]
+        return out, err
 
     def _paths(self) -> list[bytes]:
         return [libc.path_bytes(f"{self.directory}/{stream}") for stream in STREAMS]

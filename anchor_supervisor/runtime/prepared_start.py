@@ -6,17 +6,22 @@ environment, whose two steps each start has of its own; and in hardly anything e
 
 from __future__ import annotations
 
+import weakref
 from typing import final
 
-from anchor_supervisor.fleet.model import EMPTY
+from anchor_supervisor.fleet.effects import asks_for_notices
+from anchor_supervisor.fleet.model import EMPTY, Container, LimitsMode, RootStrategy
+from anchor_supervisor.kernel.handover import Handover
+from anchor_supervisor.kernel.mount_steps import Given
 from anchor_supervisor.kernel.namespaces import Sandbox
 from anchor_supervisor.kernel.spawn import Prepared, prepare
-from anchor_supervisor.kernel.steps import Descriptor, Handover, SetHostname
+from anchor_supervisor.kernel.steps import Descriptor, SetHostname
 from anchor_supervisor.rootfs.plan import View, root_steps
+from anchor_supervisor.rootfs.users import Credentials
 from anchor_supervisor.runtime.recipe import (
     Joined,
-    Powers,
     Process,
+    container_powers,
     container_steps,
     execute_step,
 )
@@ -26,33 +31,41 @@ from anchor_supervisor.values import define, evolve, field, frozen
 @final
 @frozen
 class Start:
-    """All that the steps of a start are made of, but for the host name.
+    """What the steps of a start are made of besides the container, its process and its host name.
 
-    `init`, `stay` and `status` are as in `Execute`.
+    `init` and `status` are as in `Execute`.
     """
 
-    powers: Powers
     sandbox: Joined
     view: View
-    process: Process
     init: int
-    stay: bool
     status: Descriptor
 
-    def prepare(self, hostname: str) -> Prepared:
+    def prepare(self, container: Container, process: Process, hostname: str) -> Prepared:
         """Write the steps, and encode them. Raises FleetError for what a container may not have."""
         return prepare(
             container_steps(
-                self.powers,
+                container_powers(container),
                 hostname,
                 self.sandbox,
                 root_steps(self.view),
-                self.process,
+                process,
                 init=self.init,
-                stay=self.stay,
+                stay=container.init,
                 status=self.status,
             )
         )
+
+
+@final
+@frozen(eq=False)
+class _Kept:
+    """The steps of a container's last start, but for its environment; `made_of` all else."""
+
+    container: weakref.ref[Container]
+    made_of: tuple[object, ...]
+    prepared: Prepared
+    named: int  # the place of SetHostname
 
 
 @final
@@ -60,23 +73,54 @@ class Start:
 class PreparedStarts:
     """The steps of each container's last start. May be used by several threads.
 
-    No environment stays here: there may be secrets in it.
+    No environment stays here, nor a container that has one: there may be secrets in it.
     """
 
-    _last: dict[str, tuple[Start, Prepared]] = field(factory=dict, init=False)
+    _last: dict[str, _Kept] = field(factory=dict, init=False)
 
-    def take(self, container: str, start: Start, hostname: str) -> Prepared:
+    def take(self, container: Container, start: Start, process: Process, hostname: str) -> Prepared:
         """Give the steps of this start. Raises FleetError as `Start.prepare`."""
-        common = evolve(start, process=evolve(start.process, environment=EMPTY))
-        last = self._last.get(container)
-        if last is None or last[0] != common:
-            last = self._last[container] = common, common.prepare(hostname)
-        steps = last[1].steps
-        named = next(place for place, step in enumerate(steps) if isinstance(step, SetHostname))
-        execute = execute_step(
-            start.process, start.init, stay=start.stay, status=start.status if start.stay else None
-        )
-        return last[1].exchanged([named, len(steps) - 1], [SetHostname(hostname), execute])
+        ids = process.uid, process.gid, process.groups
+        made_of = start, ids, process.stdio, process.terminal
+        kept = self._last.get(container.name)
+        if kept is None or kept.container() is not container or kept.made_of != made_of:
+            without = evolve(process, environment=EMPTY)
+            prepared = start.prepare(container, without, hostname)
+            kinds = [type(step) for step in prepared.steps]
+            kept = _Kept(weakref.ref(container), made_of, prepared, kinds.index(SetHostname))
+            self._last[container.name] = kept
+        stays = start.status if container.init else None
+        execute = execute_step(process, start.init, stay=container.init, status=stays)
+        return kept.prepared.exchanged((kept.named, -1), (SetHostname(hostname), execute))
+
+
+@final
+@frozen(eq=False)
+class Decided:
+    """All of a start that the next one of the instance has in common with it, but for the root.
+
+    `root` and `status` are their places. `limits` are for the cgroup, where it is made anew.
+    """
+
+    container: Container
+    credentials: Credentials
+    root: Given
+    process: Process
+    handover: Handover
+    status: Given
+    prepared: Prepared
+    limits: LimitsMode
+
+    def suits(self, container: Container, credentials: Credentials) -> bool:
+        """Whether a start of this container, by this user, is made of the same."""
+        return self.container is container and self.credentials == credentials
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it can be so again: what else may be mounted is looked at anew each time."""
+        made_of = self.container
+        more = made_of.volumes or made_of.grants or asks_for_notices(made_of)
+        return not more and made_of.root is RootStrategy.OVERLAY
 
 
 def handed_over(sandbox: Sandbox, handover: Handover) -> Joined:

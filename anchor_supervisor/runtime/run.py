@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import libc, pidfd
+from anchor_supervisor.kernel.handover import Handover
+from anchor_supervisor.kernel.mount_steps import Given
 from anchor_supervisor.kernel.spawn import Child
 from anchor_supervisor.runtime.holdings import Holdings
-from anchor_supervisor.runtime.limits import oom_words
 from anchor_supervisor.runtime.recipe import Process
 from anchor_supervisor.runtime.words import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
@@ -26,19 +27,18 @@ if TYPE_CHECKING:
 WAIT_STATUS: Final = struct.Struct("i")
 NO_STATUS: Final = -1  # no process ends like this (wait(2))
 SIZE_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-_MAKE_STATUS: Final[tuple[libc.Call, ...]] = (
-    ("memfd_create", b"exit", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING),
-    ("pwrite64", libc.Result(0), WAIT_STATUS.pack(NO_STATUS), WAIT_STATUS.size, 0),
-    ("fcntl", libc.Result(0), fcntl.F_ADD_SEALS, SIZE_SEALS),
-)
+_NO_STATUS: Final = WAIT_STATUS.pack(NO_STATUS)
 
 
-def open_status() -> int:
-    """A place for one wait status, in memory, whose size nobody can change. The caller's.
-
-    Raises KernelError.
-    """
-    return libc.perform(_MAKE_STATUS, "make room for a wait status")[0]
+def ask_status(handover: Handover) -> Given:
+    """Have a place made for one wait status, in memory, whose size nobody can change."""
+    status = handover.upcoming
+    calls: list[libc.Call] = [
+        ("memfd_create", b"exit", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING),
+        ("pwrite64", status, _NO_STATUS, len(_NO_STATUS), 0),
+        ("fcntl", status, fcntl.F_ADD_SEALS, SIZE_SEALS),
+    ]
+    return handover.ask(calls, "make room for a wait status")
 
 
 @final
@@ -49,7 +49,6 @@ class HostRun:
     holdings: Holdings
     child: Child
     status: int
-    oom_kills_before: int
     process: Process
     notify: NotifySocket | None = None
     looked_at: bool = field(default=False, init=False)
@@ -83,7 +82,8 @@ class HostRun:
         os.close(self.status)
         self.holdings.pump.drain()
         self.holdings.pump.log.end_run(time.time_ns())
-        oom = oom_words(self.holdings.cgroup, self.oom_kills_before)
+        # An OOM kill takes the whole container, so one that ended by itself has met none.
+        oom = self.holdings.oom() if ending.code is None else None
         return ExitStatus(ending.code, ending.signal, oom)
 
     def abandon(self, patience: float = 10.0) -> None:

@@ -37,6 +37,16 @@ def test_all_are_closed_at_the_end_and_nothing_else_is() -> None:
     os.close(again)
 
 
+def test_one_that_is_left_to_another_stays_open() -> None:
+    """Alone of all of them."""
+    with Descriptors() as several:
+        first, second = several.add(opened()), several.add(opened())
+        assert several.leave(first) == first
+    assert is_open(first)
+    assert not is_open(second)
+    os.close(first)
+
+
 def test_an_error_closes_them_too() -> None:
     """The error goes on."""
     mine = opened()

@@ -10,6 +10,7 @@ import pytest
 
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.kernel.descriptors import Descriptors
+from anchor_supervisor.kernel.handover import Handover
 from anchor_supervisor.rootfs.devices import NUMBERS, open_devices
 from anchor_supervisor.rootfs.plan import DEVICES
 
@@ -21,7 +22,10 @@ def test_every_device_of_the_plan_can_be_cloned() -> None:
     before = len(os.listdir("/proc/self/fd"))
     devices = open_devices()
     with Descriptors() as opened:
-        clones = {name: opened.add(devices.clone(name)) for name in DEVICES}
+        handover = Handover()
+        places = {name: devices.ask(name, handover).place for name in DEVICES}
+        given = handover.open(opened)
+        clones = {name: given[place] for name, place in places.items()}
         assert set(clones) == set(NUMBERS)
         for name, fd in clones.items():
             number = os.fstat(fd).st_rdev

@@ -94,7 +94,7 @@ def test_any_resolv_conf_of_the_machine_is_survived(machine: str) -> None:
 
 def test_a_rewritten_file_keeps_its_inode(tmp_path: Path) -> None:
     """What is mounted in a running container changes with the file, longer or shorter."""
-    path = write_files(tmp_path / "etc", {HOSTS: "a long text\n"}, owner=ME)[HOSTS]
+    path = Path(write_files(tmp_path / "etc", {HOSTS: "a long text\n"}, owner=ME)[HOSTS])
     before = path.stat()
     write_files(tmp_path / "etc", {HOSTS: "short\n"}, owner=ME)
     assert path.read_text() == "short\n"
@@ -114,7 +114,7 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_lease_in_the_container_holds_nobody_up(tmp_path: Path) -> None:
     """Its owner may ask to be warned before anybody opens it: that would take 45 seconds."""
-    path = write_files(tmp_path / "etc", {HOSTS: "old\n"}, owner=ME)[HOSTS]
+    path = Path(write_files(tmp_path / "etc", {HOSTS: "old\n"}, owner=ME)[HOSTS])
     holder = os.open(path, os.O_RDONLY)
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:

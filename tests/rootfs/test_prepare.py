@@ -26,6 +26,7 @@ from anchor_supervisor.fleet.model import (
 )
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.descriptors import Descriptors
+from anchor_supervisor.kernel.handover import Handover
 from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -41,7 +42,6 @@ from anchor_supervisor.kernel.spawn import SpawnError, spawn
 from anchor_supervisor.kernel.steps import (
     CloneAgain,
     Execute,
-    Handover,
     JoinNamespace,
     SetIds,
     SetStdio,
@@ -109,6 +109,7 @@ class Stage:
             )
             stack.callback(os.close, root)
             devices, handover = open_devices(), Handover()
+            opened = stack.enter_context(Descriptors())
             stack.callback(devices.close)
             view = open_view(
                 container,
@@ -122,7 +123,7 @@ class Stage:
                 user_namespace=sandbox.user,
                 writable=self.data / "instance",
                 layers=Layers((Path(container.image.reference),), "x"),
-                opened=stack.enter_context(Descriptors()),
+                opened=opened,
             )
             stdin = os.open(os.devnull, os.O_RDONLY)
             stack.callback(os.close, stdin)
@@ -132,7 +133,7 @@ class Stage:
                 SetStdio(stdin, writer, writer),
                 Execute(("/bin/sh",), ("sh", "-c", script), ("PATH=/bin:/usr/bin",)),
             )
-            return spawn(steps, given=handover.descriptors).pidfd
+            return spawn(steps, given=handover.open(opened)).pidfd
 
 
 def join(sandbox: Sandbox) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.kernel import pidfd
@@ -148,12 +149,11 @@ async def test_a_start_that_fails_says_where_and_leaves_nothing(
 STEPS = (
     "_root",
     "_credentials",
-    "_logged",
+    "_stdio",
     "open_view",
     "container_process",
-    "open_status",
+    "ask_status",
     "_line_watch",
-    "oom_kills",
     "_spawn",
 )
 
@@ -172,6 +172,44 @@ async def test_whatever_step_of_a_start_fails_nothing_is_left(
                 await real.start()
         assert open_descriptors() == before
         assert await real.complete() == ExitStatus(code=0)
+
+
+@pytest.mark.parametrize("step", ["_root", "_credentials", "_line_watch", "_spawn"])
+async def test_whatever_step_of_another_start_fails_nothing_is_left(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Nor where a start is made of what an earlier one was made of."""
+    async with workshop.running(workshop.fleet('command = ["true"]')) as real:
+        for _ in range(2):
+            assert await real.complete() == ExitStatus(code=0)
+        before = open_descriptors()
+        with monkeypatch.context() as patched:
+            patched.setattr(bringup, step, failing(step))
+            with pytest.raises(KernelError, match=f"{step}: No space left on device"):
+                await real.start()
+        assert open_descriptors() == before
+        assert await real.complete() == ExitStatus(code=0)
+
+
+async def test_every_start_looks_who_its_user_is(workshop: Workshop) -> None:
+    """What a run has written to /etc/passwd counts for the next, however many there were before."""
+    script = "echo $HOME; echo root:x:0:0::$HOME/x:/bin/sh > /etc/passwd"
+    async with workshop.running(workshop.fleet(sh(script))) as real:
+        for _ in range(4):
+            assert await real.complete() == ExitStatus(code=0)
+        homes = real.said().split()
+    assert homes[1:] == [f"{before}/x" for before in homes[:-1]]
+
+
+async def test_a_start_after_a_change_is_made_of_what_was_changed(workshop: Workshop) -> None:
+    """However many there were before."""
+    async with workshop.running(workshop.fleet(sh("echo $WHO"))) as real:
+        for _ in range(3):
+            assert await real.complete() == ExitStatus(code=0)
+        changed = evolve(real.site.fleet.containers["web"], environment={"WHO": "me"})
+        real.machine.reshape(WEB, changed, fresh=False)
+        assert await real.complete() == ExitStatus(code=0)
+        assert real.said() == "\n" * 3 + "me\n"
 
 
 def failing(step: str) -> Callable[..., object]:

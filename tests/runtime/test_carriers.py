@@ -14,7 +14,7 @@ from anchor_supervisor.fleet.model import InstanceId
 from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.runtime.carriers import AT_ONCE, Carriers
 from anchor_supervisor.runtime.output import CHUNK, OutputPump
-from real_fleet import open_descriptors
+from real_fleet import open_descriptors, writer_ends
 
 Heard = list[tuple[int, bytes]]
 
@@ -30,7 +30,7 @@ def pumps(
         own.mkdir()
         pump = OutputPump(InstanceId("web", number), own, LogWriter(own / "log"), carriers.heard)
         pump.open()
-        out, err = pump.writer_ends(os.getuid(), os.getgid())
+        out, err = writer_ends(pump)
         os.close(err)
         made.append((pump, out))
     yield made

@@ -19,7 +19,7 @@ from anchor_supervisor.observability.log_store import LogWriter
 from anchor_supervisor.observability.places import log_dir
 from anchor_supervisor.runtime.carriers import Carriers
 from anchor_supervisor.runtime.output import OutputPump
-from real_fleet import WEB, Workshop, open_descriptors, sh
+from real_fleet import WEB, Workshop, open_descriptors, sh, writer_ends
 from waiting import DEADLINE
 
 
@@ -75,7 +75,7 @@ def pumped(tmp_path: Path) -> Iterator[Pumped]:
 
 async def test_bytes_arrive_in_the_log_and_at_the_listener(pumped: Pumped) -> None:
     """Each stream in its order, whatever the bytes are."""
-    out, err = pumped.pump.writer_ends(os.getuid(), os.getgid())
+    out, err = writer_ends(pumped.pump)
     async with pumped.carrying():
         os.write(out, b"one\ntw")
         os.write(err, b"\xff\x00 not text\n")
@@ -90,7 +90,7 @@ async def test_bytes_arrive_in_the_log_and_at_the_listener(pumped: Pumped) -> No
 async def test_a_burst_arrives_whole(pumped: Pumped) -> None:
     """A mebibyte as fast as the writer can: nothing is lost, nothing is out of order."""
     lines = b"".join(b"%07d\n" % number for number in range(131072))
-    out, err = pumped.pump.writer_ends(os.getuid(), os.getgid())
+    out, err = writer_ends(pumped.pump)
     async with pumped.carrying():
         await trio.to_thread.run_sync(write_all, out, lines)
     os.close(out)
@@ -109,7 +109,7 @@ async def test_a_writer_that_comes_and_goes_is_heard(pumped: Pumped) -> None:
     """Closing both ends and opening /dev/stdout anew is no end of the stream."""
     async with pumped.carrying():
         for number in range(5):
-            ends = pumped.pump.writer_ends(os.getuid(), os.getgid())
+            ends = writer_ends(pumped.pump)
             os.write(ends[0], b"run %d\n" % number)
             for end in ends:
                 os.close(end)
@@ -134,7 +134,7 @@ async def test_silence_costs_nothing(pumped: Pumped, monkeypatch: pytest.MonkeyP
         # Returns only once every task has slept for that long: a busy loop never does.
         with trio.fail_after(DEADLINE):
             await wait_all_tasks_blocked(0.05)
-            ends = pumped.pump.writer_ends(os.getuid(), os.getgid())
+            ends = writer_ends(pumped.pump)
             await wait_all_tasks_blocked(0.05)
             for end in ends:
                 os.close(end)
@@ -144,7 +144,7 @@ async def test_silence_costs_nothing(pumped: Pumped, monkeypatch: pytest.MonkeyP
 
 def test_a_drain_is_bounded_and_takes_what_is_there(pumped: Pumped) -> None:
     """After an exit: all that is in the pipes, and no more than they hold, whoever goes on."""
-    out, err = pumped.pump.writer_ends(os.getuid(), os.getgid())
+    out, err = writer_ends(pumped.pump)
     os.set_blocking(out, False)
     written = 0
     with suppress(BlockingIOError):
@@ -164,7 +164,7 @@ def test_the_end_of_a_run_is_told_to_the_listener(tmp_path: Path) -> None:
     made = Pumped(tmp_path)
     made.pump.listener = lambda _, stream, data: told.append((stream, data))
     made.pump.open()
-    out, err = made.pump.writer_ends(os.getuid(), os.getgid())
+    out, err = writer_ends(made.pump)
     os.write(out, b"half a line")
     made.pump.drain()
     assert told == [("stdout", b"half a line"), ("stdout", b""), ("stderr", b"")]
@@ -178,7 +178,7 @@ def test_ends_are_given_both_or_none(pumped: Pumped) -> None:
     before = set(open_descriptors())
     (pumped.directory / "stderr").unlink()
     with pytest.raises(KernelError, match=r"open the pipes in .*: No such file"):
-        pumped.pump.writer_ends(os.getuid(), os.getgid())
+        writer_ends(pumped.pump)
     assert set(open_descriptors()) == before
 
 
@@ -187,7 +187,7 @@ def test_a_pump_that_was_closed_holds_nothing(tmp_path: Path) -> None:
     before = open_descriptors()
     made = Pumped(tmp_path)
     made.pump.open()
-    ends = made.pump.writer_ends(os.getuid(), os.getgid())
+    ends = writer_ends(made.pump)
     os.write(ends[0], b"last words\n")
     for end in ends:
         os.close(end)
