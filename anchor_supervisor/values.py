@@ -63,19 +63,18 @@ class _Options(dict[str, Any]):
 
 @final
 class _Field:
-    """A field, as attrs understands what is said about it."""
+    """A field, as attrs understands what is said about it: the names here are those of attrs."""
 
-    __slots__ = ("alias", "eq", "factory", "init", "name", "named", "options", "repr")
+    default: object
+    factory: Callable[[], object] | None = None
+    init = eq = repr = True
+    kw_only = False
 
     def __init__(self, name: str, options: _Options) -> None:
         """Take what is said."""
         self.name, self.options = name, options
         self.alias = name.lstrip("_")
-        self.factory: Callable[[], object] | None = options.get("factory")
-        self.init: bool = options.get("init", True)
-        self.named: bool = options.get("kw_only", False)
-        self.eq: bool = options.get("eq", True)
-        self.repr: bool = options.get("repr", True)
+        self.__dict__.update(options)
 
     @property
     def is_required(self) -> bool:
@@ -139,7 +138,7 @@ def _promised(cls: type, kind: str, fields: tuple[_Field, ...]) -> type:
     body |= {
         "__slots__": (*names, "__weakref__"),
         "__qualname__": cls.__qualname__,
-        "__match_args__": tuple(one.name for one in fields if one.init and not one.named),
+        "__match_args__": tuple(one.name for one in fields if one.init and not one.kw_only),
         "__getstate__": _state,
         "__setstate__": _restore,
     }
@@ -152,8 +151,11 @@ def _promised(cls: type, kind: str, fields: tuple[_Field, ...]) -> type:
         made.__attrs_attrs__ = whole.__attrs_attrs__
         made.__init__ = whole.__init__
 
-    made.__attrs_attrs__ = _Fields(complete)
-    made.__init__ = _first(fields, complete, then=hasattr(cls, "__attrs_post_init__"))
+    def begin(value: object, /, *arguments: object, **named: object) -> None:
+        made.__init__ = _first(fields, complete, then=hasattr(cls, "__attrs_post_init__"))
+        made.__init__(value, *arguments, **named)
+
+    made.__attrs_attrs__, made.__init__ = _Fields(complete), begin
     return made  # type: ignore[no-any-return]
 
 
@@ -164,7 +166,7 @@ def _first(
 
     Two threads may both be the one that does so: each does the same.
     """
-    aliases = [one.alias for one in fields if one.init and not one.named]
+    aliases = [one.alias for one in fields if one.init and not one.kw_only]
     known = frozenset(one.alias for one in fields if one.init)
     required = frozenset(one.alias for one in fields if one.is_required)
     left = FEW
@@ -184,7 +186,7 @@ def _first(
             elif one.factory is not None:
                 _put(value, one.name, one.factory())
             elif "default" in one.options:
-                _put(value, one.name, one.options["default"])
+                _put(value, one.name, one.default)
         if then:
             value.__attrs_post_init__()
 
