@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from anchor_supervisor.control.client import Client
 from anchor_supervisor.errors import ControlError, FleetError, Problem
@@ -89,11 +90,14 @@ def name_in_files(files: Sequence[str]) -> str:
 
 
 def _name_in(file: str) -> str | None:
-    import tomllib  # here, because most invocations need it not
-
     try:
         with open(file, "rb") as opened:
-            content = tomllib.load(opened)
+            text = opened.read()
+        if name := _name_at_the_top(text):
+            return name
+        import tomllib  # which takes a while, and most invocations need it not
+
+        content = tomllib.loads(text.decode())
     except OSError as error:
         raise FleetError([Problem(error.strerror or "cannot be read", file)]) from None
     except ValueError as error:  # not TOML, or not UTF-8
@@ -103,3 +107,15 @@ def _name_in(file: str) -> str | None:
     if name is not None and not isinstance(name, str):
         raise FleetError([Problem("must be a string", file, key="fleet.name")])
     return name
+
+
+def _name_at_the_top(text: bytes) -> str | None:
+    """Say the name where the file begins with it, as most do: `[fleet]`, then `name = "shop"`.
+
+    Nothing that comes later can change what these two lines mean (toml.io/en/v1.0.0).
+    """
+    said = (words for line in text.split(b"\n") if (words := line.partition(b"#")[0].split()))
+    if next(said, []) != [b"[fleet]"]:
+        return None
+    name = re.fullmatch(rb'name = "([a-z0-9-]+)"', b" ".join(next(said, [])))
+    return name[1].decode() if name else None

@@ -95,7 +95,7 @@ def test_asking_loads_only_the_standard_library(
 @pytest.mark.parametrize(
     "line",
     [
-        *("ps", "-p shop ps --json", "ps -a", "why web", "inspect web.1"),
+        *("ps", "-p shop ps --json", "ps -f shop.toml", "ps -a", "why web", "inspect web.1"),
         *("start web", "stop web", "restart web.1", "kill web"),
     ],
 )
@@ -103,6 +103,7 @@ def test_asking_loads_little_of_the_standard_library(
     anchor: Anchor, shop: object, line: str
 ) -> None:
     """Most of the time that a client takes is the loading of modules, nearly all of them its."""
+    (anchor.place / "shop.toml").write_text('# a fleet\n\n[fleet]\nname = "shop"\n')
     script = (
         "import sys; from anchor_supervisor.cli.main import main;"
         f"code = main({line.split()}); {LAST}; sys.exit(code)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -53,6 +54,30 @@ def test_several_files_name_one_fleet(here: Path) -> None:
     assert find_fleet(files=["b.toml", "a.toml", "b.toml", "shop.toml"]) == "b"
     with pytest.raises(FleetError, match=r"gone\.toml: No such file"):
         find_fleet(files=["a.toml", "gone.toml"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[fleet]\nname = "other"\n\n[containers.web]\nname = "x"\n',
+        '# [fleet]\n# name = "x"\n\n  [fleet] # of two\r\n\r\n  name = "other" # "x"\r\n',
+        '[ fleet ]\nname="other"',
+        "[fleet]\nname = 'other'\n",
+        '[fleet]\nname = "oth\\u0065r"\n',
+        '[fleet]\nname = """other"""\n',
+        '[fleet]\nname = """\\\n  other"""\n',
+        '[fleet]\n"name" = "other"\n',
+        '[fleet]\nlimits = "strict"\nname = "other"\n',
+        '[fleets]\nname = "x"\n[fleet]\nname = "other"\n',
+        'x = """\n[fleet]\nname = "x"\n"""\n[fleet]\nname = "other"\n',
+        'fleet = { name = "other" }\n',
+        'fleet.name = "other"\n',
+    ],
+)
+def test_a_name_is_what_toml_says(here: Path, text: str) -> None:
+    """However it is written, and wherever: at the top, as mostly, or not."""
+    (here / "shop.toml").write_bytes(text.encode())
+    assert find_fleet(files=["shop.toml"]) == tomllib.loads(text)["fleet"]["name"] == "other"
 
 
 @pytest.mark.parametrize("content", [b"[fleet", b"\xff", b"[fleet]\nname = 3\n"])
