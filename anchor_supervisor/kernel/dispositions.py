@@ -10,7 +10,8 @@ from typing import Final, final
 from anchor_supervisor.patterns import pattern
 from anchor_supervisor.values import frozen
 
-_MASKS: Final = pattern(r"^Sig(Blk|Ign|Cgt):\s*([0-9a-f]+)$", re.MULTILINE)
+# By its newline, which `re` finds much faster than the beginning of a line.
+_MASKS: Final = pattern(r"\nSig(Blk|Ign|Cgt):\s*([0-9a-f]+)$", re.MULTILINE)
 
 # signal(7): where nothing else is said, these do nothing, and these stop instead of ending.
 _SPARING: Final = frozenset(
