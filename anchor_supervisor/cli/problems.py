@@ -14,7 +14,6 @@ from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import OutputFailed
 from anchor_supervisor.errors import AnchorError, FleetError, Problem, UnfitHostError
 from anchor_supervisor.hints import TYPE_CHECKING
-from anchor_supervisor.observability.terminal import neutral_text, wants_color
 
 if TYPE_CHECKING:
     from typing import Final
@@ -62,7 +61,6 @@ def _leave(leaving: SystemExit, failure_code: int | None) -> int:
 
 
 def _explain(error: BaseException, *, color: bool | None) -> int:
-    color = wants_color(sys.stderr) if color is None else color
     leaves = list(_leaves(error))
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return INTERRUPTED
@@ -75,7 +73,7 @@ def _explain(error: BaseException, *, color: bool | None) -> int:
         return 1
     else:
         what = f"{type(leaves[0]).__name__}: {leaves[0]}"
-        _say("error", f"internal error: {neutral_text(what)}", _RED, color=color)
+        _say("error", f"internal error: {what}", _RED, color=color)
     where = _save_report(error)
     _say("hint", f"this is our mistake; please report it with {where}", _CYAN, color=color)
     return BUG
@@ -92,7 +90,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def show(error: AnchorError, *, color: bool | None = None) -> int:
     """Print one error of ours on standard error; return its exit code."""
-    color = wants_color(sys.stderr) if color is None else color
     if isinstance(error, FleetError | UnfitHostError):
         for problem in error.problems:
             _show_problem(problem, color=color)
@@ -103,7 +100,7 @@ def show(error: AnchorError, *, color: bool | None = None) -> int:
     return error.exit_code
 
 
-def _show_problem(problem: Problem, *, color: bool) -> None:
+def _show_problem(problem: Problem, *, color: bool | None) -> None:
     _say("error", str(problem), _RED, color=color)
     if problem.hint:
         _say("hint", problem.hint, _CYAN, color=color)
@@ -111,12 +108,14 @@ def _show_problem(problem: Problem, *, color: bool) -> None:
 
 def warn(message: str, *, color: bool | None = None) -> None:
     """Print a warning on standard error."""
-    color = wants_color(sys.stderr) if color is None else color
     _say("warning", message, _YELLOW, color=color)
 
 
-def _say(label: str, message: str, colour: str, *, color: bool) -> None:
+def _say(label: str, message: str, colour: str, *, color: bool | None) -> None:
+    from anchor_supervisor.observability.terminal import neutral_text, wants_color  # rarely
+
     shown = neutral_text(message)
+    color = wants_color(sys.stderr) if color is None else color
     head = f"{colour}{label}:{_RESET}" if color else f"{label}:"
     try:
         sys.stderr.write(f"{head} {shown}\n")

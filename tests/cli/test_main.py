@@ -112,6 +112,13 @@ def test_asking_loads_little_of_the_standard_library(
     assert found & (DISPENSABLE - loaded_by_site()) == set()
 
 
+def test_a_request_is_sent_before_what_its_answer_needs_is_loaded(anchor: Anchor) -> None:
+    """It is loaded while the supervisor makes the answer, which takes it as long."""
+    script = f"import sys; import anchor_supervisor.cli.main, anchor_supervisor.cli.ps; {LAST}"
+    later = {"json", "datetime", "anchor_supervisor.cli.render", "anchor_supervisor.cli.row_words"}
+    assert loaded(anchor.python(script)) & (later - loaded_by_site()) == set()
+
+
 def loaded_by_site() -> set[str]:
     """What an interpreter that does nothing has loaded already."""
     script = "import sys; print(*(name.partition('.')[0] for name in sys.modules))"
