@@ -99,21 +99,27 @@ def _made(cls: type | None, kind: str, options: dict[str, bool]) -> Any:  # noqa
     if cls is None:  # makes one
         return functools.partial(_made, kind=kind, options=options)
     own = tuple(_declared(cls))
-    made: Any
+    alike = _alike((*_fields(cls.__bases__[0]), *own), kind, options)
     if cls.__bases__ in {(object,), (Generic,)} and options.keys() <= {"eq", "order"}:
-        made = _promised(cls, kind, own)
-    else:  # one that has fields of another, which attrs knows how to put together
-        made = _written(cls, kind, own, options)
-    made.__values_fields__ = fields = (*_fields(cls.__bases__[0]), *own)
-    made.__repr__ = _repr
+        return _promised(cls, kind, own, alike)
+    # One that has fields of another, which attrs knows how to put together.
+    made = _written(cls, kind, own, options)
+    for name, value in alike.items():
+        setattr(made, name, value)
+    return made
+
+
+def _alike(fields: tuple[_Field, ...], kind: str, options: dict[str, bool]) -> dict[str, Any]:
+    """Say what all classes do alike, by their fields."""
+    methods: dict[str, Any] = {"__values_fields__": fields, "__repr__": _repr}
     if options.get("eq", True):
         compared = _compared([one.name for one in fields if one.eq])
-        made.__eq__ = _answer(compared, operator.eq)
-        made.__hash__ = _hash(compared) if kind == "frozen" else None
+        methods["__eq__"] = _answer(compared, operator.eq)
+        methods["__hash__"] = _hash(compared) if kind == "frozen" else None
         if options.get("order"):
             for operation in (operator.lt, operator.le, operator.gt, operator.ge):
-                setattr(made, f"__{operation.__name__}__", _answer(compared, operation))
-    return made
+                methods[f"__{operation.__name__}__"] = _answer(compared, operation)
+    return methods
 
 
 def _written(
@@ -130,32 +136,41 @@ def _written(
     return made
 
 
-def _promised(cls: type, kind: str, fields: tuple[_Field, ...]) -> type:
+def _promised(
+    cls: type, kind: str, fields: tuple[_Field, ...], alike: dict[str, Any]
+) -> type[AttrsInstance]:
     """Make a class of its own methods and places for its fields, without attrs."""
-    names = tuple(one.name for one in fields)
-    left_out = {*names, "__dict__", "__weakref__"}
-    body = {name: value for name, value in cls.__dict__.items() if name not in left_out}
-    body |= {
-        "__slots__": (*names, "__weakref__"),
-        "__qualname__": cls.__qualname__,
-        "__match_args__": tuple(one.name for one in fields if one.init and not one.kw_only),
-        "__getstate__": _state,
-        "__setstate__": _restore,
-    }
-    if kind == "frozen":
-        body |= {"__setattr__": _refuse, "__delattr__": _refuse}
-    made: Any = type(cls.__name__, cls.__bases__, body)
 
     def complete() -> None:
         whole = _written(cls, kind, fields, {})
         made.__attrs_attrs__ = whole.__attrs_attrs__
         made.__init__ = whole.__init__
 
-    def begin(value: object, /, *arguments: object, **named: object) -> None:
-        made.__init__ = _first(fields, complete, then=hasattr(cls, "__attrs_post_init__"))
-        made.__init__(value, *arguments, **named)
+    first: Callable[..., None] | None = None
 
-    made.__attrs_attrs__, made.__init__ = _Fields(complete), begin
+    def begin(value: object, /, *arguments: object, **named: object) -> None:
+        nonlocal first
+        if first is None:
+            first = _first(fields, complete, then=hasattr(cls, "__attrs_post_init__"))
+        first(value, *arguments, **named)
+
+    names = tuple(one.name for one in fields)
+    left_out = {*names, "__dict__", "__weakref__"}
+    # All of it at once: to give a class a method afterwards costs a walk through all its slots.
+    body = {name: value for name, value in cls.__dict__.items() if name not in left_out}
+    body |= alike
+    body |= {
+        "__slots__": (*names, "__weakref__"),
+        "__qualname__": cls.__qualname__,
+        "__match_args__": tuple(one.name for one in fields if one.init and not one.kw_only),
+        "__getstate__": _state,
+        "__setstate__": _restore,
+        "__attrs_attrs__": _Fields(complete),
+        "__init__": begin,
+    }
+    if kind == "frozen":
+        body |= {"__setattr__": _refuse, "__delattr__": _refuse}
+    made: Any = type(cls.__name__, cls.__bases__, body)
     return made  # type: ignore[no-any-return]
 
 
