@@ -7,8 +7,6 @@ import inspect
 import operator
 import pickle
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -167,14 +165,6 @@ def test_a_class_is_completed_where_that_is_needed(use: Callable[[Any], object])
     assert str(inspect.signature(cls)) == "(a: object, b: object = 2) -> None"
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'a'"):
         cls()
-
-
-def test_a_supervisor_begins_without_attrs() -> None:
-    """Not even imported, by anything that makes values, before a class has many of them."""
-    told = "import sys, anchor_supervisor.fleet.model as model; model.Limits(); model.StopPolicy()"
-    words = f"{told}; print([name for name in sys.modules if name.startswith('attr')])"
-    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
-    assert done.stdout == "[]\n"
 
 
 def test_what_a_class_has_of_its_own_is_there_at_once() -> None:

@@ -145,13 +145,13 @@ def test_a_verb_that_comes_first_needs_no_parser_before_it(line: str) -> None:
 
 @pytest.mark.root
 def test_a_short_command_is_over_before_the_loop_is_loaded(anchor: Anchor) -> None:
-    """`anchor run true` needs neither trio, nor the core, nor a socket, nor the store."""
+    """`anchor run true` needs neither attrs, trio, the core, a socket, nor the store."""
     script = (
         "import sys; from anchor_supervisor.cli.main import main;"
         f"code = main(['run', '--net', 'none', 'true']); {LAST}; sys.exit(code)"
     )
     found = loaded(anchor.python(script))
-    assert rooms(found) & (HEAVY - {"attr", "attrs"}) == set()
+    assert rooms(found) & HEAVY == set()
     assert found & (LATER | NOTHING_SPECIAL) == set()
     assert not {"anchor_supervisor.runtime.loop", "anchor_supervisor.supervision.core"} & found
 
