@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
 
 from anchor_supervisor.errors import HostError, KernelError
+from anchor_supervisor.kernel import libc
 from anchor_supervisor.patterns import pattern
 from anchor_supervisor.values import frozen
 
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OCTAL: Final = pattern(r"\\([0-7]{3})")
 
 
@@ -79,6 +82,26 @@ class Cgroup:
             raise KernelError(error.errno or 0, "make the cgroup", str(self.path)) from None
         return True
 
+    def make(self, values: Sequence[tuple[str, str]]) -> int:
+        """Make the directory, write these values to files of it, and return it open; the caller's.
+
+        In one visit, for a group of which nothing is there yet. Raises KernelError; then what was
+        done until then stays.
+        """
+        path = libc.path_bytes(self.path)
+        calls: list[libc.Call] = [
+            ("mkdirat", libc.AT_FDCWD, path, 0o777),
+            ("openat", libc.AT_FDCWD, path, _DIRECTORY),
+        ]
+        for file, value in values:
+            opened, content = libc.Result(len(calls)), value.encode()
+            calls += [
+                ("openat", libc.Result(1), file.encode(), os.O_WRONLY | os.O_CLOEXEC),
+                ("write", opened, content, len(content)),
+                ("close", opened),
+            ]
+        return libc.perform(calls, "make the cgroup", str(self.path))[1]
+
     def exists(self) -> bool:
         """Whether the directory is there."""
         return self.path.is_dir()
@@ -90,7 +113,7 @@ class Cgroup:
     def open(self) -> int:
         """Open the directory, for a child to be born in. The caller owns the descriptor."""
         try:
-            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return os.open(self.path, _DIRECTORY)
         except OSError as error:
             raise KernelError(error.errno or 0, "open the cgroup", str(self.path)) from None
 

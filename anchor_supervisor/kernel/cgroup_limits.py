@@ -6,6 +6,7 @@ Values are as `fleet.toml` means them; the fleet model fits `LimitValues` withou
 from __future__ import annotations
 
 import errno
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol, final
@@ -27,6 +28,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
 }
 """What a new group says of each file that `settings` can name (cgroup-v2.rst)."""
 
+_KILL_WHOLE: Final = ("memory.oom.group", "1")
 _LEAST_QUOTA: Final = 1_000  # microseconds: kernel/sched/core.c, min_cfs_quota_period
 
 
@@ -116,6 +118,19 @@ def missing(limits: LimitValues, group: Cgroup) -> tuple[str, ...]:
     return tuple(item.key for item in settings(limits) if not group.has(item.file))
 
 
+@functools.lru_cache(maxsize=256)
+def values(limits: LimitValues, enforced: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """List what is to be written to which file of a new group, where these limits are `enforced`.
+
+    As `apply_limits` does it.
+    """
+    whole = (_KILL_WHOLE,) if "memory" in enforced else ()
+    return (
+        *whole,
+        *((item.file, item.value) for item in settings(limits) if item.key in enforced),
+    )
+
+
 def apply_limits(limits: LimitValues, group: Cgroup) -> tuple[str, ...]:
     """Write every limit that `group` has a file for; return the keys of those it has not.
 
@@ -124,8 +139,8 @@ def apply_limits(limits: LimitValues, group: Cgroup) -> tuple[str, ...]:
     reclaims what is above a new limit of memory. Raises KernelError for the first value that the
     kernel refuses, once all the others are written.
     """
-    if group.has("memory.oom.group"):
-        group.write("memory.oom.group", "1")
+    if group.has(_KILL_WHOLE[0]):
+        group.write(*_KILL_WHOLE)
     absent, refusals = [], []
     for item in settings(limits):
         try:

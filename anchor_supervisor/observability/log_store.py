@@ -65,6 +65,7 @@ class LogWriter:
         self._gap = 0
         self._unfinished = dict.fromkeys(STREAMS, False)
         self._recovered = False
+        self._noted = 0
         self._second = (-1, "")
         self._file = RotatingFile(
             directory,
@@ -98,10 +99,12 @@ class LogWriter:
         with suppress(OSError):
             file = self._open_runs()
             try:
-                os.write(file, f"{format_time(wall_time_ns)}\n".encode())
-                full = os.fstat(file).st_size > 2 * _RUNS_KEPT * _RUN_LENGTH
+                os.write(file, f"{self._stamp(wall_time_ns)}\n".encode())
+                looks = self._noted % _RUNS_KEPT == 0  # it does not grow faster than that
+                full = looks and os.fstat(file).st_size > 2 * _RUNS_KEPT * _RUN_LENGTH
             finally:
                 os.close(file)
+            self._noted += 1
             if full:
                 self._forget_old_runs()
 
@@ -114,11 +117,15 @@ class LogWriter:
             self._make_directory()
             return os.open(path, flags, 0o666)
 
-    def _make_directory(self) -> None:
-        try:
-            os.mkdir(self._directory, 0o700)  # noqa: PTH102 - a third of the time of a Path's
-        except FileNotFoundError:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _make_directory(self) -> bool:
+        """Make it where it is not there; whether it is new, and so nothing is in it."""
+        with suppress(OSError):  # where it cannot be made, whoever writes will tell
+            try:
+                os.mkdir(self._directory, 0o700)  # noqa: PTH102 - a third of the time of a Path's
+            except FileNotFoundError:
+                self._directory.mkdir(mode=0o700, parents=True)
+            return True
+        return False
 
     def _forget_old_runs(self) -> None:
         """Keep the last runs: written aside and renamed, so that a reader finds either list."""
@@ -131,8 +138,9 @@ class LogWriter:
         """End the lines that the container left without a newline: no later text joins them."""
         if not self._recovered:
             self._recovered = True
-            for stream, unfinished in _unfinished_streams(self._directory).items():
-                self._unfinished[stream] = self._unfinished[stream] or unfinished
+            if not self._make_directory():
+                for stream, unfinished in _unfinished_streams(self._directory).items():
+                    self._unfinished[stream] = self._unfinished[stream] or unfinished
         for stream, unfinished in self._unfinished.items():
             if unfinished:
                 self._file.append(f"{self._stamp(wall_time_ns)} {stream} F \n".encode())

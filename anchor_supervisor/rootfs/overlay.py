@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.kernel import libc, mount
@@ -56,6 +56,14 @@ _NOT_BY_DESCRIPTOR: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+class _Above(NamedTuple):
+    """What is above the layers: the directory of an instance, and its two."""
+
+    directory: int
+    upper: int
+    work: int
+
+
 def assemble_overlay(
     layers: Sequence[Path],
     writable: Path,
@@ -78,10 +86,9 @@ def assemble_overlay(
     beneath = () if skeleton is None else (skeleton,)
     lowers = _clones((*layers, *beneath), user_namespace, opened)
     top = os.stat(layers[0])
-    directory = opened.add(_open_writable(writable))
     owner = _outside(top.st_uid, ids), _outside(top.st_gid, ids)
-    _make_directories(directory, owner, top.st_mode & 0o7777)
-    return _mount(lowers, directory, f"`{writable}` or the image")
+    above = _open_above(writable, owner, top.st_mode & 0o7777, opened)
+    return _mount(lowers, above, f"`{writable}` or the image")
 
 
 def merge_layers(layers: Sequence[Path], user_namespace: int | None) -> int:
@@ -133,6 +140,29 @@ def _outside(number: int, ids: IdRange | None) -> int:
     return ids.first + (number if number < ids.count else 0)
 
 
+def _open_above(writable: Path, owner: tuple[int, int], mode: int, opened: Descriptors) -> _Above:
+    """Open `writable`, `upper`, made where it is not there, and `work`, made anew.
+
+    `owner` and `mode` become the root's.
+    """
+    new = libc.Result(0)
+    calls: list[libc.Call] = [
+        ("openat", libc.AT_FDCWD, libc.path_bytes(writable), DIRECTORY_FLAGS, 0),
+        ("mkdirat", new, b"work", 0o700),  # first: it is there where this is not the first time
+        *_making_upper(new, owner, mode),
+        ("openat", new, b"upper", DIRECTORY_FLAGS, 0),
+        ("openat", new, b"work", DIRECTORY_FLAGS, 0),
+    ]
+    try:
+        made = libc.perform(calls, "make the directories of an overlay")
+    except KernelError:
+        directory = opened.add(_open_writable(writable))
+        _make_directories(directory, owner, mode)
+        both = (os.open(name, DIRECTORY_FLAGS, dir_fd=directory) for name in ("upper", "work"))
+        return _Above(directory, *map(opened.add, both))
+    return _Above(*(opened.add(made[place]) for place in (0, -2, -1)))
+
+
 def _make_directories(directory: int, owner: tuple[int, int], mode: int) -> None:
     """Make `upper`, whose attributes become the root's, where it is not there, and `work` anew."""
     try:
@@ -151,13 +181,18 @@ def _directories(directory: int, owner: tuple[int, int], mode: int) -> list[libc
     with contextlib.suppress(FileNotFoundError):
         os.stat("upper", dir_fd=directory)
         return [work]
+    return [*_making_upper(directory, owner, mode), work]
+
+
+def _making_upper(
+    directory: int | libc.Result, owner: tuple[int, int], mode: int
+) -> list[libc.Call]:
     aside = _UNFINISHED.encode()  # and renamed, so that one with the wrong owner is never found
     return [
         ("mkdirat", directory, aside, 0o700),
         ("fchownat", directory, aside, *owner, 0),
         ("fchmodat", directory, aside, mode),
         ("renameat2", directory, aside, directory, b"upper", 0),
-        work,
     ]
 
 
@@ -169,15 +204,15 @@ def _open_writable(writable: Path) -> int:
         return os.open(writable, DIRECTORY_FLAGS)
 
 
-def _mount(lowers: Sequence[int], writable: int | None, words: str) -> int:
-    """Mount the layers beneath `writable`/upper, or alone; `words` say what may not fit."""
+def _mount(lowers: Sequence[int], above: _Above | None, words: str) -> int:
+    """Mount the layers beneath a writable one, or alone; `words` say what may not fit."""
     try:
-        return _mount_by_descriptor(lowers, writable)
+        return _mount_by_descriptor(lowers, above)
     except KernelError as error:
         if error.errno not in _NOT_BY_DESCRIPTOR:
             raise
     try:
-        return _mount_by_path(lowers, writable)
+        return _mount_by_path(lowers, above)
     except KernelError as error:
         if error.errno != errno.EINVAL:
             raise
@@ -188,23 +223,20 @@ def _mount(lowers: Sequence[int], writable: int | None, words: str) -> int:
         ) from error
 
 
-def _attributes(writable: int | None) -> int:
-    return mount.MOUNT_ATTR_NODEV | (mount.MOUNT_ATTR_RDONLY if writable is None else 0)
+def _attributes(*, writable: bool) -> int:
+    return mount.MOUNT_ATTR_NODEV | (0 if writable else mount.MOUNT_ATTR_RDONLY)
 
 
-def _mount_by_descriptor(lowers: Sequence[int], writable: int | None) -> int:
+def _mount_by_descriptor(lowers: Sequence[int], above: _Above | None) -> int:
     """Linux 6.15: layers are descriptors, and are never attached anywhere."""
     options: list[Option] = [("lowerdir+", lower) for lower in lowers]
-    with Descriptors() as opened:
-        if writable is not None:
-            for key, name in (("upperdir", "upper"), ("workdir", "work")):
-                directory = opened.add(os.open(name, DIRECTORY_FLAGS, dir_fd=writable))
-                options.append((key, directory))
-            options.append(VOLATILE)
-        return mount.new_filesystem("overlay", [*options, *OPTIONS], _attributes(writable))
+    if above is not None:
+        options += [("upperdir", above.upper), ("workdir", above.work), VOLATILE]
+    attributes = _attributes(writable=above is not None)
+    return mount.new_filesystem("overlay", [*options, *OPTIONS], attributes)
 
 
-def _mount_by_path(lowers: Sequence[int], writable: int | None) -> int:
+def _mount_by_path(lowers: Sequence[int], writable: _Above | None) -> int:
     """Older: attach the layers, since overlayfs clones only what is in its caller's namespace.
 
     That is one of their own, so nobody sees them. A string of fsconfig(2) ends at 255 bytes, and
@@ -213,7 +245,7 @@ def _mount_by_path(lowers: Sequence[int], writable: int | None) -> int:
     with Descriptors() as opened:
         above = None
         if writable is not None:  # here, in the namespace that `writable` is in
-            above = opened.add(mount.clone_tree(writable))
+            above = opened.add(mount.clone_tree(writable.directory))
         return in_own_namespace(lambda: _mount_attached(lowers, above))
 
 
@@ -227,7 +259,7 @@ def _mount_attached(lowers: Sequence[int], above: int | None) -> int:
         _attach(above, "above")
         options += [("upperdir", "above/upper"), ("workdir", "above/work"), VOLATILE]
     Path("whole").mkdir()
-    mount.mount_on("whole", "overlay", _joined(options), _attributes(above))
+    mount.mount_on("whole", "overlay", _joined(options), _attributes(writable=above is not None))
     return mount.clone_tree("whole")
 
 

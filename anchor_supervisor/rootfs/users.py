@@ -70,7 +70,7 @@ def lookup(root_fd: int, user: str | None, *, id_count: int = LARGEST_ID + 1) ->
     found = _find_user(_users(root_fd, wanted), wanted)
     if explicit_group is None:
         gid = found.gid
-        supplementary = _memberships(_groups(root_fd, found.name), found.name)
+        supplementary = _memberships(root_fd, found.name) if found.name else ()
     else:
         gid = _find_group(_groups(root_fd, explicit_group), explicit_group)
         supplementary = ()
@@ -132,9 +132,10 @@ def _find_group(groups: Iterator[_Group], wanted: str) -> int:
     raise ImageError(message, hint="numbers work without an entry")
 
 
-def _memberships(groups: Iterator[_Group], name: str) -> tuple[int, ...]:
+def _memberships(root_fd: int, name: str) -> tuple[int, ...]:
     """Every group that lists `name`, each once, in file order; setgroups takes MOST_GROUPS."""
-    gids = dict.fromkeys(group.gid for group in groups if name and name in group.members)
+    groups = _groups(root_fd, name)
+    gids = dict.fromkeys(group.gid for group in groups if name in group.members)
     return tuple(gids)[:MOST_GROUPS]
 
 

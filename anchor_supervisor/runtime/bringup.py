@@ -63,13 +63,13 @@ def bring_up(
         again = holdings.again
         if again is not None and stdio is None and again.suits(holdings.container, credentials):
             again.handover.replace(again.root, root)
-            return _begin(holdings, again, opened, logged=True)
+            return _begin(site, holdings, again, opened, logged=True)
         notify, mounted, told = _notify(holdings)
         try:
             decided = _decide(
                 site, holdings, root, credentials, stdio, mounted, told, cancelled, opened
             )
-            run = _begin(holdings, decided, opened, logged=stdio is None)
+            run = _begin(site, holdings, decided, opened, logged=stdio is None)
         except BaseException:
             if notify is not None:
                 notify.abandon()
@@ -121,26 +121,19 @@ def _decide(
     status = ask_status(handover)
     start = Start(handed_over(holdings.sandbox, handover), view, site.init, status)
     prepared = site.prepared.take(holdings.container, start, process, holdings.hostname)
-    return Decided(
-        holdings.container,
-        credentials,
-        view.root,
-        process,
-        handover,
-        status,
-        prepared,
-        site.fleet.limits,
-    )
+    return Decided(holdings.container, credentials, view.root, process, handover, status, prepared)
 
 
-def _begin(holdings: Holdings, decided: Decided, opened: Descriptors, *, logged: bool) -> HostRun:
+def _begin(
+    site: Site, holdings: Holdings, decided: Decided, opened: Descriptors, *, logged: bool
+) -> HostRun:
     """Open what was asked for, and begin the run; from then on its status is its own."""
     given = decided.handover.open(opened)
     holdings.join()
     begun = time.time_ns()
     holdings.pump.log.end_run(begun)
     holdings.pump.watch = _line_watch(holdings.container) if logged else None
-    child = _spawn(holdings, decided, given)
+    child = _spawn(site, holdings, decided, given)
     holdings.pump.log.note_run(begun)
     return HostRun(holdings, child, opened.leave(given[decided.status.place]), decided.process)
 
@@ -162,7 +155,7 @@ def _line_watch(container: Container) -> LineWatch:
     return LineWatch(container)
 
 
-def _spawn(holdings: Holdings, decided: Decided, given: Sequence[int]) -> Child:
+def _spawn(site: Site, holdings: Holdings, decided: Decided, given: Sequence[int]) -> Child:
     """Spawn into the instance's cgroup; a new one where somebody has killed or removed the old.
 
     A child cloned into a cgroup that `cgroup.kill` was ever written to is killed at once: the
@@ -175,7 +168,7 @@ def _spawn(holdings: Holdings, decided: Decided, given: Sequence[int]) -> Child:
         removed = error.step_index is None and error.errno in {errno.ENOENT, errno.ENODEV}
         if error.errno != errno.ECANCELED and not removed:
             raise
-    holdings.renew_cgroup(decided.limits)
+    holdings.renew_cgroup(site)
     return spawn(decided.prepared, given=given, cgroup=holdings.cgroup_fd)
 
 

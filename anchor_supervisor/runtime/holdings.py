@@ -23,6 +23,7 @@ from anchor_supervisor.fleet.model import (
     UserNamespace,
 )
 from anchor_supervisor.kernel.cgroup import Cgroup
+from anchor_supervisor.kernel.descriptors import Descriptors
 from anchor_supervisor.kernel.namespaces import IdRange, Sandbox, create_sandbox
 from anchor_supervisor.network.names import Seen
 from anchor_supervisor.observability.log_store import LogWriter
@@ -31,9 +32,9 @@ from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import remove_writable
 from anchor_supervisor.runtime.kept_root import KeptRoot
 from anchor_supervisor.runtime.limits import (
-    apply_limits,
     change_limits,
     end_cgroup,
+    make_cgroup,
     oom_kills,
     oom_words,
 )
@@ -88,6 +89,7 @@ class Holdings:
     hosts: Hosts
     etc: dict[str, str]
     cgroup_fd: int  # children are born in the cgroup through this descriptor
+    _opened: Descriptors  # that one
     _namespaces: ExitStack
     _owned: ExitStack
     _joining: Callable[[], None]
@@ -113,14 +115,12 @@ class Holdings:
             self.unfit = True
             raise
 
-    def renew_cgroup(self, mode: LimitsMode) -> None:
+    def renew_cgroup(self, site: Site) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
         end_cgroup(self.cgroup)
-        self._oom_kills = _oom_kills_in_new(self.cgroup)
-        apply_limits(self.cgroup, self.container.limits, mode)
-        renewed = self.cgroup.open()
-        os.close(self.cgroup_fd)
-        self.cgroup_fd = renewed
+        renewed, self._oom_kills = _make_cgroup(site, self.cgroup, self.container)
+        os.close(self._opened.leave(self.cgroup_fd))
+        self.cgroup_fd = self._opened.add(renewed)
 
     def keep(self, decided: Decided) -> None:
         """Keep what a start was made of, from the second one on: most have no other."""
@@ -198,7 +198,6 @@ class Holdings:
         if self._grants is not None:
             self._grants.close()
         self.root.let_go()
-        os.close(self.cgroup_fd)
         self._owned.close()
 
 
@@ -228,9 +227,10 @@ def acquire(
             ids = site.ids.take(str(instance))
             owned.callback(site.ids.release, ids)
         cgroup = site.cgroup.child(str(instance))
-        kills = _oom_kills_in_new(cgroup)
         owned.callback(end_cgroup, cgroup)
-        apply_limits(cgroup, container.limits, site.fleet.limits)
+        group, kills = _make_cgroup(site, cgroup, container)
+        opened = owned.enter_context(Descriptors())
+        opened.add(group)
         own_network = container.network_mode is not NetworkMode.HOST
         joining = _no_network
         sandbox = create_sandbox(ids, network=own_network, proc=site.proc)
@@ -258,7 +258,8 @@ def acquire(
             pump,
             hosts,
             etc,
-            cgroup.open(),
+            group,
+            opened,
             namespaces,
             owned.pop_all(),
             joining,
@@ -267,9 +268,8 @@ def acquire(
         )
 
 
-def _oom_kills_in_new(cgroup: Cgroup) -> int:
-    """Make it; one that could not be removed has been used before."""
-    return 0 if cgroup.create() else oom_kills(cgroup)
+def _make_cgroup(site: Site, cgroup: Cgroup, container: Container) -> tuple[int, int]:
+    return make_cgroup(cgroup, container.limits, site.fleet.limits, site.enforced)
 
 
 def _no_network() -> None:

@@ -46,6 +46,22 @@ def enforced_limits(cgroup: Cgroup) -> frozenset[str]:
     )
 
 
+def make_cgroup(
+    cgroup: Cgroup, limits: Limits, mode: LimitsMode, enforced: frozenset[str]
+) -> tuple[int, int]:
+    """Make the cgroup of an instance, with its limits; `enforced` are those that there can be.
+
+    Returns a descriptor of it, the caller's, and how many processes were killed for memory in it:
+    one that could not be removed has been used before. Raises as `apply_limits`, and KernelError.
+    """
+    if mode is LimitsMode.BEST_EFFORT or limits.declared <= enforced:
+        with suppress(KernelError):  # whoever does it step by step will tell
+            return cgroup.make(cgroup_limits.values(limits, enforced)), 0
+    kills = 0 if cgroup.create() else oom_kills(cgroup)
+    apply_limits(cgroup, limits, mode)
+    return cgroup.open(), kills
+
+
 def apply_limits(cgroup: Cgroup, limits: Limits, mode: LimitsMode) -> None:
     """Write the limits of one instance.
 

@@ -10,7 +10,7 @@ import weakref
 from typing import final
 
 from anchor_supervisor.fleet.effects import asks_for_notices
-from anchor_supervisor.fleet.model import EMPTY, Container, LimitsMode, RootStrategy
+from anchor_supervisor.fleet.model import EMPTY, Container, RootStrategy
 from anchor_supervisor.kernel.handover import Handover
 from anchor_supervisor.kernel.mount_steps import Given
 from anchor_supervisor.kernel.namespaces import Sandbox
@@ -99,7 +99,7 @@ class PreparedStarts:
 class Decided:
     """All of a start that the next one of the instance has in common with it, but for the root.
 
-    `root` and `status` are their places. `limits` are for the cgroup, where it is made anew.
+    `root` and `status` are their places.
     """
 
     container: Container
@@ -109,7 +109,6 @@ class Decided:
     handover: Handover
     status: Given
     prepared: Prepared
-    limits: LimitsMode
 
     def suits(self, container: Container, credentials: Credentials) -> bool:
         """Whether a start of this container, by this user, is made of the same."""

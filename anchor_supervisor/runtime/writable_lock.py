@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from anchor_supervisor.errors import HostError
+from anchor_supervisor.kernel import libc
 from anchor_supervisor.rootfs.overlay import UNWRITTEN
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_writable
 
@@ -30,9 +31,16 @@ def writable_locked(writable: Path, patience: float = PATIENCE) -> Iterator[int]
     flock has no time limit of its own, and a start must end some day: a copy may be stopped.
     Raises HostError when `patience` is over; FileNotFoundError where the directory is not there.
     """
-    directory = os.open(writable, DIRECTORY_FLAGS)
+    calls: list[libc.Call] = [
+        ("openat", libc.AT_FDCWD, libc.path_bytes(writable), DIRECTORY_FLAGS, 0),
+        ("flock", libc.Result(0), fcntl.LOCK_EX | fcntl.LOCK_NB),
+    ]
+    directory, *locked = libc.system_calls(calls)
+    if not locked:
+        raise OSError(-directory, os.strerror(-directory), str(writable))
     try:
-        _lock(directory, writable, patience)
+        if locked != [0]:
+            _lock(directory, writable, patience)
         yield directory
     finally:
         os.close(directory)

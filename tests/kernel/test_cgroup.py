@@ -12,6 +12,7 @@ import pytest
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.kernel import cgroup, cgroup_watch, pidfd, spawn, steps
 from container_box import wait
+from real_fleet import open_descriptors
 
 PURE = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (
@@ -93,6 +94,23 @@ def test_a_group_is_killed_whole_and_the_watch_tells(group: cgroup.Cgroup) -> No
     assert not group.exists()
     group.kill()
     group.create()
+
+
+@pytest.mark.root
+def test_a_group_is_made_with_its_values_at_once(group: cgroup.Cgroup) -> None:
+    """One that is there already is refused, and whatever fails nothing is left open."""
+    inner = group.child("inner")
+    directory = inner.make([("cgroup.max.depth", "3"), ("cgroup.max.descendants", "4")])
+    assert Path(f"/proc/self/fd/{directory}").readlink() == inner.path
+    os.close(directory)
+    assert inner.read("cgroup.max.depth") == "3"
+    assert inner.read("cgroup.max.descendants") == "4"
+    before = open_descriptors()
+    with pytest.raises(KernelError, match=r"make the cgroup .*: File exists"):
+        inner.make([])
+    with pytest.raises(KernelError, match=r"make the cgroup .*: No such file"):
+        inner.child("own").make([("no.such.file", "1")])
+    assert open_descriptors() == before
 
 
 @pytest.mark.root

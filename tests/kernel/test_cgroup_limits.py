@@ -76,6 +76,17 @@ def test_what_has_no_file_is_told_and_the_rest_is_written(tmp_path: Path) -> Non
     assert group.read("memory.oom.group") == "1"
 
 
+def test_what_a_new_group_is_told_is_what_the_steps_would_write() -> None:
+    """Those that can be enforced, and the kill of the whole where memory is counted at all."""
+    every = frozenset(item.key for item in cgroup_limits.settings(EVERY))
+    assert cgroup_limits.values(EVERY, every) == (
+        ("memory.oom.group", "1"),
+        *((item.file, item.value) for item in cgroup_limits.settings(EVERY)),
+    )
+    assert cgroup_limits.values(EVERY, frozenset({"pids"})) == (("pids.max", "32"),)
+    assert cgroup_limits.values(EVERY, frozenset()) == ()
+
+
 def test_what_is_no_limit_any_more_is_lifted(tmp_path: Path) -> None:
     """Every file is as in a new group, but for those of limits that are kept or have no file."""
     group = cgroup.Cgroup(tmp_path)

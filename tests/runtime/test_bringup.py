@@ -103,8 +103,7 @@ async def test_a_failed_renewal_keeps_a_descriptor_that_is_ours(
         await run.wait()
         before = set(open_descriptors())
         with monkeypatch.context() as patched:
-            limit = "anchor_supervisor.runtime.holdings.apply_limits"
-            patched.setattr(limit, failing("limit"))
+            patched.setattr("anchor_supervisor.runtime.holdings.make_cgroup", failing("limit"))
             with pytest.raises(KernelError, match="limit: No space left on device"):
                 await real.start()
         assert set(open_descriptors()) == before

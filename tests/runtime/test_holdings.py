@@ -16,7 +16,7 @@ from anchor_supervisor.kernel import libc
 from anchor_supervisor.kernel.cgroup import Cgroup
 from anchor_supervisor.network.fleet_network import FleetNetwork
 from anchor_supervisor.network.plan import NetworkPlan
-from anchor_supervisor.runtime import holdings
+from anchor_supervisor.runtime import holdings, limits
 from anchor_supervisor.runtime.holdings import acquire, host_name
 from anchor_supervisor.runtime.id_ranges import IdRanges
 from anchor_supervisor.runtime.output import OutputPump
@@ -71,16 +71,22 @@ def full(*_: object, **__: object) -> None:
 PERFORM = libc.perform
 FAILURES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the range of ids": lambda m: m.setattr(IdRanges, "take", full),
-    "the cgroup": lambda m: m.setattr(Cgroup, "create", full),
-    "the limits": lambda m: m.setattr(holdings, "apply_limits", full),
+    "the cgroup": lambda m: _step_by_step(m, Cgroup, "create"),
+    "the limits": lambda m: _step_by_step(m, limits, "apply_limits"),
     "the namespaces": lambda m: m.setattr(holdings, "create_sandbox", full),
     "the interfaces": lambda m: m.setattr(Site, "attach", full),
     "the log": lambda m: m.setattr(holdings, "_log", full),
     "the fifos": lambda m: m.setattr(OutputPump, "open", full),
     "the second fifo": lambda m: m.setattr(libc, "perform", _after_the_first_fifo),
     "the files of etc": lambda m: m.setattr(holdings, "_write_etc", full),
-    "the descriptor of the cgroup": lambda m: m.setattr(Cgroup, "open", full),
+    "the descriptor of the cgroup": lambda m: _step_by_step(m, Cgroup, "open"),
 }
+
+
+def _step_by_step(patched: pytest.MonkeyPatch, where: object, step: str) -> None:
+    """Let a step of what is done where a cgroup cannot be made at once find the machine full."""
+    patched.setattr(Cgroup, "make", full)
+    patched.setattr(where, step, full)
 
 
 def _after_the_first_fifo(

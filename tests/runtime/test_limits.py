@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from anchor_supervisor.runtime.limits import (
     end_cgroup,
     enforced_limits,
     fleet_cgroup,
+    make_cgroup,
     oom_kills,
     oom_words,
 )
@@ -45,6 +47,24 @@ def test_a_kill_for_memory_is_told_with_its_figures(pretended: Cgroup) -> None:
 def test_without_the_controller_nothing_was_killed(tmp_path: Path) -> None:
     """A group without memory.events has had no such kills."""
     assert oom_kills(Cgroup(tmp_path)) == 0
+
+
+def test_a_group_that_was_used_before_is_used_as_it_is(pretended: Cgroup) -> None:
+    """It could not be removed: what was killed in it until now is nobody's of the next run."""
+    group, kills = make_cgroup(pretended, Limits(), LimitsMode.STRICT, frozenset())
+    assert Path(f"/proc/self/fd/{group}").readlink() == pretended.path
+    os.close(group)
+    assert kills == 2
+
+
+def test_a_limit_that_cannot_be_enforced_is_told_however_a_group_is_made(tmp_path: Path) -> None:
+    """Under `strict` nothing is made at once that cannot hold."""
+    declared = Limits(memory=64 << 20, declared=frozenset({"memory"}))
+    group = Cgroup(tmp_path / "new")
+    with pytest.raises(HostError, match="cannot enforce the limit `memory`"):
+        make_cgroup(group, declared, LimitsMode.STRICT, frozenset())
+    descriptor, _ = make_cgroup(group, declared, LimitsMode.BEST_EFFORT, frozenset())
+    os.close(descriptor)
 
 
 def test_a_declared_limit_without_a_file_is_refused_under_strict(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from anchor_supervisor.fleet.model import (
     Health,
     Image,
     ImageKind,
-    LimitsMode,
     NotifyProbe,
     RootStrategy,
     Volume,
@@ -131,8 +130,7 @@ def decided(container: Container) -> Decided:
     who = Credentials(0, 0, (), "/root", "root")
     prepared = written_anew(one, runs, "web")
     places = Handover()
-    mode = LimitsMode.STRICT
-    return Decided(container, who, Given(0), runs, places, Given(1), prepared, mode)
+    return Decided(container, who, Given(0), runs, places, Given(1), prepared)
 
 
 def test_a_start_is_made_of_the_same_for_the_same_container_and_user() -> None:
