@@ -28,7 +28,6 @@ from anchor_supervisor.fleet.model import (
     Network,
     NetworkMode,
     NotifyProbe,
-    Overlap,
     Port,
     Propagation,
     Pull,
@@ -37,7 +36,6 @@ from anchor_supervisor.fleet.model import (
     RestartPolicy,
     RestartWhen,
     RootStrategy,
-    Schedule,
     Startup,
     StopPolicy,
     TcpProbe,
@@ -47,6 +45,7 @@ from anchor_supervisor.fleet.model import (
     Volume,
     VolumeKind,
 )
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.fleet.schedules import zone
 
 HOST: Final = Image(ImageKind.HOST, "host")

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 from attrs import evolve
 
-from anchor_supervisor.fleet.model import Container, Overlap, Schedule
+from anchor_supervisor.fleet.model import Container
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.supervision.commands import Spawn
 from anchor_supervisor.supervision.events import FleetStartRequested
 from playbook import Playbook, job, service, the

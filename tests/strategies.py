@@ -18,15 +18,14 @@ from anchor_supervisor.fleet.model import (
     LogProbe,
     NotifyProbe,
     OnUnhealthy,
-    Overlap,
     Probe,
     RestartPolicy,
     RestartWhen,
-    Schedule,
     Startup,
     StopPolicy,
     TcpProbe,
 )
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.supervision.states import ExitStatus
 
 MOST_CONTAINERS = 12

@@ -40,6 +40,7 @@ NOTHING_TO_RUN: Final = frozenset(
         "fleet/model.py",
         "fleet/mount_model.py",
         "fleet/policy_model.py",
+        "fleet/schedule_model.py",
         "fleet/surroundings.py",
         "images/progress.py",
         "supervision/commands.py",

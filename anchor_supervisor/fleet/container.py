@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from anchor_supervisor.fleet import policies, schema, values
 from anchor_supervisor.fleet.attachments import attachments
@@ -24,7 +24,6 @@ from anchor_supervisor.fleet.model import (
     ReactionKind,
     RestartPolicy,
     RootStrategy,
-    Schedule,
     Startup,
     UserNamespace,
     Volume,
@@ -36,6 +35,9 @@ from anchor_supervisor.fleet.sheet import Sheet, Table, located
 from anchor_supervisor.fleet.surroundings import Surroundings
 from anchor_supervisor.fleet.tree import Origin
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
+
+if TYPE_CHECKING:
+    from anchor_supervisor.fleet.schedule_model import Schedule
 
 MOST_REPLICAS: Final = 1000
 SHORTEST_RUN: Final = 0.1  # seconds

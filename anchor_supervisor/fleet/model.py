@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from anchor_supervisor.fleet.mount_model import Grant, GrantKind, Propagation, Volume, VolumeKind
 from anchor_supervisor.fleet.places import Place, named_for, nearest_place
@@ -23,13 +23,11 @@ from anchor_supervisor.fleet.policy_model import (
     NotifyProbe,
     OnUnhealthy,
     OnUpdateFailure,
-    Overlap,
     Probe,
     Reaction,
     ReactionKind,
     RestartPolicy,
     RestartWhen,
-    Schedule,
     Startup,
     StopPolicy,
     TcpProbe,
@@ -37,6 +35,9 @@ from anchor_supervisor.fleet.policy_model import (
     UpdatePolicy,
 )
 from anchor_supervisor.values import field, frozen
+
+if TYPE_CHECKING:
+    from anchor_supervisor.fleet.schedule_model import Schedule
 
 __all__ = [
     "EMPTY",
@@ -63,7 +64,6 @@ __all__ = [
     "NotifyProbe",
     "OnUnhealthy",
     "OnUpdateFailure",
-    "Overlap",
     "Port",
     "Probe",
     "Propagation",
@@ -73,7 +73,6 @@ __all__ = [
     "RestartPolicy",
     "RestartWhen",
     "RootStrategy",
-    "Schedule",
     "Startup",
     "StopPolicy",
     "TcpProbe",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from anchor_supervisor.fleet import schema, values
-from anchor_supervisor.fleet.model import Overlap, Schedule
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.fleet.sheet import Sheet, Table
 from anchor_supervisor.fleet.wording import Mistake, did_you_mean, show
 

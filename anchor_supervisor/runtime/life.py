@@ -18,6 +18,7 @@ from anchor_supervisor.observability import places
 from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.changing import Changes
+from anchor_supervisor.runtime.clock import Clock
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.interruption import PASSED_ON, STOP_SIGNALS, Interruptions
 from anchor_supervisor.runtime.last_runs import LastRuns
@@ -30,7 +31,6 @@ from anchor_supervisor.runtime.telling import Teller
 from anchor_supervisor.runtime.terms import Outcome, Written
 from anchor_supervisor.runtime.views import Views
 from anchor_supervisor.runtime.wall_clock import WallClock, wall_offset
-from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import commands, events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import Phase, State

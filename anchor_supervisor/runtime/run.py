@@ -17,7 +17,7 @@ from anchor_supervisor.kernel.mount_steps import Given
 from anchor_supervisor.kernel.spawn import Child
 from anchor_supervisor.runtime.holdings import Holdings
 from anchor_supervisor.runtime.recipe import Process
-from anchor_supervisor.runtime.words import signal_number
+from anchor_supervisor.runtime.signal_number import signal_number
 from anchor_supervisor.supervision.states import ExitStatus
 from anchor_supervisor.values import define, field
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from anchor_supervisor.fleet.model import Container
 from anchor_supervisor.kernel.dispositions import Dispositions, first_child, read_dispositions
-from anchor_supervisor.runtime.words import signal_number
+from anchor_supervisor.runtime.signal_number import signal_number
 from anchor_supervisor.supervision.words import duration
 
 ENDING: Final = ("TERM", "INT", "QUIT")

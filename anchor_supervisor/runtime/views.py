@@ -29,15 +29,14 @@ from anchor_supervisor.fleet.model import (
     InstanceId,
     LogProbe,
     NotifyProbe,
-    Overlap,
     Probe,
-    Schedule,
     StopPolicy,
     TcpProbe,
 )
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.fleet.units import format_duration
+from anchor_supervisor.runtime.clock import Clock
 from anchor_supervisor.runtime.plan_view import update_row, update_words
-from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.order import holds
 from anchor_supervisor.supervision.restart import grown_delay

@@ -10,7 +10,8 @@ import enum
 from collections.abc import Callable
 from typing import Final, final
 
-from anchor_supervisor.fleet.model import Container, InstanceId, Kind, Overlap, Schedule
+from anchor_supervisor.fleet.model import Container, InstanceId, Kind
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.supervision.commands import Command
 from anchor_supervisor.supervision.life import Life
 from anchor_supervisor.supervision.lifecycle import DOWN, HELD, Trigger

@@ -11,7 +11,7 @@ import datetime as dt
 import math
 from typing import Final, final
 
-from anchor_supervisor.fleet.model import Overlap, Schedule
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.values import frozen
 
 CORRECTION: Final = 3 * 3600.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
-from anchor_supervisor.fleet.model import InstanceId, Kind, Overlap, Probe
+from anchor_supervisor.fleet.model import InstanceId, Kind, Probe
+from anchor_supervisor.fleet.schedule_model import Overlap
 from anchor_supervisor.supervision import words
 from anchor_supervisor.supervision.health import HealthCheck, ProbeResult
 from anchor_supervisor.supervision.instance import Due, Instance

@@ -41,6 +41,7 @@ NOTHING_SPECIAL = {
     "anchor_supervisor.rootfs.volumes",
     "anchor_supervisor.runtime.contents",
     "ctypes",
+    "datetime",
     "hashlib",
     "json",
     "shlex",

@@ -26,11 +26,11 @@ from anchor_supervisor.fleet.model import (
     RestartPolicy,
     RestartWhen,
     RootStrategy,
-    Schedule,
     UpdatePolicy,
     UserNamespace,
 )
 from anchor_supervisor.fleet.parse import loads
+from anchor_supervisor.fleet.schedule_model import Schedule
 from fleet_text import NOTHING, container, messages, problems, problems_in, read
 
 DEFAULT = Network("default")

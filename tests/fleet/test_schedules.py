@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchor_supervisor.errors import FleetError
-from anchor_supervisor.fleet.model import Overlap, Schedule
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.fleet.schedules import LOCAL_TIME, local_zone, zone
 from anchor_supervisor.fleet.wording import Mistake
 from fleet_text import container, messages, problems

@@ -20,12 +20,12 @@ from anchor_supervisor.fleet.model import (
     Health,
     Limits,
     RestartPolicy,
-    Schedule,
     Startup,
     StopPolicy,
     UpdatePolicy,
 )
 from anchor_supervisor.fleet.parse import loads
+from anchor_supervisor.fleet.schedule_model import Schedule
 from fleet_text import container, messages, read
 
 REFERENCE: Final = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text("utf-8")

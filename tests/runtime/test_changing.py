@@ -22,10 +22,10 @@ from anchor_supervisor.fleet.model import (
     OnUnhealthy,
     OnUpdateFailure,
     RestartPolicy,
-    Schedule,
     TcpProbe,
     UpdatePolicy,
 )
+from anchor_supervisor.fleet.schedule_model import Schedule
 from anchor_supervisor.runtime.supervisor import ProbeAnswer
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.states import State

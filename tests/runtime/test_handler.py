@@ -30,12 +30,12 @@ from anchor_supervisor.fleet.model import (
 from anchor_supervisor.observability.journal import Journal
 from anchor_supervisor.observability.places import DATA_DIR_VARIABLE, fleet_log_dir
 from anchor_supervisor.runtime import hold
+from anchor_supervisor.runtime.clock import Clock
 from anchor_supervisor.runtime.event_log import EventLog
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.machine import HostMachine
 from anchor_supervisor.runtime.supervisor import Supervisor
 from anchor_supervisor.runtime.views import Views
-from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus, State

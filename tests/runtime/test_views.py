@@ -24,16 +24,16 @@ from anchor_supervisor.fleet.model import (
     Limits,
     LogProbe,
     NotifyProbe,
-    Overlap,
     Port,
     Reaction,
     ReactionKind,
     RestartPolicy,
-    Schedule,
     Startup,
     StopPolicy,
     TcpProbe,
 )
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
+from anchor_supervisor.runtime.clock import Clock
 from anchor_supervisor.runtime.inspecting import inspect_view
 from anchor_supervisor.runtime.views import (
     Views,
@@ -42,7 +42,6 @@ from anchor_supervisor.runtime.views import (
     schedule_words,
     stop_words,
 )
-from anchor_supervisor.runtime.words import Clock
 from anchor_supervisor.supervision import events
 from anchor_supervisor.supervision.core import Core
 from anchor_supervisor.supervision.states import ExitStatus

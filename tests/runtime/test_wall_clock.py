@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from anchor_supervisor.errors import KernelError
-from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, Kind, Schedule
+from anchor_supervisor.fleet.model import Container, Fleet, Image, ImageKind, Kind
+from anchor_supervisor.fleet.schedule_model import Schedule
 from anchor_supervisor.runtime import wall_clock
 from anchor_supervisor.runtime.wall_clock import WallClock, wall_offset
 from anchor_supervisor.supervision import events

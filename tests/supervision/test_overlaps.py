@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from anchor_supervisor.fleet.model import Container, Overlap
+from anchor_supervisor.fleet.model import Container
+from anchor_supervisor.fleet.schedule_model import Overlap
 from anchor_supervisor.supervision.commands import (
     CancelSpawn,
     Command,

@@ -10,7 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anchor_supervisor.fleet.model import Overlap, Schedule
+from anchor_supervisor.fleet.schedule_model import Overlap, Schedule
 from anchor_supervisor.supervision.commands import (
     FleetDone,
     FleetReady,

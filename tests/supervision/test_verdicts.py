@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from anchor_supervisor.fleet.model import OnUpdateFailure, Schedule, UpdatePolicy
+from anchor_supervisor.fleet.model import OnUpdateFailure, UpdatePolicy
+from anchor_supervisor.fleet.schedule_model import Schedule
 from anchor_supervisor.supervision.commands import FleetDone, FleetReady, Remove, Signal, Spawn
 from anchor_supervisor.supervision.events import SpawnFailed
 from anchor_supervisor.supervision.states import Phase, State

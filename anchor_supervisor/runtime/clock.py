@@ -1,8 +1,7 @@
-"""How the runtime says times and signals to a machine: RFC 3339, signal numbers. Pure."""
+"""How the runtime says times to a machine: RFC 3339. Pure."""
 
 from __future__ import annotations
 
-import signal
 from datetime import UTC, datetime
 from typing import final
 
@@ -25,16 +24,3 @@ class Clock:
         offset = round(self.wall - self.monotonic, 3)
         wall = datetime.fromtimestamp(offset + moment, UTC)
         return wall.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def signal_number(name: str) -> int:
-    """The number of a signal named without SIG: `TERM`, `RTMIN+3`. Raises ValueError."""
-    base, plus, offset = name.upper().removeprefix("SIG").partition("+")
-    try:
-        number = signal.Signals[f"SIG{base}"].value + (int(offset) if plus else 0)
-    except (KeyError, ValueError):
-        number = 0
-    if not 0 < number <= signal.SIGRTMAX:
-        message = f"`{name}` is not a signal"
-        raise ValueError(message)
-    return number
