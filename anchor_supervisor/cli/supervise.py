@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anchor_supervisor import __version__
 from anchor_supervisor.cli.descriptors import open_standard_descriptors, tell_faults_of_output
-from anchor_supervisor.cli.options import add_profile_option, chosen_profiles
+from anchor_supervisor.cli.options import add_profile_option, chosen_profiles, help_formatter
 from anchor_supervisor.cli.problems import guarded
 from anchor_supervisor.cli.program import collect_garbage_from_now, leave
 from anchor_supervisor.fleet.model import Fleet, LimitsMode
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="anchor-supervise",
         description="Bring a fleet of containers up and keep it as its file says.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=help_formatter,
     )
     parser.add_argument(
         "files",
