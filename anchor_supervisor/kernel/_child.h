@@ -71,6 +71,7 @@ struct plan {
     bool memory_is_free; /* nobody is on the stacks any more */
     int slots[SLOTS];
     bool covered[2]; /* a file, a directory: the mount that masks them is attached */
+    char manner[24]; /* how init is to run the command */
     size_t named_count;
     struct named *named; /* by the steps, and the report */
 };

@@ -45,11 +45,8 @@ static const struct shape SHAPES[OPERATION_END] = {
 void free_plan(struct plan *plan)
 {
     for (size_t i = 0; i < plan->count && plan->steps; i++) {
-        struct step *step = &plan->steps[i];
-        PyMem_Free(step->integers);
-        for (size_t j = 0; j < step->string_count && step->strings; j++)
-            PyMem_Free(step->strings[j]);
-        PyMem_Free(step->strings);
+        PyMem_Free(plan->steps[i].integers);
+        PyMem_Free(plan->steps[i].strings);
     }
     PyMem_Free(plan->steps);
     PyMem_Free(plan->named);
@@ -86,19 +83,8 @@ static int read_integers(struct step *step, PyObject *integers)
     return 0;
 }
 
-static char *copy_bytes(const char *text)
-{
-    size_t size = strlen(text) + 1;
-    char *copy = PyMem_Malloc(size);
-    if (!copy)
-        PyErr_NoMemory();
-    else
-        memcpy(copy, text, size);
-    return copy;
-}
-
-/* Copy the strings to `step->strings`: `before` places are left free, and one before string `gap`.
- * Every place that is not filled is NULL, as is the one after the last. */
+/* Point to the strings from `step->strings`: `before` places are left free, and one before string
+ * `gap`. Every place that is not filled is NULL, as is the one after the last. */
 static int read_strings(struct step *step, PyObject *strings, size_t before, size_t gap)
 {
     size_t count = (size_t)PyTuple_GET_SIZE(strings);
@@ -109,19 +95,18 @@ static int read_strings(struct step *step, PyObject *strings, size_t before, siz
         return -1;
     }
     for (size_t i = 0; i < count; i++) {
-        char *text;
-        if (PyBytes_AsStringAndSize(PyTuple_GET_ITEM(strings, (Py_ssize_t)i), &text, NULL) < 0)
+        PyObject *text = PyTuple_GET_ITEM(strings, (Py_ssize_t)i);
+        char **place = &step->strings[before + i + (i >= gap)];
+        if (PyBytes_AsStringAndSize(text, place, NULL) < 0)
             return -1; /* a NUL inside is refused here */
-        char *copy = copy_bytes(text);
-        if (!copy)
-            return -1;
-        step->strings[before + i + (i >= gap)] = copy;
     }
     return 0;
 }
 
+static char INIT_NAME[] = "anchor-init";
+
 /* Execute carries three groups; init's own arguments are put in front of them. */
-static int read_execute(struct step *step, PyObject *strings, size_t index)
+static int read_execute(struct plan *plan, struct step *step, PyObject *strings, size_t index)
 {
     const int64_t *integers = step->integers;
     int64_t count = PyTuple_GET_SIZE(strings);
@@ -134,12 +119,11 @@ static int read_execute(struct step *step, PyObject *strings, size_t index)
         return refuse(index, "a descriptor for init must be above 2");
     if (read_strings(step, strings, 2, (size_t)(integers[2] + integers[3])) < 0)
         return -1;
-    char digits[24];
     const char *manner = integers[5] == 0 ? "=" : integers[5] == 1 ? "" : "+";
-    snprintf(digits, sizeof digits, "%s%lld", manner, (long long)integers[2]);
-    step->strings[0] = copy_bytes("anchor-init");
-    step->strings[1] = copy_bytes(digits);
-    return step->strings[0] && step->strings[1] ? 0 : -1;
+    snprintf(plan->manner, sizeof plan->manner, "%s%lld", manner, (long long)integers[2]);
+    step->strings[0] = INIT_NAME;
+    step->strings[1] = plan->manner;
+    return 0;
 }
 
 static int check_step(const struct step *step, size_t index)
@@ -185,15 +169,17 @@ static int fill_in(struct step *step, PyObject *given, size_t index)
     return 0;
 }
 
-static int read_step(struct step *step, PyObject *item, PyObject *given, size_t index)
+static int read_step(struct plan *plan, PyObject *item, PyObject *given, size_t index)
 {
-    int operation;
-    PyObject *integers, *strings;
-    if (!PyTuple_Check(item))
-        return refuse(index, "not a tuple");
-    if (!PyArg_ParseTuple(item, "iO!O!", &operation, &PyTuple_Type, &integers, &PyTuple_Type,
-                          &strings))
+    struct step *step = &plan->steps[index];
+    if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 3)
+        return refuse(index, "not a tuple of three");
+    long operation = PyLong_AsLong(PyTuple_GET_ITEM(item, 0));
+    if (operation == -1 && PyErr_Occurred())
         return -1;
+    PyObject *integers = PyTuple_GET_ITEM(item, 1), *strings = PyTuple_GET_ITEM(item, 2);
+    if (!PyTuple_Check(integers) || !PyTuple_Check(strings))
+        return refuse(index, "its values are not in tuples");
     if (operation < JOIN_NAMESPACE || operation >= OPERATION_END)
         return refuse(index, "unknown operation");
     step->operation = (enum operation)operation;
@@ -203,7 +189,7 @@ static int read_step(struct step *step, PyObject *item, PyObject *given, size_t 
     if (read_integers(step, integers) < 0 || fill_in(step, given, index) < 0)
         return -1;
     if (operation == EXECUTE)
-        return read_execute(step, strings, index);
+        return read_execute(plan, step, strings, index);
     if (read_strings(step, strings, 0, SIZE_MAX) < 0)
         return -1;
     return check_step(step, index);
@@ -254,20 +240,15 @@ static int note_descriptors(struct plan *plan)
 
 int read_plan(struct plan *plan, PyObject *steps, PyObject *given)
 {
-    PyObject *items = PySequence_Fast(steps, "steps must be a sequence");
-    if (!items)
-        return -1;
     int result = 0;
-    plan->count = (size_t)PySequence_Fast_GET_SIZE(items);
+    plan->count = (size_t)PyTuple_GET_SIZE(steps);
     plan->steps = PyMem_Calloc(plan->count + 1, sizeof *plan->steps);
     if (!plan->steps) {
         PyErr_NoMemory();
         result = -1;
     }
     for (size_t i = 0; i < plan->count && result == 0; i++)
-        result =
-            read_step(&plan->steps[i], PySequence_Fast_GET_ITEM(items, (Py_ssize_t)i), given, i);
-    Py_DECREF(items);
+        result = read_step(plan, PyTuple_GET_ITEM(steps, (Py_ssize_t)i), given, i);
     if (result == 0)
         result = check_order(plan);
     return result == 0 ? note_descriptors(plan) : result;

@@ -231,8 +231,8 @@ static PyObject *spawn(PyObject *module, PyObject *arguments)
     long long timeout;
     struct plan plan = {0};
     struct spares *spares = &((struct module_state *)PyModule_GetState(module))->spares;
-    if (!PyArg_ParseTuple(arguments, "OO!KipL:spawn", &steps, &PyTuple_Type, &given, &flags,
-                          &cgroup, &share_memory, &timeout))
+    if (!PyArg_ParseTuple(arguments, "O!O!KipL:spawn", &PyTuple_Type, &steps, &PyTuple_Type, &given,
+                          &flags, &cgroup, &share_memory, &timeout))
         return NULL;
     plan.flags = flags;
     plan.cgroup = cgroup;
