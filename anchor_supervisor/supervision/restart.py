@@ -86,7 +86,7 @@ class Ledger:
 
         The same until the next launch, unless the policy is exchanged.
         """
-        if self.streak == 0:
+        if self.streak == 0 or not self.policy.delay:
             return 0.0
         grown = grown_delay(self.policy, self.streak - 1)
         return grown * (1 + self.policy.jitter * self._fraction())
