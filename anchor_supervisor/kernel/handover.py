@@ -27,6 +27,14 @@ class Handover:
         self._calls: list[libc.Call] = []
         self._asked: list[tuple[int, int, str, str | None]] = []
 
+    def copy(self) -> Handover:
+        """Begin another with what was given, and asked for, until now."""
+        other = Handover()
+        other._descriptors = self._descriptors.copy()
+        other._calls = self._calls.copy()
+        other._asked = self._asked.copy()
+        return other
+
     def add(self, descriptor: int) -> Given:
         """Give one; whoever owns it keeps it open until the child has it."""
         place = len(self._descriptors)

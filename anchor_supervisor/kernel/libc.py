@@ -6,6 +6,7 @@ Each raises `KernelError` where it fails. Nothing here knows what a call means.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple, final
 
@@ -32,6 +33,9 @@ _MOMENTARY: Final = frozenset({"fsmount", "fsopen", "mount_setattr", "move_mount
 """Calls of a few microseconds that wait for no disk: giving up the interpreter lock for one would
 let every other thread of a burst of starts go first, for up to five milliseconds each time."""
 
+
+_ENCODING: Final = sys.getfilesystemencoding()
+_ERRORS: Final = sys.getfilesystemencodeerrors()
 
 _OPENING: Final = frozenset({"memfd_create", "openat"})
 
@@ -78,7 +82,8 @@ def syncfs(descriptor: int, subject: str | None = None) -> None:
 
 def path_bytes(path: str | os.PathLike[str]) -> bytes:
     """Encode a path for the kernel; one with a NUL inside is refused with ValueError."""
-    encoded = os.fsencode(path)
+    text = path if path.__class__ is str else os.fspath(path)
+    encoded = text.encode(_ENCODING, _ERRORS)
     if b"\0" in encoded:
         message = f"path `{os.fspath(path)!r}` holds a NUL"
         raise ValueError(message)

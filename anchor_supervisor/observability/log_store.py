@@ -53,7 +53,7 @@ class LogWriter:
 
     def __init__(
         self,
-        directory: Path,
+        directory: str | Path,
         *,
         max_bytes: int = MAX_BYTES,
         max_files: int = MAX_FILES,
@@ -61,7 +61,7 @@ class LogWriter:
     ) -> None:
         """Remember; the directory is made by the first write."""
         self.dropped_bytes = 0
-        self._directory = directory
+        self._directory = str(directory)
         self._gap = 0
         self._unfinished = dict.fromkeys(STREAMS, False)
         self._recovered = False
@@ -123,16 +123,17 @@ class LogWriter:
             try:
                 os.mkdir(self._directory, 0o700)  # noqa: PTH102 - a third of the time of a Path's
             except FileNotFoundError:
-                self._directory.mkdir(mode=0o700, parents=True)
+                Path(self._directory).mkdir(mode=0o700, parents=True)
             return True
         return False
 
     def _forget_old_runs(self) -> None:
         """Keep the last runs: written aside and renamed, so that a reader finds either list."""
-        fresh = self._directory / f"{RUNS_FILE}.new"
-        kept = read_runs(self._directory)[-_RUNS_KEPT:]
+        directory = Path(self._directory)
+        fresh = directory / f"{RUNS_FILE}.new"
+        kept = read_runs(directory)[-_RUNS_KEPT:]
         fresh.write_text("".join(f"{start}\n" for start in kept))
-        fresh.replace(self._directory / RUNS_FILE)
+        fresh.replace(directory / RUNS_FILE)
 
     def end_run(self, wall_time_ns: int) -> None:
         """End the lines that the container left without a newline: no later text joins them."""
@@ -190,7 +191,7 @@ def _worth_keeping(torn: bytes) -> bool:
     return len(torn) >= HEADER and torn[30:HEADER] in HEADS
 
 
-def _unfinished_streams(directory: Path) -> dict[str, bool]:
+def _unfinished_streams(directory: str) -> dict[str, bool]:
     """Which streams ended in a piece, by the last records of a former supervisor."""
     found: dict[str, bool] = {}
     try:

@@ -31,7 +31,7 @@ class RotatingFile:
 
     def __init__(
         self,
-        directory: Path,
+        directory: str | Path,
         name: Callable[[int], str],
         *,
         max_bytes: int,
@@ -40,7 +40,7 @@ class RotatingFile:
         complain: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         """Remember; nothing is opened before the first append."""
-        self._directory = directory
+        self._directory = str(directory)
         self._name = name
         self._max_bytes = max_bytes
         self._max_files = max_files
@@ -63,7 +63,7 @@ class RotatingFile:
             if not self._failing:
                 self._failing = True
                 reason = error.strerror or str(error)
-                self._complain(f"cannot write `{self._directory / self._name(0)}`: {reason}")
+                self._complain(f"cannot write `{self._path(0)}`: {reason}")
             return False
         self._failing = False
         return True
@@ -81,7 +81,7 @@ class RotatingFile:
         try:
             fd = os.open(path, flags, 0o600)
         except FileNotFoundError:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Path(self._directory).mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(path, flags, 0o600)
         try:
             status = os.fstat(fd)
@@ -127,7 +127,7 @@ class RotatingFile:
         self._open()
 
     def _path(self, generation: int) -> Path:
-        return self._directory / self._name(generation)
+        return Path(self._directory, self._name(generation))
 
 
 def _last_record_without_end(fd: int, size: int) -> bytes:

@@ -34,14 +34,19 @@ _FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 @final
 @frozen(eq=False)
 class Devices:
-    """Owns an open node of each name (O_PATH)."""
+    """Owns an open node of each name (O_PATH).
+
+    A child gets a detached mount of each, at `places`, and a further one of /dev/null, at `mask`.
+    """
 
     nodes: Mapping[str, int]
+    places: Mapping[str, Given]
+    mask: Given
+    _asked: Handover
 
-    def ask(self, name: str, handover: Handover) -> Given:
-        """Have a detached mount of the node made for a child."""
-        calls = mount.cloning(self.nodes[name], handover.upcoming)
-        return handover.ask(calls, "clone the device", name)
+    def handover(self) -> Handover:
+        """Begin to say what a child gets: these, which are asked for once for all children."""
+        return self._asked.copy()
 
     def close(self) -> None:
         """Close every node."""
@@ -56,7 +61,13 @@ def open_devices(directory: Path = Path("/dev")) -> Devices:
             name: _open(directory / name, numbers, opened) for name, numbers in NUMBERS.items()
         }
         opened.pop_all()
-    return Devices(nodes)
+    asked = Handover()
+    places = {name: _ask(asked, node, name) for name, node in nodes.items()}
+    return Devices(nodes, places, _ask(asked, nodes["null"], "null"), asked)
+
+
+def _ask(handover: Handover, node: int, name: str) -> Given:
+    return handover.ask(mount.cloning(node, handover.upcoming), "clone the device", name)
 
 
 def _open(path: Path, numbers: tuple[int, int], opened: ExitStack) -> int:

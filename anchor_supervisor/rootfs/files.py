@@ -12,7 +12,6 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 from anchor_supervisor.errors import KernelError
@@ -83,7 +82,7 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> dict[str, str]:
+def write_files(directory: str, texts: Mapping[str, str], *, owner: int) -> dict[str, str]:
     """Write each text to `directory`; return where the file for each target (`/etc/hosts`) is.
 
     A file that exists keeps its inode: what is mounted in a running container changes with it.
@@ -95,9 +94,9 @@ def write_files(directory: Path, texts: Mapping[str, str], *, owner: int) -> dic
     calls: list[libc.Call] = []
     for path, content in zip(written.values(), contents, strict=True):
         calls += _rewriting(path, content, owner, libc.Result(len(calls)))
-    said = libc.perform(calls, "write the files in", str(directory))
+    said = libc.perform(calls, "write the files in", directory)
     if any(number < len(content) for number, content in zip(said[1::6], contents, strict=True)):
-        raise KernelError(errno.ENOSPC, "write the files in", str(directory))  # it is in memory
+        raise KernelError(errno.ENOSPC, "write the files in", directory)  # it is in memory
     return written
 
 

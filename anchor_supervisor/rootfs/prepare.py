@@ -20,7 +20,6 @@ from anchor_supervisor.kernel.steps import Given
 from anchor_supervisor.rootfs.devices import Devices
 from anchor_supervisor.rootfs.layers import Layers
 from anchor_supervisor.rootfs.plan import (
-    DEVICES,
     MountedGrant,
     MountedVolume,
     View,
@@ -57,7 +56,8 @@ def open_view(
 ) -> View:
     """Open all of it, or ask for it; `handover` gives it to the child.
 
-    `opened` owns what is opened here; the rest is there once `handover` has opened what was asked.
+    `opened` owns what is opened here; the rest is there once `handover`, which `devices` began, has
+    opened what was asked.
     `root` is what `strategies.assemble` gave, and stays the caller's. `etc` maps targets such as
     `/etc/hosts` to the files of `files.write_files`, which the container sees read-only: they are
     the supervisor's to change, and a container must not fill the run directory through them.
@@ -91,8 +91,8 @@ def open_view(
         )
     view = View(
         root=handover.add(root),
-        null=devices.ask("null", handover),
-        devices={name: devices.ask(name, handover) for name in DEVICES},
+        null=devices.mask,
+        devices=devices.places,
         volumes=volumes,
         etc={target: _clone(path, handover) for target, path in etc.items()},
         grants=_granted(grants, handover, opened),

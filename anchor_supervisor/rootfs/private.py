@@ -7,17 +7,18 @@ Nobody else on the machine must reach a set-id file of an image or a container (
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 
-def make_private(directory: Path) -> None:
+def make_private(directory: str | Path) -> None:
     """Make the directory and its parents where missing, each with mode 0700. Raises OSError."""
     try:
-        directory.mkdir(mode=0o700)
+        os.mkdir(directory, 0o700)  # noqa: PTH102 - a third of the time of a Path's
     except FileExistsError:
         return
     except FileNotFoundError:
-        _make_all(directory)
+        _make_all(Path(directory))
 
 
 def _make_all(directory: Path) -> None:

@@ -91,7 +91,7 @@ def _decide(
     opened: Descriptors,
 ) -> Decided:
     """Say what the start is made of. `opened` owns what has to be open for that already."""
-    handover = Handover()
+    handover = site.devices.handover()
     view = open_view(
         holdings.container,
         root,

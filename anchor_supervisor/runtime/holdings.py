@@ -179,7 +179,7 @@ class Holdings:
             text = hosts.text()
             if text != self.hosts.text():
                 owner = 0 if self.ids is None else self.ids.first
-                files.write_files(self.directory / "etc", {files.HOSTS: text}, owner=owner)
+                files.write_files(f"{self.directory}/etc", {files.HOSTS: text}, owner=owner)
             self.hosts = hosts
 
     def leave(self) -> None:
@@ -217,7 +217,7 @@ def acquire(
     hostname = host_name(container, instance)
     with ExitStack() as owned:
         directory = site.run / str(instance)
-        directory.mkdir(mode=0o700)
+        os.mkdir(directory, 0o700)  # noqa: PTH102 - a third of the time of a Path's
         owned.callback(remove_writable, directory, _OWN_FILES)
         writable = site.writable / str(instance)
         make_private(writable)
@@ -289,7 +289,7 @@ def host_name(container: Container, instance: InstanceId) -> str:
 
 
 def _log(site: Site, instance: InstanceId) -> LogWriter:
-    return LogWriter(site.logs / str(instance), complain=site.complain)
+    return LogWriter(f"{site.logs}/{instance}", complain=site.complain)
 
 
 def _hosts(site: Site, instance: InstanceId, container: Container, hostname: str) -> Hosts:
@@ -313,4 +313,4 @@ def _write_etc(
         files.RESOLV_CONF: files.resolv_conf(site.resolv_conf, own_network=own_network),
     }
     owner = 0 if ids is None else ids.first
-    return files.write_files(directory / "etc", texts, owner=owner)
+    return files.write_files(f"{directory}/etc", texts, owner=owner)

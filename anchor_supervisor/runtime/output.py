@@ -47,11 +47,12 @@ class OutputPump:
     log: LogWriter
     listener: Listener
     watch: LineWatch | None = field(default=None, init=False)
+    _paths: list[bytes] = field(factory=list, init=False)
     _readers: dict[str, int] = field(factory=dict, init=False)
 
     def open(self) -> None:
         """Make the FIFOs and open the read ends. Raises KernelError."""
-        paths = self._paths()
+        paths = self._paths = [libc.path_bytes(f"{self.directory}/{one}") for one in STREAMS]
         made = libc.perform(
             [
                 *(("mknodat", libc.AT_FDCWD, path, stat.S_IFIFO | 0o600, 0) for path in paths),
@@ -67,20 +68,16 @@ class OutputPump:
 
         They belong to the user so that it can open /dev/stdout anew.
         """
-        flags = os.O_RDWR | os.O_CLOEXEC
-        paths = self._paths()
+        flags, where = os.O_RDWR | os.O_CLOEXEC, str(self.directory)
         out, err = (
             handover.ask(
                 [("openat", libc.AT_FDCWD, path, flags, 0), ("fchown", reader, uid, gid)],
                 "open the pipes in",
-                str(self.directory),
+                where,
             )
-            for path, reader in zip(paths, self._readers.values(), strict=True)
+            for path, reader in zip(self._paths, self._readers.values(), strict=True)
         )
         return out, err
-
-    def _paths(self) -> list[bytes]:
-        return [libc.path_bytes(f"{self.directory}/{stream}") for stream in STREAMS]
 
     @property
     def readers(self) -> tuple[int, ...]:

@@ -61,6 +61,23 @@ def test_the_next_start_gets_others(tmp_path: Path) -> None:
         assert first[1] != second[1]
 
 
+def test_a_copy_goes_on_by_itself(tmp_path: Path) -> None:
+    """With what was given and asked for until then, and nothing that comes after."""
+    (tmp_path / "a").touch()
+    begun = Handover()
+    begun.add(1)
+    begun.ask([reading(tmp_path / "a")], "open")
+    several = [begun.copy() for _ in range(2)]
+    for number, one in enumerate(several):
+        one.replace(Given(0), number)
+        assert one.ask([reading(tmp_path / "a")], "open") == Given(2)
+    with Descriptors() as opened:
+        given = [one.open(opened) for one in (begun, *several)]
+        assert [len(each) for each in given] == [2, 3, 3]
+        assert [each[0] for each in given] == [1, 0, 1]
+        assert len({number for each in given for number in each[1:]}) == 5
+
+
 def test_many_are_given() -> None:
     """There is no most."""
     handover = Handover()

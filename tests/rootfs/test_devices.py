@@ -10,7 +10,6 @@ import pytest
 
 from anchor_supervisor.errors import HostError, KernelError
 from anchor_supervisor.kernel.descriptors import Descriptors
-from anchor_supervisor.kernel.handover import Handover
 from anchor_supervisor.rootfs.devices import NUMBERS, open_devices
 from anchor_supervisor.rootfs.plan import DEVICES
 
@@ -18,14 +17,16 @@ pytestmark = pytest.mark.root
 
 
 def test_every_device_of_the_plan_can_be_cloned() -> None:
-    """Each clone is the device of its name; the stack closes the clones, and they the nodes."""
+    """Each clone is the device of its name, for each child anew; its owner closes it."""
     before = len(os.listdir("/proc/self/fd"))
     devices = open_devices()
     with Descriptors() as opened:
-        handover = Handover()
-        places = {name: devices.ask(name, handover).place for name in DEVICES}
-        given = handover.open(opened)
-        clones = {name: given[place] for name, place in places.items()}
+        handovers = [devices.handover() for _ in range(2)]
+        handovers[0].add(0)
+        given, other = (handover.open(opened) for handover in handovers)
+        assert not set(given[:-1]) & set(other)
+        clones = {name: given[devices.places[name].place] for name in DEVICES}
+        assert os.fstat(given[devices.mask.place]).st_rdev == os.fstat(clones["null"]).st_rdev
         assert set(clones) == set(NUMBERS)
         for name, fd in clones.items():
             number = os.fstat(fd).st_rdev

@@ -94,9 +94,9 @@ def test_any_resolv_conf_of_the_machine_is_survived(machine: str) -> None:
 
 def test_a_rewritten_file_keeps_its_inode(tmp_path: Path) -> None:
     """What is mounted in a running container changes with the file, longer or shorter."""
-    path = Path(write_files(tmp_path / "etc", {HOSTS: "a long text\n"}, owner=ME)[HOSTS])
+    path = Path(write_files(str(tmp_path / "etc"), {HOSTS: "a long text\n"}, owner=ME)[HOSTS])
     before = path.stat()
-    write_files(tmp_path / "etc", {HOSTS: "short\n"}, owner=ME)
+    write_files(str(tmp_path / "etc"), {HOSTS: "short\n"}, owner=ME)
     assert path.read_text() == "short\n"
     assert path.stat().st_ino == before.st_ino
     assert path.stat().st_mode & 0o777 == 0o644
@@ -108,22 +108,22 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     victim.write_text("precious")
     (tmp_path / "resolv.conf").symlink_to(victim)
     with pytest.raises(KernelError):
-        write_files(tmp_path, {RESOLV_CONF: "x\n"}, owner=ME)
+        write_files(str(tmp_path), {RESOLV_CONF: "x\n"}, owner=ME)
     assert victim.read_text() == "precious"
 
 
 def test_a_lease_in_the_container_holds_nobody_up(tmp_path: Path) -> None:
     """Its owner may ask to be warned before anybody opens it: that would take 45 seconds."""
-    path = Path(write_files(tmp_path / "etc", {HOSTS: "old\n"}, owner=ME)[HOSTS])
+    path = Path(write_files(str(tmp_path / "etc"), {HOSTS: "old\n"}, owner=ME)[HOSTS])
     holder = os.open(path, os.O_RDONLY)
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:
         fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         with pytest.raises(KernelError) as caught:
-            write_files(tmp_path / "etc", {HOSTS: "new\n"}, owner=ME)
+            write_files(str(tmp_path / "etc"), {HOSTS: "new\n"}, owner=ME)
         assert caught.value.errno == errno.EAGAIN
         fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        write_files(tmp_path / "etc", {HOSTS: "new\n"}, owner=ME)
+        write_files(str(tmp_path / "etc"), {HOSTS: "new\n"}, owner=ME)
     finally:
         os.close(holder)
         signal.signal(signal.SIGIO, before)

@@ -26,7 +26,6 @@ from anchor_supervisor.fleet.model import (
 )
 from anchor_supervisor.kernel import mount
 from anchor_supervisor.kernel.descriptors import Descriptors
-from anchor_supervisor.kernel.handover import Handover
 from anchor_supervisor.kernel.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -108,9 +107,10 @@ class Stage:
                 user_namespace=sandbox.user,
             )
             stack.callback(os.close, root)
-            devices, handover = open_devices(), Handover()
+            devices = open_devices()
             opened = stack.enter_context(Descriptors())
             stack.callback(devices.close)
+            handover = devices.handover()
             view = open_view(
                 container,
                 root,
@@ -118,7 +118,7 @@ class Stage:
                 handover=handover,
                 fleet="shop",
                 data=self.data,
-                etc=files.write_files(self.run / "etc", texts, owner=owner),
+                etc=files.write_files(str(self.run / "etc"), texts, owner=owner),
                 hidden=(str(self.data),),
                 user_namespace=sandbox.user,
                 writable=self.data / "instance",
