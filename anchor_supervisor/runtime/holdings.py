@@ -118,6 +118,7 @@ class Holdings:
     def renew_cgroup(self, site: Site) -> None:
         """Make the cgroup anew, with the same limits; for when somebody else has killed it."""
         end_cgroup(self.cgroup)
+        self.cgroup = Cgroup(self.cgroup.path)  # for whoever watches it: this is another
         renewed, self._oom_kills = _make_cgroup(site, self.cgroup, self.container)
         os.close(self._opened.leave(self.cgroup_fd))
         self.cgroup_fd = self._opened.add(renewed)

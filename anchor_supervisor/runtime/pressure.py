@@ -48,7 +48,6 @@ class _Watched:
     """One instance: its group, what was seen of each count, and what was told of it."""
 
     cgroup: Cgroup
-    inode: int
     limits: Limits
     followed: bool = False  # its memory.events
     seen: dict[str, int] = field(factory=dict)
@@ -118,21 +117,17 @@ class PressureWatch:
     def watch(self, instance: InstanceId, cgroup: Cgroup, limits: Limits) -> None:
         """Watch the group of an instance from its beginning; again after a start, or new limits.
 
-        A group that was made anew meanwhile is another one.
+        A group that was made anew meanwhile is another value, with the same path.
         """
-        try:
-            inode = cgroup.path.stat().st_ino
-        except OSError:
-            return
         if self._closed:
             return  # the fleet ends while a start is under way
         known = self._watched.get(instance)
-        if known is not None and known.inode == inode and known.limits == limits:
-            return
-        if known is None or known.inode != inode:
+        if known is None or known.cgroup is not cgroup:
             self.forget(instance)
-            known = self._watched[instance] = _Watched(cgroup, inode, limits)
+            known = self._watched[instance] = _Watched(cgroup, limits)
             self._instances[cgroup] = instance
+        elif known.limits == limits:
+            return
         known.limits = limits
         try:
             self._follow(instance, known)

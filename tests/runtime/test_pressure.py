@@ -11,7 +11,7 @@ from typing import Final, final
 import pytest
 import trio
 import trio.testing
-from attrs import define
+from attrs import define, field
 
 from anchor_supervisor.errors import KernelError
 from anchor_supervisor.fleet.model import InstanceId, Limits
@@ -44,8 +44,10 @@ class Pretended:
     """A directory with the files of a group that has a memory controller."""
 
     path: Path
+    group: Cgroup = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.group = Cgroup(self.path)
         (self.path / "memory.max").write_text("67108864\n")
         (self.path / "memory.high").write_text("33554432\n")
         (self.path / "memory.peak").write_text("67104768\n")
@@ -60,10 +62,6 @@ class Pretended:
 
     def exists(self) -> bool:
         return (self.path / "memory.events").exists()
-
-    @property
-    def group(self) -> Cgroup:
-        return Cgroup(self.path)
 
 
 @pytest.fixture
@@ -220,11 +218,11 @@ async def test_a_group_that_was_made_anew_is_followed(tmp_path: Path) -> None:
 
 async def test_new_limits_may_bring_a_controller(tmp_path: Path) -> None:
     """What the group gets while it is watched is followed from then on."""
-    listener = Listener()
+    listener, group = Listener(), Cgroup(tmp_path)
     async with watching(listener) as watch:
-        watch.watch(WEB, Cgroup(tmp_path), FREE)
+        watch.watch(WEB, group, FREE)
         pretended = Pretended(tmp_path)
-        watch.watch(WEB, pretended.group, Limits(memory=64 << 20))
+        watch.watch(WEB, group, Limits(memory=64 << 20))
         pretended.say(oom_kill=1)
         await listener.until(1)
 
