@@ -8,7 +8,6 @@ place. The acting side is a `Machine`, given from outside.
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -131,7 +130,7 @@ class Supervisor:
     settle: Callable[[], None] = field(default=_nothing, init=False)
     _outcome: Outcome | None = field(default=None, init=False)
     _runs: dict[InstanceId, Run] = field(factory=dict, init=False)
-    _cancelled: dict[InstanceId, threading.Event] = field(factory=dict, init=False)
+    _cancelled: set[InstanceId] = field(factory=set, init=False)  # whose start is given up
     _owing_since: float | None = field(default=None, init=False)
     _called: deque[InstanceId] = field(factory=deque, init=False)  # to start, in that order
     _starting: int = field(default=0, init=False)
@@ -243,12 +242,12 @@ class Supervisor:
     def _perform(self, command: commands.Command, nursery: trio.Nursery) -> None:
         match command:
             case commands.Spawn(instance=instance):
-                self._cancelled[instance] = threading.Event()
+                self._cancelled.discard(instance)
                 self._called.append(instance)
                 self._starting += 1
                 nursery.start_soon(self._live)
             case commands.CancelSpawn(instance=instance):
-                self._cancelled[instance].set()
+                self._cancelled.add(instance)
             case commands.Signal(instance=instance, signal=signal):
                 if instance in self._runs:
                     self._runs[instance].signal(signal)
@@ -312,7 +311,7 @@ class Supervisor:
         if instance in self._removals:  # an earlier one of that name is still being taken apart
             await self._removals[instance].wait()  # no other begins before this one has ended
         try:
-            return await self.machine.start(instance, self._cancelled[instance].is_set)
+            return await self.machine.start(instance, lambda: instance in self._cancelled)
         except AnchorError as error:
             permanent = self.machine.permanent(error)
             self.post(events.SpawnFailed(instance, str(error), permanent=permanent))
