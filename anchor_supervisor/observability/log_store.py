@@ -111,21 +111,21 @@ class LogWriter:
     def _open_runs(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         path = f"{self._directory}/{RUNS_FILE}"
+        if self._noted == 0:
+            self._make_directory()  # it is not there, as a rule
         try:
             return os.open(path, flags, 0o666)
         except FileNotFoundError:
             self._make_directory()
             return os.open(path, flags, 0o666)
 
-    def _make_directory(self) -> bool:
-        """Make it where it is not there; whether it is new, and so nothing is in it."""
-        with suppress(OSError):  # where it cannot be made, whoever writes will tell
-            try:
-                os.mkdir(self._directory, 0o700)  # noqa: PTH102 - a third of the time of a Path's
-            except FileNotFoundError:
-                Path(self._directory).mkdir(mode=0o700, parents=True)
-            return True
-        return False
+    def _make_directory(self) -> None:
+        try:
+            os.mkdir(self._directory, 0o700)  # noqa: PTH102 - a third of the time of a Path's
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            Path(self._directory).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _forget_old_runs(self) -> None:
         """Keep the last runs: written aside and renamed, so that a reader finds either list."""
@@ -139,9 +139,8 @@ class LogWriter:
         """End the lines that the container left without a newline: no later text joins them."""
         if not self._recovered:
             self._recovered = True
-            if not self._make_directory():
-                for stream, unfinished in _unfinished_streams(self._directory).items():
-                    self._unfinished[stream] = self._unfinished[stream] or unfinished
+            for stream, unfinished in _unfinished_streams(self._directory).items():
+                self._unfinished[stream] = self._unfinished[stream] or unfinished
         for stream, unfinished in self._unfinished.items():
             if unfinished:
                 self._file.append(f"{self._stamp(wall_time_ns)} {stream} F \n".encode())

@@ -165,6 +165,18 @@ def test_an_unfinished_line_ends_with_its_run(directory: Path) -> None:
     assert read_runs(directory) == [format_time(NOW), format_time(NOW + 1)]
 
 
+def test_only_the_last_runs_are_remembered(directory: Path) -> None:
+    """However many there are, of however many supervisors; the newest always are."""
+    for former in range(3):
+        writer = LogWriter(directory)
+        for number in range(250):
+            writer.note_run(NOW + 1000 * former + number)
+            assert len(read_runs(directory)) <= 300
+        writer.close()
+    newest = [format_time(NOW + 2000 + number) for number in range(150, 250)]
+    assert read_runs(directory)[-100:] == newest
+
+
 def test_a_new_supervisor_ends_what_the_last_left_unfinished(directory: Path) -> None:
     """The same holds when another process wrote the unfinished line."""
     former = LogWriter(directory)
