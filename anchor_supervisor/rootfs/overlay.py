@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, final
 
 from anchor_supervisor.errors import HostError, ImageError, KernelError
 from anchor_supervisor.kernel import libc, mount
@@ -22,6 +22,7 @@ from anchor_supervisor.kernel.namespaces import IdRange
 from anchor_supervisor.rootfs.mapped import clone_mapped
 from anchor_supervisor.rootfs.private import make_private
 from anchor_supervisor.rootfs.removal import DIRECTORY_FLAGS, remove_beneath
+from anchor_supervisor.values import frozen
 
 Option = tuple[str, str | int | None]
 
@@ -56,7 +57,9 @@ _NOT_BY_DESCRIPTOR: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-class _Above(NamedTuple):
+@final
+@frozen
+class _Above:
     """What is above the layers: the directory of an instance, and its two."""
 
     directory: int

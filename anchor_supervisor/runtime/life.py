@@ -19,6 +19,7 @@ from anchor_supervisor.observability.log import log
 from anchor_supervisor.runtime import last_runs
 from anchor_supervisor.runtime.changing import Changes
 from anchor_supervisor.runtime.clock import Clock
+from anchor_supervisor.runtime.frequent import make_ready
 from anchor_supervisor.runtime.handler import FleetHandler
 from anchor_supervisor.runtime.interruption import PASSED_ON, STOP_SIGNALS, Interruptions
 from anchor_supervisor.runtime.last_runs import LastRuns
@@ -158,12 +159,14 @@ class Life:
     async def _catch_up(self) -> None:
         """Do what can wait until the fleet is up, or takes its time.
 
-        Load what answers operators, before the first of them has to wait for it. And write what was
-        logged so far, which in a fleet of a thousand takes as long as many starts.
+        Load what answers operators, before the first of them has to wait for it, and make ready for
+        restarts. And write what was logged so far, which in a fleet of a thousand takes as long as
+        many starts.
         """
         with trio.move_on_after(UP_SOON):
             await self._up.wait()
         await trio.to_thread.run_sync(import_module, "anchor_supervisor.control.connection")
+        await trio.to_thread.run_sync(make_ready)
         with trio.move_on_after(LOG_WITHIN):
             await self._supervisor.at_rest()
         await trio.to_thread.run_sync(log.release)
