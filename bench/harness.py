@@ -43,7 +43,7 @@ restart = "no"
 """
 
 PHASES: Final[dict[str, tuple[Any, str]]] = {
-    "cgroup": (holdings, "apply_limits"),
+    "cgroup": (holdings, "make_cgroup"),
     "namespaces": (holdings, "create_sandbox"),
     "network": (holdings.Holdings, "join"),
     "root": (strategies, "assemble"),
