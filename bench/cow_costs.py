@@ -94,6 +94,9 @@ def memory_each(
 def first_writes(results: Results, images: dict[str, Path], wanted: Sequence[str]) -> None:
     """Tell the price of copy-on-write, paid by who writes first: a byte in the largest file."""
     (size, file), words = max((largest_file(image), words) for words, image in images.items())
+    if size < MIB:
+        results.missing("first write", "no image has a file of a MiB or more")
+        return
     for strategy in wanted:
         if strategy == "bind":  # read-only
             continue
@@ -126,6 +129,13 @@ def _written(image: Path, strategy: str, file: Path) -> list[float]:
     async def write() -> None:
         await Fresh(machine).start(WRITES)
 
+    names = [str(one) for one in instances(fleet)]
+    before = [len(said(fleet.name, name)) for name in names]
     with machine_of(fleet) as machine:
         run_loop(write)
-        return [int(said(fleet.name, str(one))[-1]) / 1e9 for one in instances(fleet)]
+        lines = [said(fleet.name, name) for name in names]
+    # The time that it began, and what the write took: without the second it was refused.
+    if any(len(now) != number + 2 for now, number in zip(lines, before, strict=True)):
+        message = f"`/{file}` cannot be written to"
+        raise HostError(message)
+    return [int(now[-1]) / 1e9 for now in lines]

@@ -135,10 +135,14 @@ def size_in_mib(image: Path) -> int:
 
 
 def largest_file(image: Path) -> tuple[int, Path]:
-    """Return an image's largest file, beneath the image, and its size in bytes."""
+    """Return an image's largest file, beneath the image, and its size in bytes.
+
+    Not `first`, which cannot write to itself (ETXTBSY, open(2)).
+    """
     files = (Path(folder, name) for folder, _, names in os.walk(image) for name in names)
     plain = (file for file in files if file.is_file() and not file.is_symlink())
-    size, file = max((file.stat().st_size, file) for file in plain)
+    others = (file for file in plain if file != image / "first")
+    size, file = max(((file.stat().st_size, file) for file in others), default=(0, image))
     return size, file.relative_to(image)
 
 
