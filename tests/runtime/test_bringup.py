@@ -14,7 +14,7 @@ from anchor_supervisor.kernel.spawn import SpawnError
 from anchor_supervisor.runtime import bringup
 from anchor_supervisor.runtime.id_ranges import FIRST
 from anchor_supervisor.supervision.states import ExitStatus
-from real_fleet import WEB, Workshop, open_descriptors, sh
+from real_fleet import WEB, Real, Workshop, open_descriptors, sh
 
 pytestmark = pytest.mark.root
 
@@ -157,6 +157,17 @@ STEPS = (
 )
 
 
+async def fails_and_leaves_nothing(real: Real, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A start whose step fails leaks no descriptor, and the next one succeeds."""
+    before = open_descriptors()
+    with monkeypatch.context() as patched:
+        patched.setattr(bringup, step, failing(step))
+        with pytest.raises(KernelError, match=f"{step}: No space left on device"):
+            await real.start()
+    assert open_descriptors() == before
+    assert await real.complete() == ExitStatus(code=0)
+
+
 @pytest.mark.parametrize("step", STEPS)
 async def test_whatever_step_of_a_start_fails_nothing_is_left(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, step: str
@@ -164,13 +175,7 @@ async def test_whatever_step_of_a_start_fails_nothing_is_left(
     """No step of the recipe leaks what those before it opened, and the next start succeeds."""
     async with workshop.running(workshop.fleet('command = ["true"]')) as real:
         assert await real.complete() == ExitStatus(code=0)
-        before = open_descriptors()
-        with monkeypatch.context() as patched:
-            patched.setattr(bringup, step, failing(step))
-            with pytest.raises(KernelError, match=f"{step}: No space left on device"):
-                await real.start()
-        assert open_descriptors() == before
-        assert await real.complete() == ExitStatus(code=0)
+        await fails_and_leaves_nothing(real, monkeypatch, step)
 
 
 @pytest.mark.parametrize("step", ["_root", "_credentials", "_line_watch", "_spawn"])
@@ -181,13 +186,7 @@ async def test_whatever_step_of_another_start_fails_nothing_is_left(
     async with workshop.running(workshop.fleet('command = ["true"]')) as real:
         for _ in range(2):
             assert await real.complete() == ExitStatus(code=0)
-        before = open_descriptors()
-        with monkeypatch.context() as patched:
-            patched.setattr(bringup, step, failing(step))
-            with pytest.raises(KernelError, match=f"{step}: No space left on device"):
-                await real.start()
-        assert open_descriptors() == before
-        assert await real.complete() == ExitStatus(code=0)
+        await fails_and_leaves_nothing(real, monkeypatch, step)
 
 
 async def test_every_start_looks_who_its_user_is(workshop: Workshop) -> None:
